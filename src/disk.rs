@@ -1,0 +1,1 @@
+//! Files: replace, sync, lock, digest.

@@ -1,0 +1,506 @@
+//! The frames that steps hand to each other: [`Pulled`] → [`Clean`] → [`Keyed`], and the [`Base`] they are compared with.
+//!
+//! Each is a type of its own, so that a wrong order of steps does not compile. Values stay in Polars columns; a row
+//! becomes a [`Value`] only where it is a difference. Row numbers are `u32`: a system holds fewer than 4 billion rows.
+//!
+//! # Design
+//! Raw text lives once, in [`Pulled`]. [`Clean`] and [`Keyed`] point at its rows instead of carrying it along, and look
+//! it up for the few cells that are written or shown.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use polars::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::value::{Decimal, FieldType, Raw, Storage, Value};
+
+/// A row number that points nowhere.
+pub const NO_ROW: u32 = u32::MAX;
+
+/// Where a snapshot came from and how we know that it is whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The file, table or collection, as the operator wrote it.
+    pub origin: String,
+    /// The SHA-256 of the bytes read, in hexadecimal, where the source is a file.
+    pub sha256: Option<String>,
+    /// Records that the source delivered, refused ones among them.
+    pub rows_read: u64,
+    /// Records that the source announced, where it does.
+    pub rows_announced: Option<u64>,
+    /// What the system found out about its source and expects to find again: encoding, delimiter, columns.
+    pub found: BTreeMap<String, String>,
+    /// What a person should know about the source, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// A row that could not be read as a record, or a cell because of which it could not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantined {
+    /// The file, table or collection.
+    pub origin: String,
+    /// The physical line of a file, or the row of a table, counted from 1.
+    pub line: u64,
+    /// The source's column; nothing where the whole row is at fault.
+    pub column: Option<String>,
+    /// The field that the column holds.
+    pub field: Option<String>,
+    /// What stands there, verbatim.
+    pub raw: Option<String>,
+    /// Why it could not be read, in words.
+    pub reason: String,
+    /// The row's key, canonical, where it could be read.
+    pub key: Option<String>,
+    /// The row's native id, where it could be read.
+    pub id: Option<String>,
+}
+
+/// What one system delivered: raw text, in the order of delivery.
+///
+/// Every requested column of the source is a nullable text column. A system that distinguishes storage classes adds one
+/// `u8` column each. Beside them stand the physical line of each row and a 128-bit hash of the whole source row.
+#[derive(Clone, Debug)]
+pub struct Pulled {
+    raw: BTreeMap<String, StringChunked>,
+    storage: BTreeMap<String, UInt8Chunked>,
+    lines: Vec<u64>,
+    hashes: Vec<u128>,
+    /// Rows that could not be read as rows at all: short, long. They are not in the columns.
+    pub refused: Vec<Quarantined>,
+    /// Where the rows came from.
+    pub evidence: Evidence,
+}
+
+impl Pulled {
+    /// A frame of `lines.len()` rows. `columns` holds each requested column of the source, all of that height.
+    ///
+    /// `hashes[i]` is a stable hash of everything the source holds in row `i`, foreign columns included.
+    pub fn new(
+        columns: Vec<(String, StringChunked, Option<UInt8Chunked>)>,
+        lines: Vec<u64>,
+        hashes: Vec<u128>,
+        refused: Vec<Quarantined>,
+        evidence: Evidence,
+    ) -> Pulled {
+        assert_eq!(lines.len(), hashes.len(), "each row has a line and a hash");
+        let mut pulled = Pulled { raw: BTreeMap::new(), storage: BTreeMap::new(), lines, hashes, refused, evidence };
+        for (name, raw, storage) in columns {
+            assert_eq!(raw.len(), pulled.lines.len(), "column `{name}` is as long as the frame");
+            if let Some(storage) = storage {
+                pulled.storage.insert(name.clone(), storage.rechunk().into_owned());
+            }
+            pulled.raw.insert(name, raw.rechunk().into_owned());
+        }
+        pulled
+    }
+
+    /// How many rows there are, refused ones apart.
+    pub fn height(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The raw text of a column of the source.
+    pub fn column(&self, name: &str) -> Option<&StringChunked> {
+        self.raw.get(name)
+    }
+
+    /// Whether the system tells storage classes apart in this column.
+    pub fn storage(&self, name: &str) -> Option<&UInt8Chunked> {
+        self.storage.get(name)
+    }
+
+    /// One raw cell; null if there is no such column.
+    pub fn raw(&self, name: &str, row: u32) -> Raw {
+        let text = self.raw.get(name).and_then(|column| column.get(row as usize)).map(str::to_owned);
+        let storage = self.storage.get(name).and_then(|column| column.get(row as usize));
+        Raw { text, storage: storage.map_or(Storage::Text, Storage::from_u8) }
+    }
+
+    /// The physical line of a row, or its position in a table, counted from 1.
+    pub fn line(&self, row: u32) -> u64 {
+        self.lines[row as usize]
+    }
+
+    /// The hash of everything the source holds in a row.
+    pub fn hash(&self, row: u32) -> u128 {
+        self.hashes[row as usize]
+    }
+
+    /// All raw columns with the line of each row, as one frame to be stored.
+    pub fn to_frame(&self) -> PolarsResult<DataFrame> {
+        let lines = UInt64Chunked::from_slice("line".into(), &self.lines).into_series().into();
+        let raw = self.raw.iter().map(|(name, raw)| raw.clone().with_name(format!("raw:{name}").into()).into_series().into());
+        let storage = self.storage.iter().map(|(name, s)| s.clone().with_name(format!("storage:{name}").into()).into_series().into());
+        DataFrame::new(self.lines.len(), std::iter::once(lines).chain(raw).chain(storage).collect())
+    }
+}
+
+/// One field of all rows: a typed Polars column whose nulls are null values.
+#[derive(Clone, Debug)]
+pub enum FieldColumn {
+    /// Text.
+    Text(StringChunked),
+    /// Whole numbers.
+    Integer(Int64Chunked),
+    /// Units of `10^-scale`.
+    Decimal(Int128Chunked, u8),
+    /// True or false.
+    Boolean(BooleanChunked),
+    /// Days since 1970-01-01.
+    Date(Int32Chunked),
+    /// Microseconds since 1970-01-01T00:00Z.
+    Instant(Int64Chunked),
+    /// Microseconds since 1970-01-01T00:00, no zone.
+    Datetime(Int64Chunked),
+    /// JSON arrays of texts.
+    List(StringChunked),
+}
+
+impl FieldColumn {
+    /// How many rows the column has.
+    pub fn len(&self) -> usize {
+        match self {
+            FieldColumn::Text(c) | FieldColumn::List(c) => c.len(),
+            FieldColumn::Integer(c) | FieldColumn::Instant(c) | FieldColumn::Datetime(c) => c.len(),
+            FieldColumn::Decimal(c, _) => c.len(),
+            FieldColumn::Boolean(c) => c.len(),
+            FieldColumn::Date(c) => c.len(),
+        }
+    }
+
+    /// Whether the column has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The type of its values.
+    pub fn field_type(&self) -> FieldType {
+        match self {
+            FieldColumn::Text(_) => FieldType::Text,
+            FieldColumn::Integer(_) => FieldType::Integer,
+            FieldColumn::Decimal(_, scale) => FieldType::Decimal(*scale),
+            FieldColumn::Boolean(_) => FieldType::Boolean,
+            FieldColumn::Date(_) => FieldType::Date,
+            FieldColumn::Instant(_) => FieldType::Instant,
+            FieldColumn::Datetime(_) => FieldType::Datetime,
+            FieldColumn::List(_) => FieldType::List,
+        }
+    }
+
+    /// The value of one row; null if `row` is [`NO_ROW`].
+    pub fn value(&self, row: u32) -> Value {
+        if row == NO_ROW {
+            return Value::Null;
+        }
+        let row = row as usize;
+        let value = match self {
+            FieldColumn::Text(c) => c.get(row).map(|text| Value::Text(text.to_owned())),
+            FieldColumn::Integer(c) => c.get(row).map(Value::Integer),
+            FieldColumn::Decimal(c, scale) => c.get(row).map(|units| Value::Decimal(Decimal { units, scale: *scale })),
+            FieldColumn::Boolean(c) => c.get(row).map(Value::Boolean),
+            FieldColumn::Date(c) => c.get(row).map(Value::Date),
+            FieldColumn::Instant(c) => c.get(row).map(Value::Instant),
+            FieldColumn::Datetime(c) => c.get(row).map(Value::Datetime),
+            FieldColumn::List(c) => c.get(row).map(|json| Value::List(serde_json::from_str(json).unwrap_or_default())),
+        };
+        value.unwrap_or(Value::Null)
+    }
+
+    /// Whether the value of one row is null.
+    pub fn is_null(&self, row: u32) -> bool {
+        let row = row as usize;
+        match self {
+            FieldColumn::Text(c) | FieldColumn::List(c) => c.get(row).is_none(),
+            FieldColumn::Integer(c) | FieldColumn::Instant(c) | FieldColumn::Datetime(c) => c.get(row).is_none(),
+            FieldColumn::Decimal(c, _) => c.get(row).is_none(),
+            FieldColumn::Boolean(c) => c.get(row).is_none(),
+            FieldColumn::Date(c) => c.get(row).is_none(),
+        }
+    }
+
+    /// Whether two rows hold equal values, null equal to null. Columns of different types are never equal.
+    pub fn equal(&self, row: u32, other: &FieldColumn, other_row: u32) -> bool {
+        let (row, other_row) = (row as usize, other_row as usize);
+        match (self, other) {
+            (FieldColumn::Text(a), FieldColumn::Text(b)) | (FieldColumn::List(a), FieldColumn::List(b)) => a.get(row) == b.get(other_row),
+            (FieldColumn::Integer(a), FieldColumn::Integer(b))
+            | (FieldColumn::Instant(a), FieldColumn::Instant(b))
+            | (FieldColumn::Datetime(a), FieldColumn::Datetime(b)) => a.get(row) == b.get(other_row),
+            (FieldColumn::Decimal(a, scale), FieldColumn::Decimal(b, other_scale)) => scale == other_scale && a.get(row) == b.get(other_row),
+            (FieldColumn::Boolean(a), FieldColumn::Boolean(b)) => a.get(row) == b.get(other_row),
+            (FieldColumn::Date(a), FieldColumn::Date(b)) => a.get(row) == b.get(other_row),
+            _ => false,
+        }
+    }
+
+    /// The column under a name, with the Polars type that a reader of the file expects.
+    pub fn to_series(&self, name: &str) -> PolarsResult<Series> {
+        let micros = TimeUnit::Microseconds;
+        Ok(match self.clone() {
+            FieldColumn::Text(c) | FieldColumn::List(c) => c.into_series(),
+            FieldColumn::Integer(c) => c.into_series(),
+            FieldColumn::Decimal(c, scale) => c.into_decimal(38, usize::from(scale))?.into_series(),
+            FieldColumn::Boolean(c) => c.into_series(),
+            FieldColumn::Date(c) => c.into_date().into_series(),
+            FieldColumn::Instant(c) => c.into_datetime(micros, Some(polars::prelude::TimeZone::UTC)).into_series(),
+            FieldColumn::Datetime(c) => c.into_datetime(micros, None).into_series(),
+        }
+        .with_name(name.into()))
+    }
+
+    /// The column that [`FieldColumn::to_series`] wrote; nothing if the series is of another type.
+    pub fn from_series(series: &Series, field_type: FieldType) -> Option<FieldColumn> {
+        let series = series.rechunk();
+        Some(match (field_type, series.dtype()) {
+            (FieldType::Text, DataType::String) => FieldColumn::Text(series.str().ok()?.clone()),
+            (FieldType::List, DataType::String) => FieldColumn::List(series.str().ok()?.clone()),
+            (FieldType::Integer, DataType::Int64) => FieldColumn::Integer(series.i64().ok()?.clone()),
+            (FieldType::Decimal(scale), DataType::Decimal(_, stored)) if usize::from(scale) == *stored => {
+                FieldColumn::Decimal(series.decimal().ok()?.physical().clone(), scale)
+            }
+            (FieldType::Boolean, DataType::Boolean) => FieldColumn::Boolean(series.bool().ok()?.clone()),
+            (FieldType::Date, DataType::Date) => FieldColumn::Date(series.date().ok()?.physical().clone()),
+            (FieldType::Instant, DataType::Datetime(TimeUnit::Microseconds, Some(_))) => FieldColumn::Instant(series.datetime().ok()?.physical().clone()),
+            (FieldType::Datetime, DataType::Datetime(TimeUnit::Microseconds, None)) => FieldColumn::Datetime(series.datetime().ok()?.physical().clone()),
+            _ => return None,
+        })
+    }
+
+    /// A column of these values; a value of another type becomes null.
+    pub fn from_values(field_type: FieldType, values: impl IntoIterator<Item = Value>) -> FieldColumn {
+        let mut builder = FieldColumnBuilder::new(field_type, 0);
+        for value in values {
+            builder.push(&value);
+        }
+        builder.finish()
+    }
+
+    /// The rows with these numbers, in their order; null for [`NO_ROW`].
+    pub fn take(&self, rows: &[u32]) -> FieldColumn {
+        fn pick<'a, T: 'a>(rows: &'a [u32], get: impl Fn(usize) -> Option<T> + 'a) -> impl Iterator<Item = Option<T>> + 'a {
+            rows.iter().map(move |row| if *row == NO_ROW { None } else { get(*row as usize) })
+        }
+        match self {
+            FieldColumn::Text(c) => FieldColumn::Text(StringChunked::from_iter_options("".into(), pick(rows, |row| c.get(row)))),
+            FieldColumn::List(c) => FieldColumn::List(StringChunked::from_iter_options("".into(), pick(rows, |row| c.get(row)))),
+            FieldColumn::Integer(c) => FieldColumn::Integer(pick(rows, |row| c.get(row)).collect()),
+            FieldColumn::Instant(c) => FieldColumn::Instant(pick(rows, |row| c.get(row)).collect()),
+            FieldColumn::Datetime(c) => FieldColumn::Datetime(pick(rows, |row| c.get(row)).collect()),
+            FieldColumn::Decimal(c, scale) => FieldColumn::Decimal(pick(rows, |row| c.get(row)).collect(), *scale),
+            FieldColumn::Boolean(c) => FieldColumn::Boolean(pick(rows, |row| c.get(row)).collect()),
+            FieldColumn::Date(c) => FieldColumn::Date(pick(rows, |row| c.get(row)).collect()),
+        }
+    }
+}
+
+/// Builds a [`FieldColumn`] value by value.
+pub enum FieldColumnBuilder {
+    /// Text and lists; the flag tells a list.
+    Text(StringChunkedBuilder, bool),
+    /// Whole numbers and moments.
+    Wide(Vec<Option<i64>>, FieldType),
+    /// Exact numbers with a scale.
+    Decimal(Vec<Option<i128>>, u8),
+    /// True or false.
+    Boolean(Vec<Option<bool>>),
+    /// Days.
+    Date(Vec<Option<i32>>),
+}
+
+impl FieldColumnBuilder {
+    /// An empty column of a type, with room for `capacity` rows.
+    pub fn new(field_type: FieldType, capacity: usize) -> FieldColumnBuilder {
+        match field_type {
+            FieldType::Text => FieldColumnBuilder::Text(StringChunkedBuilder::new("".into(), capacity), false),
+            FieldType::List => FieldColumnBuilder::Text(StringChunkedBuilder::new("".into(), capacity), true),
+            FieldType::Integer | FieldType::Instant | FieldType::Datetime => FieldColumnBuilder::Wide(Vec::with_capacity(capacity), field_type),
+            FieldType::Decimal(scale) => FieldColumnBuilder::Decimal(Vec::with_capacity(capacity), scale),
+            FieldType::Boolean => FieldColumnBuilder::Boolean(Vec::with_capacity(capacity)),
+            FieldType::Date => FieldColumnBuilder::Date(Vec::with_capacity(capacity)),
+        }
+    }
+
+    /// Adds one row; null if the value is of another type than the column.
+    pub fn push(&mut self, value: &Value) {
+        match self {
+            FieldColumnBuilder::Text(builder, is_list) => match value {
+                Value::Text(text) if !*is_list => builder.append_value(text),
+                Value::List(_) if *is_list => builder.append_value(value.to_string()),
+                _ => builder.append_null(),
+            },
+            FieldColumnBuilder::Wide(values, field_type) => values.push(match (value, field_type) {
+                (Value::Integer(n), FieldType::Integer) | (Value::Instant(n), FieldType::Instant) | (Value::Datetime(n), FieldType::Datetime) => Some(*n),
+                _ => None,
+            }),
+            FieldColumnBuilder::Decimal(values, scale) => {
+                values.push(value.as_decimal().and_then(|d| d.rescale(*scale)).map(|d| d.units));
+            }
+            FieldColumnBuilder::Boolean(values) => values.push(if let Value::Boolean(b) = value { Some(*b) } else { None }),
+            FieldColumnBuilder::Date(values) => values.push(if let Value::Date(days) = value { Some(*days) } else { None }),
+        }
+    }
+
+    /// Adds one row of another column without making a [`Value`] of it; null for [`NO_ROW`].
+    pub fn push_from(&mut self, column: &FieldColumn, row: u32) {
+        let at = row as usize;
+        match (self, column) {
+            (FieldColumnBuilder::Text(builder, _), FieldColumn::Text(c) | FieldColumn::List(c)) if row != NO_ROW => builder.append_option(c.get(at)),
+            (FieldColumnBuilder::Wide(values, _), FieldColumn::Integer(c) | FieldColumn::Instant(c) | FieldColumn::Datetime(c)) if row != NO_ROW => {
+                values.push(c.get(at))
+            }
+            (FieldColumnBuilder::Decimal(values, scale), FieldColumn::Decimal(c, s)) if row != NO_ROW && s == scale => values.push(c.get(at)),
+            (FieldColumnBuilder::Boolean(values), FieldColumn::Boolean(c)) if row != NO_ROW => values.push(c.get(at)),
+            (FieldColumnBuilder::Date(values), FieldColumn::Date(c)) if row != NO_ROW => values.push(c.get(at)),
+            (builder, _) => builder.push(&Value::Null),
+        }
+    }
+
+    /// The finished column.
+    pub fn finish(self) -> FieldColumn {
+        match self {
+            FieldColumnBuilder::Text(builder, false) => FieldColumn::Text(builder.finish()),
+            FieldColumnBuilder::Text(builder, true) => FieldColumn::List(builder.finish()),
+            FieldColumnBuilder::Wide(values, FieldType::Instant) => FieldColumn::Instant(values.into_iter().collect()),
+            FieldColumnBuilder::Wide(values, FieldType::Datetime) => FieldColumn::Datetime(values.into_iter().collect()),
+            FieldColumnBuilder::Wide(values, _) => FieldColumn::Integer(values.into_iter().collect()),
+            FieldColumnBuilder::Decimal(values, scale) => FieldColumn::Decimal(values.into_iter().collect(), scale),
+            FieldColumnBuilder::Boolean(values) => FieldColumn::Boolean(values.into_iter().collect()),
+            FieldColumnBuilder::Date(values) => FieldColumn::Date(values.into_iter().collect()),
+        }
+    }
+}
+
+/// Why a row that is there does not speak for its record tonight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Silence {
+    /// A cell or the row could not be read.
+    Quarantined,
+    /// The job's filter leaves it out.
+    Filtered,
+    /// Several different rows have its key.
+    Duplicate,
+}
+
+impl std::fmt::Display for Silence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Silence::Quarantined => "quarantined",
+            Silence::Filtered => "filtered",
+            Silence::Duplicate => "held as a duplicate",
+        })
+    }
+}
+
+/// Rows that are there but silent: nothing is created, changed or deleted for their records.
+#[derive(Clone, Debug, Default)]
+pub struct Silent {
+    /// The row in [`Pulled`]; [`NO_ROW`] for a row that was refused before it got there.
+    pub rows: Vec<u32>,
+    /// Why.
+    pub why: Vec<Silence>,
+    /// The canonical key, where it could be read.
+    pub keys: Vec<Option<String>>,
+    /// The native id, where it could be read.
+    pub ids: Vec<Option<String>>,
+}
+
+impl Silent {
+    /// Adds one row.
+    pub fn push(&mut self, row: u32, why: Silence, key: Option<String>, id: Option<String>) {
+        self.rows.push(row);
+        self.why.push(why);
+        self.keys.push(key);
+        self.ids.push(id);
+    }
+
+    /// How many rows are silent for this reason.
+    pub fn count(&self, why: Silence) -> u64 {
+        self.why.iter().filter(|w| **w == why).count() as u64
+    }
+
+    /// Whether a quarantined row's key could not be read: then no absence in the system is proven.
+    pub fn hides_a_key(&self) -> bool {
+        self.why.iter().zip(&self.keys).any(|(why, key)| *why == Silence::Quarantined && key.is_none())
+    }
+}
+
+/// How often a cleaning rule altered a cell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CleaningCount {
+    /// The field whose cells were altered.
+    pub field: String,
+    /// What the rule did, in words: `no-break space removed`.
+    pub rule: String,
+    /// How many cells it altered.
+    pub cells: u64,
+}
+
+/// Rows read as records of the job's fields; a key may still stand on several rows.
+#[derive(Clone, Debug)]
+pub struct Clean {
+    /// What the system delivered.
+    pub pulled: Arc<Pulled>,
+    /// For each record its row in `pulled`, ascending.
+    pub rows: Vec<u32>,
+    /// For each record its canonical key: the canonical texts of the key fields, joined by [`crate::value::KEY_SEPARATOR`].
+    pub keys: StringChunked,
+    /// For each record its native id, where the system has one.
+    pub ids: Option<StringChunked>,
+    /// For each record the edit time, microseconds since 1970-01-01T00:00Z, where the system tells one.
+    pub edited_at: Option<Int64Chunked>,
+    /// The fields, in the job's order: the values of all records, or nothing where the system does not carry the field.
+    pub fields: Vec<Option<FieldColumn>>,
+    /// Rows that were set aside.
+    pub silent: Silent,
+    /// Why rows were quarantined, a cell each.
+    pub quarantined: Vec<Quarantined>,
+    /// What cleaning altered, sorted by field and rule.
+    pub counts: Vec<CleaningCount>,
+}
+
+/// One duplicate: several different rows of a system with one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duplicate {
+    /// The system.
+    pub system: String,
+    /// The canonical key that they share.
+    pub key: String,
+    /// The line of the row that speaks for the record; nothing if the rule refuses to choose.
+    pub survivor: Option<u64>,
+    /// The lines of the other rows.
+    pub losers: Vec<u64>,
+    /// The rule that chose, in words.
+    pub rule: String,
+}
+
+/// Records with one row a key.
+#[derive(Clone, Debug)]
+pub struct Keyed {
+    /// The records: keys are unique.
+    pub clean: Clean,
+    /// Rows that agreed in every column of the source with another and collapsed into it.
+    pub repeats_collapsed: u64,
+    /// Keys that stand on several different rows.
+    pub duplicates: Vec<Duplicate>,
+    /// Rows that lost against a survivor: they stay where they are.
+    pub losers: u64,
+}
+
+impl Keyed {
+    /// How many records there are.
+    pub fn height(&self) -> usize {
+        self.clean.rows.len()
+    }
+
+    /// The raw cell of a record in a column of the source.
+    pub fn raw(&self, column: &str, record_row: u32) -> Raw {
+        self.clean.pulled.raw(column, self.clean.rows[record_row as usize])
+    }
+
+    /// The physical line of a record.
+    pub fn line(&self, record_row: u32) -> u64 {
+        self.clean.pulled.line(self.clean.rows[record_row as usize])
+    }
+}

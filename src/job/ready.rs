@@ -1,0 +1,532 @@
+//! The job checked and ready: indices instead of names, every default filled in, nothing left to look up.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::value::{Decimal, FieldType, Tolerance, Value};
+
+/// One job, checked.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its name, the file's stem.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whether it writes.
+    pub mode: Mode,
+    /// The person or list that answers for it.
+    pub contact: Option<String>,
+    /// When it runs.
+    pub schedule: Option<Schedule>,
+    /// The key fields, as indices into `fields`. Never empty.
+    pub key: Vec<usize>,
+    /// The systems, in the order of the job file. At least two.
+    pub systems: Vec<SystemSpec>,
+    /// The fields, in the order of the job file.
+    pub fields: Vec<Field>,
+    /// What happens to several rows with one key.
+    pub dedupe: Dedupe,
+    /// What happens when a record is deleted in a system.
+    pub deletes: Deletes,
+    /// How often a write is tried before it waits for a person.
+    pub attempts_max: u32,
+    /// Control totals of the report.
+    pub totals: Vec<Total>,
+    /// Who gets the report.
+    pub report: ReportSpec,
+    /// The job file.
+    pub source: Source,
+}
+
+impl Job {
+    /// The index of a system by its name.
+    pub fn system(&self, name: &str) -> Option<usize> {
+        self.systems.iter().position(|system| system.name == name)
+    }
+
+    /// The index of a field by its name.
+    pub fn field(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| field.name == name)
+    }
+
+    /// What the bases depend on, a line each by its word: when one of these changes, the differences that a run would find
+    /// may come from the job file and not from an edit.
+    pub fn terms(&self) -> BTreeMap<String, String> {
+        let mut terms = BTreeMap::new();
+        let names = |indices: &[usize]| indices.iter().map(|i| self.fields[*i].name.clone()).collect::<Vec<_>>().join(", ");
+        terms.insert("key".to_owned(), names(&self.key));
+        terms.insert("dedupe".to_owned(), format!("{:?}", self.dedupe));
+        terms.insert("deletes".to_owned(), format!("{:?}", self.deletes));
+        for system in &self.systems {
+            let place = system.kind.place();
+            terms.insert(
+                format!("system {}", system.name),
+                format!("{} {place}, role {:?}, id {:?}, only {:?}", system.kind.word(), system.role, system.id, system.only),
+            );
+        }
+        for field in &self.fields {
+            let columns: Vec<String> = self
+                .systems
+                .iter()
+                .zip(&field.columns)
+                .filter_map(|(system, column)| column.as_ref().map(|c| format!("{} = {}", system.name, c.spelling())))
+                .collect();
+            terms.insert(format!("field {}", field.name), format!("{}, clean {:?}, in {}", field.field_type, field.clean, columns.join("; ")));
+        }
+        terms
+    }
+}
+
+/// The job file as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Its path relative to the root, as messages show it.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+    /// The SHA-256 of its bytes, in hexadecimal.
+    pub digest: String,
+}
+
+/// Whether a job writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Changes are written.
+    Sync,
+    /// Differences are only reported.
+    Audit,
+}
+
+/// When a job runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// Five fields; six with seconds.
+    pub cron: String,
+    /// The IANA name of the time zone.
+    pub timezone: String,
+    /// Whether a missed run is made up for.
+    pub run_missed_once: bool,
+}
+
+/// What a system may decide and whether it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// Decides, is never written.
+    Source,
+    /// Is written, never decides.
+    Target,
+    /// Both.
+    Peer,
+    /// Is only compared.
+    Witness,
+}
+
+impl Role {
+    /// Whether a value of this system counts where a field has no owner.
+    pub fn votes(self) -> bool {
+        matches!(self, Role::Source | Role::Peer)
+    }
+
+    /// Whether the system is ever written.
+    pub fn is_written(self) -> bool {
+        matches!(self, Role::Target | Role::Peer)
+    }
+}
+
+/// Whether a kind of change is made in a system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Permission {
+    /// It is made.
+    #[default]
+    Apply,
+    /// It waits for a person.
+    Review,
+    /// It is never made.
+    Never,
+}
+
+/// Which changes are made in a system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct May {
+    /// New records.
+    pub create: Permission,
+    /// Changed fields, archiving among them.
+    pub update: Permission,
+    /// Removed records.
+    pub delete: Permission,
+}
+
+/// One system of a job.
+#[derive(Clone, Debug)]
+pub struct SystemSpec {
+    /// Its name.
+    pub name: String,
+    /// What sort of system it is, with its settings.
+    pub kind: Kind,
+    /// What it may decide.
+    pub role: Role,
+    /// What may be done to it. For a source or witness, and in an audit, never anything.
+    pub may: May,
+    /// The filter: a row is in scope if each of these columns holds one of the values, trimmed.
+    pub only: Vec<(String, Vec<String>)>,
+    /// The column with the native id.
+    pub id: Option<String>,
+    /// The column that tells when a record was edited.
+    pub edited_at: Option<EditedAt>,
+    /// The limits of this system.
+    pub gates: Gates,
+}
+
+/// The column that tells when a record was edited, and how it spells a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EditedAt {
+    /// The column.
+    pub column: String,
+    /// A `strtime` format; RFC 3339 without one.
+    pub format: Option<String>,
+    /// The IANA time zone of a format without an offset; UTC without one.
+    pub timezone: Option<String>,
+}
+
+/// What sort of system, with its settings. References such as `${env:X}` are not resolved yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A text file of rows.
+    Csv(CsvSettings),
+    /// A table, a view or a query of a database.
+    Sql(SqlSettings),
+    /// A table in memory, for tests.
+    Memory(String),
+}
+
+impl Kind {
+    /// The word of the job file.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Kind::Csv(_) => "csv",
+            Kind::Sql(_) => "sql",
+            Kind::Memory(_) => "memory",
+        }
+    }
+
+    /// Where the records are, as written in the job file.
+    pub fn place(&self) -> String {
+        match self {
+            Kind::Csv(csv) => csv.path.clone(),
+            Kind::Sql(sql) => {
+                let what = sql.query.clone().or_else(|| sql.table.clone()).unwrap_or_default();
+                format!("{} {what}", sql.url)
+            }
+            Kind::Memory(name) => name.clone(),
+        }
+    }
+}
+
+/// Where a CSV file is and how it is spelled. What is not given is found at first contact and kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CsvSettings {
+    /// The file, relative to the root.
+    pub path: String,
+    /// What stands between fields; found among `,` `;` tab `|` if not given.
+    pub delimiter: Option<char>,
+    /// What stands round a field; `"` if not given.
+    pub quote: Option<char>,
+    /// The encoding's label; found if not given.
+    pub encoding: Option<String>,
+    /// The physical line of the header, from 1; 0 for a file without one, whose columns are called 1, 2, …
+    pub header: u64,
+}
+
+/// Where records are in a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SqlSettings {
+    /// `sqlite:path`, relative to the root.
+    pub url: String,
+    /// The table or view that is read and, unless `query` is given for reading, written.
+    pub table: Option<String>,
+    /// A query that is read instead of the table.
+    pub query: Option<String>,
+}
+
+/// One field of a job.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub field_type: FieldType,
+    /// Where it lives in each system, by the systems' order; nothing where a system does not carry it.
+    pub columns: Vec<Option<ColumnSpec>>,
+    /// Cleaning beyond what always happens, in the order in which it is done.
+    pub clean: Vec<CleanRule>,
+    /// Texts that mean null, beside the empty one; lower case.
+    pub null_tokens: Vec<String>,
+    /// The owners, as indices into the systems: the first in which the record exists.
+    pub owner: Vec<usize>,
+    /// The rules of a conflict, each with the next as its fall-back. The last is always [`MergeRule::Review`].
+    pub merge: Vec<MergeRule>,
+    /// What a change to null means; nothing for the default.
+    pub blank: Option<Blank>,
+    /// How far two values may be apart.
+    pub tolerance: Option<Tolerance>,
+    /// What happens to an edit in a system that does not decide the field.
+    pub on_drift: OnDrift,
+    /// What happens to differences at first contact.
+    pub first_contact: FirstContact,
+    /// Whether a value is also written where only its spelling differs.
+    pub standardise: bool,
+    /// How excess decimals are rounded; quarantined without a rule.
+    pub round: Option<Round>,
+    /// Whether reports mask its values.
+    pub sensitive: bool,
+}
+
+impl Field {
+    /// Whether two values need no write between them.
+    pub fn equivalent(&self, a: &Value, b: &Value) -> bool {
+        a == b || self.tolerance.is_some_and(|tolerance| tolerance.covers(a, b))
+    }
+
+    /// Whether a system carries the field.
+    pub fn is_carried_by(&self, system: usize) -> bool {
+        self.columns[system].is_some()
+    }
+}
+
+/// Where a field lives in one system and how the system spells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnSpec {
+    /// The column, verbatim.
+    pub name: String,
+    /// The decimal mark; `.` if not given.
+    pub decimal: Option<char>,
+    /// `strtime` formats of dates and moments; ISO if empty. The first is the one we write.
+    pub dates: Vec<String>,
+    /// The IANA time zone of moments without an offset.
+    pub timezone: Option<String>,
+    /// How a null is written; empty text if not given, or the system's own null where it has one.
+    pub blank_as: Option<String>,
+    /// How true and false are written; `true` and `false` if not given.
+    pub booleans: Option<(String, String)>,
+    /// What stands between the items of a list; `;` if not given.
+    pub separator: Option<String>,
+}
+
+impl ColumnSpec {
+    /// All of it in one line.
+    pub fn spelling(&self) -> String {
+        let mut text = self.name.clone();
+        let more = ColumnSpec { name: String::new(), ..self.clone() };
+        if more != ColumnSpec::default() {
+            text.push_str(&format!(
+                " (decimal {:?}, dates {:?}, timezone {:?}, blank_as {:?}, booleans {:?}, separator {:?})",
+                more.decimal, more.dates, more.timezone, more.blank_as, more.booleans, more.separator
+            ));
+        }
+        text
+    }
+}
+
+/// Cleaning beyond what always happens (NFC, trim, control characters, null tokens).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CleanRule {
+    /// Runs of white space become one space.
+    CollapseSpaces,
+    /// Upper case.
+    Upper,
+    /// Lower case.
+    Lower,
+    /// Typographic quotes and dashes become ASCII ones.
+    AsciiPunct,
+    /// An e-mail address: without `mailto:` and angle brackets, lower case.
+    Email,
+    /// Only digits are kept, leading zeros among them.
+    Digits,
+}
+
+/// What decides a conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MergeRule {
+    /// The newest edit.
+    Latest,
+    /// The first of these systems among the contenders.
+    Priority(Vec<usize>),
+    /// The largest value.
+    Max,
+    /// The smallest value.
+    Min,
+    /// The longest text.
+    Longest,
+    /// All items of all lists, sorted.
+    Union,
+    /// The last decided value and all differences since.
+    SumOfChanges,
+    /// The first of these values that a contender holds.
+    MostRestrictive(Vec<Value>),
+    /// A person decides.
+    Review,
+}
+
+impl MergeRule {
+    /// The rule in the words of the job file.
+    pub fn word(&self) -> &'static str {
+        match self {
+            MergeRule::Latest => "latest",
+            MergeRule::Priority(_) => "priority",
+            MergeRule::Max => "max",
+            MergeRule::Min => "min",
+            MergeRule::Longest => "longest",
+            MergeRule::Union => "union",
+            MergeRule::SumOfChanges => "sum-of-changes",
+            MergeRule::MostRestrictive(_) => "most-restrictive",
+            MergeRule::Review => "review",
+        }
+    }
+}
+
+/// What a change to null means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Blank {
+    /// It is no edit, and is filled again.
+    Ignore,
+    /// An ordinary value.
+    Propagate,
+    /// It waits for a person.
+    Conflict,
+}
+
+/// What happens to an edit in a system that does not decide the field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnDrift {
+    /// The decided value is written back.
+    Overwrite,
+    /// It is only reported.
+    Report,
+}
+
+/// What happens to differences at first contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FirstContact {
+    /// Owner, else rule, nulls filled, else review.
+    Decide,
+    /// Only nulls are filled; other differences wait.
+    FillBlanks,
+    /// Every difference waits.
+    Review,
+}
+
+/// How excess decimals are rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Round {
+    /// Half away from zero.
+    HalfUp,
+    /// Half to the even neighbour.
+    HalfEven,
+}
+
+/// What happens to several different rows with one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dedupe {
+    /// Their record is held in every system.
+    Refuse,
+    /// The row edited last speaks.
+    Latest,
+    /// The row with the fewest nulls speaks.
+    MostComplete,
+}
+
+/// What happens when a record is deleted in a system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deletes {
+    /// It is reported.
+    Report,
+    /// It is deleted everywhere.
+    Propagate,
+    /// A field is set everywhere else.
+    Archive {
+        /// The field.
+        field: usize,
+        /// Its value.
+        value: Value,
+    },
+    /// It is created again.
+    Recreate,
+}
+
+/// One limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Never trips.
+    Off,
+    /// Trips above this many records.
+    Count(u64),
+    /// Trips above this many per cent of the base, and above the floor.
+    Percent(Decimal),
+    /// Trips above this many times the base, and above the floor.
+    Times(Decimal),
+}
+
+/// The limits of one system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gates {
+    /// Whether an empty system stops the run when its base is not empty.
+    pub empty: bool,
+    /// Deleted records.
+    pub deletes: Limit,
+    /// Updated records.
+    pub updates: Limit,
+    /// Whether a field that changed in every record stops the run.
+    pub all_changed: bool,
+    /// Rows fewer than at the last run.
+    pub shrink: Limit,
+    /// Rows more than at the last run.
+    pub growth: Limit,
+    /// A relative gate never trips at or below this many records.
+    pub floor: u64,
+}
+
+impl Default for Gates {
+    fn default() -> Gates {
+        let whole = |units| Decimal { units, scale: 0 };
+        Gates {
+            empty: true,
+            deletes: Limit::Percent(whole(2)),
+            updates: Limit::Percent(whole(30)),
+            all_changed: true,
+            shrink: Limit::Percent(whole(10)),
+            growth: Limit::Times(whole(3)),
+            floor: 5,
+        }
+    }
+}
+
+/// One control total of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// The field that is summed.
+    pub field: usize,
+    /// The field whose values group the sums: a currency.
+    pub by: Option<usize>,
+}
+
+/// Who gets the report, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportSpec {
+    /// The recipients.
+    pub to: Vec<String>,
+    /// Which runs are mailed.
+    pub when: ReportWhen,
+}
+
+/// Which runs are mailed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportWhen {
+    /// Every run.
+    Always,
+    /// Runs that changed something or have a problem.
+    Changes,
+    /// Runs that have a problem.
+    Problems,
+}

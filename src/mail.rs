@@ -1,0 +1,1 @@
+//! Sends mail: for now, into the outbox folder.

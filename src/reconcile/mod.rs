@@ -1,0 +1,2 @@
+//! The core: pure decisions.
+pub mod clean;

@@ -1,0 +1,295 @@
+//! What a run did and what is still open, as data, and what renders it: text, HTML, JSON and the mail.
+//!
+//! Pure: the same [`Report`] always gives the same bytes. A report is complete before it is rendered; renderers decide
+//! nothing but how much of it they show.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::change::{Action, Break, Drift, LinkEvent, Reason, Settled, SystemValue};
+use crate::diagnostic::Diagnostic;
+use crate::frame::{CleaningCount, Duplicate, Evidence, Quarantined};
+use crate::value::{Decimal, Value};
+
+/// How a run ended, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// Nothing to do, and all ties out.
+    Ok,
+    /// Changes were made and verified.
+    Synced,
+    /// A person must look.
+    Action,
+    /// The run stopped.
+    Failed,
+}
+
+impl Verdict {
+    /// The word, as it stands in subjects and first lines.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Ok => "OK",
+            Verdict::Synced => "SYNCED",
+            Verdict::Action => "ACTION",
+            Verdict::Failed => "FAILED",
+        }
+    }
+}
+
+/// Everything that is told about one run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The job.
+    pub job: String,
+    /// What the job is for.
+    pub description: Option<String>,
+    /// Who answers for the job.
+    pub contact: Option<String>,
+    /// The run.
+    pub run: String,
+    /// The run before it that was promoted; nothing at first contact.
+    pub previous_run: Option<String>,
+    /// The start, RFC 3339 in UTC.
+    pub started: String,
+    /// The version of tieout.
+    pub version: String,
+    /// The job file's path, as messages show it.
+    pub job_file: String,
+    /// The SHA-256 of the job file.
+    pub job_digest: String,
+    /// The SHA-256 of the plan; nothing if the run stopped before one was made.
+    pub plan_digest: Option<String>,
+    /// Whether the job only compares.
+    pub audit: bool,
+    /// Whether nothing was written because the plan was only asked for.
+    pub dry_run: bool,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The process's exit code.
+    pub exit_code: u8,
+    /// How it ended, in one sentence.
+    pub sentence: String,
+    /// What stopped the run, if something did.
+    pub stopped_by: Vec<Diagnostic>,
+    /// Gates that tripped and were allowed to pass, in words.
+    pub allowed: Vec<String>,
+    /// What else a person should know, a sentence each.
+    pub notes: Vec<String>,
+    /// The systems, in the job's order.
+    pub systems: Vec<SystemReport>,
+    /// How many records the job knows.
+    pub records: u64,
+    /// The changes, by system and key. In a dry run, or after a gate, what would have been done.
+    pub changes: Vec<ChangeReport>,
+    /// Conflicts that a rule decided.
+    pub conflicts: Vec<ConflictReport>,
+    /// Edits in systems that do not decide the field.
+    pub drift: Vec<Drift>,
+    /// What is still open, by severity, then key.
+    pub breaks: Vec<BreakReport>,
+    /// Breaks of the run before that are gone.
+    pub cleared: Vec<ClearedBreak>,
+    /// Rows that could not be read, by system.
+    pub quarantined: Vec<QuarantinedReport>,
+    /// Keys that stand on several rows.
+    pub duplicates: Vec<Duplicate>,
+    /// What happened to links, notable events only.
+    pub links: Vec<LinkEvent>,
+    /// Control totals.
+    pub totals: Vec<TotalReport>,
+    /// The arithmetic that was checked.
+    pub identities: Vec<Identity>,
+    /// The job file of the run before and this one's, where they differ and bases depend on it.
+    pub job_change: Option<JobChange>,
+    /// What the job's rules say, a sentence each.
+    pub rules: Vec<String>,
+    /// Fields whose values are masked.
+    pub sensitive: Vec<String>,
+    /// Types of the fields, for alignment.
+    pub numeric: Vec<String>,
+}
+
+/// One system in a report.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SystemReport {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its role.
+    pub role: String,
+    /// Where its snapshot came from. Nothing if it was not pulled.
+    pub evidence: Option<Evidence>,
+    /// Rows by what became of them.
+    pub counts: RowCounts,
+    /// What cleaning altered.
+    pub cleaning: Vec<CleaningCount>,
+    /// Changes planned, by action.
+    pub planned: BTreeMap<Action, u64>,
+    /// Changes by what became of them.
+    pub settled: BTreeMap<Settled, u64>,
+}
+
+/// What became of the rows of a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct RowCounts {
+    /// Rows that the source delivered.
+    pub read: u64,
+    /// Rows that speak for a record.
+    pub compared: u64,
+    /// Identical rows that collapsed into another.
+    pub repeats: u64,
+    /// Rows held because of a duplicate.
+    pub held: u64,
+    /// Rows outside the job's filter.
+    pub filtered: u64,
+    /// Rows that could not be read.
+    pub quarantined: u64,
+}
+
+/// One change in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChangeReport {
+    /// The system.
+    pub system: String,
+    /// The record's key, for people.
+    pub key: String,
+    /// What was done.
+    pub action: Action,
+    /// Why, for the record as a whole.
+    pub reason: Reason,
+    /// The cells.
+    pub cells: Vec<CellReport>,
+    /// What became of it; nothing where it was not sent.
+    pub settled: Option<Settled>,
+    /// The system's own words, or what was read back instead.
+    pub detail: Option<String>,
+    /// How often it had been sent before.
+    pub attempts: u32,
+}
+
+/// One cell of a change in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct CellReport {
+    /// The field, or the column where it is none of the job's.
+    pub field: String,
+    /// What stood there.
+    pub before: Value,
+    /// What shall stand there.
+    pub after: Value,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A conflict that a rule decided.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConflictReport {
+    /// The record's key, for people.
+    pub key: String,
+    /// The field.
+    pub field: String,
+    /// The value taken.
+    pub decided: Value,
+    /// The rule.
+    pub reason: Reason,
+    /// The values that lost.
+    pub overridden: Vec<SystemValue>,
+}
+
+/// A break with its identity and age.
+#[derive(Clone, Debug, Serialize)]
+pub struct BreakReport {
+    /// A short hash that stays the same as long as the break is open.
+    pub id: String,
+    /// The run that saw it first.
+    pub first_run: String,
+    /// The day it was first seen, in UTC.
+    pub first_seen: String,
+    /// Whole days since then.
+    pub age_days: i64,
+    /// The break.
+    #[serde(flatten)]
+    pub open: Break,
+}
+
+/// A break that is gone.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClearedBreak {
+    /// Its short hash.
+    pub id: String,
+    /// What kind of difference it was, in words.
+    pub kind: String,
+    /// The record's key, for people.
+    pub key: String,
+    /// The field.
+    pub field: Option<String>,
+    /// The day it was first seen.
+    pub first_seen: String,
+}
+
+/// A quarantined row in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct QuarantinedReport {
+    /// The system.
+    pub system: String,
+    /// Where and why.
+    #[serde(flatten)]
+    pub row: Quarantined,
+}
+
+/// One control total of one system, in one group. All amounts have the field's decimals.
+#[derive(Clone, Debug, Serialize)]
+pub struct TotalReport {
+    /// The field that is summed.
+    pub field: String,
+    /// The group: a currency; nothing where the total is not grouped.
+    pub group: Option<String>,
+    /// The system.
+    pub system: String,
+    /// The sum at the last run; nothing at first contact.
+    pub opening: Option<Decimal>,
+    /// Records that appeared.
+    pub appeared: Decimal,
+    /// Records that vanished.
+    pub vanished: Decimal,
+    /// Records whose amount changed: the sum of the differences.
+    pub changed: Decimal,
+    /// Records that were set aside tonight: held, filtered, quarantined.
+    pub set_aside: Decimal,
+    /// Records that had been set aside and are back.
+    pub returned: Decimal,
+    /// The sum tonight.
+    pub closing: Decimal,
+    /// Records in the sum.
+    pub records: u64,
+    /// Records whose amount is empty.
+    pub without_amount: u64,
+    /// Whether rows whose amount could not be read are missing from the sum.
+    pub incomplete: bool,
+}
+
+/// One equation that was checked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Identity {
+    /// Its name: `rows`, `writes`, `totals`.
+    pub name: String,
+    /// What it was checked for: a system, a total.
+    pub of: String,
+    /// The equation with its numbers.
+    pub equation: String,
+    /// Whether it holds.
+    pub holds: bool,
+}
+
+/// The job file before and now.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobChange {
+    /// What changed, a sentence each.
+    pub terms: Vec<String>,
+    /// The text of the job file at the run before.
+    pub before: String,
+    /// Its text now.
+    pub after: String,
+}

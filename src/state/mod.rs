@@ -1,0 +1,1 @@
+//! Ledger, bases, snapshots, promotion.

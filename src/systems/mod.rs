@@ -1,0 +1,100 @@
+//! Systems behind one trait, and the one registry of their kinds.
+//!
+//! A system does three things: it says what it can do, it delivers a full snapshot, and it takes a set of changes with one
+//! outcome for each. Nothing above this module knows a kind by name.
+//!
+//! # Contract
+//! Every kind passes the conformance suite in `tests/it/systems.rs`.
+//! - `pull` delivers every row, or an error. It never delivers less than the source holds. Its order is the source's.
+//! - `write` gives exactly one outcome for each change, in the order of the changes. After an error nothing was written, or
+//!   the outcome of every change is unknown, as the error's remedy says.
+//! - A row is only written if it still holds what the change expects; otherwise it is [`Outcome::Stale`].
+//! - Whatever a change does not name stays as it is, to the byte.
+//! - `read_back` delivers at least the rows that hold one of the wanted ids or key texts, as `pull` would.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::change::{Address, Change, Outcome};
+use crate::error::Error;
+use crate::frame::Pulled;
+use crate::job::{Kind, SystemSpec};
+
+pub mod csv;
+pub mod memory;
+pub mod sql;
+
+/// What a system can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// A set of changes is written wholly or not at all when the process dies.
+    pub atomic: bool,
+    /// Whether it can be written.
+    pub writable: bool,
+    /// A created row gets its native id from the system, so that a create needs none.
+    pub fills_id: bool,
+}
+
+/// A set of changes for one system.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteSet<'a> {
+    /// The changes, in the order in which they are made.
+    pub changes: &'a [Change],
+    /// After more rejected changes than this the rest is skipped.
+    pub failures_max: usize,
+    /// The SHA-256 of the snapshot that the changes were decided on, where it has one.
+    pub snapshot: Option<&'a str>,
+}
+
+/// What a read-back should deliver.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Rows at any of these addresses.
+    pub addresses: Vec<Address>,
+}
+
+/// One place that holds records.
+pub trait System: Send {
+    /// What it can do. Opens nothing.
+    fn describe(&self) -> Description;
+
+    /// The names of all columns of the source, in its order.
+    fn columns(&mut self) -> Result<Vec<String>, Error>;
+
+    /// A full snapshot.
+    fn pull(&mut self) -> Result<Pulled, Error>;
+
+    /// Makes the changes; one outcome for each, in their order.
+    fn write(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error>;
+
+    /// The rows at the wanted addresses, after a write. May deliver more.
+    fn read_back(&mut self, wanted: &Wanted) -> Result<Pulled, Error>;
+}
+
+/// What is needed to open a system.
+#[derive(Clone, Debug)]
+pub struct Opening<'a> {
+    /// The root that relative paths start from.
+    pub root: &'a Path,
+    /// The name of the job, for messages.
+    pub job: &'a str,
+    /// The system.
+    pub spec: &'a SystemSpec,
+    /// The columns of the source that the job needs: fields, id, edit time and filter.
+    pub columns: Vec<String>,
+    /// What the last run found out about the source ([`crate::frame::Evidence::found`]); empty at first contact. A source
+    /// that no longer agrees with it stops the run.
+    pub known: BTreeMap<String, String>,
+}
+
+/// Opens a system by its kind. References in its settings are resolved here.
+///
+/// # Errors
+/// A reference that cannot be resolved, a file or database that cannot be opened.
+pub fn open(opening: Opening<'_>) -> Result<Box<dyn System>, Error> {
+    Ok(match &opening.spec.kind {
+        Kind::Csv(settings) => Box::new(csv::CsvFile::open(settings, &opening)?),
+        Kind::Sql(settings) => Box::new(sql::SqlTable::open(settings, &opening)?),
+        Kind::Memory(name) => Box::new(memory::MemoryTable::open(name, &opening)?),
+    })
+}

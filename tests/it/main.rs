@@ -1,0 +1,4 @@
+//! The one integration binary: every binary links Polars again.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod systems;

@@ -1,0 +1,1 @@
+//! The conformance suite of every kind of system.
