@@ -742,4 +742,17 @@ mod tests {
         assert_eq!(words(&system.write(WriteSet { changes: &changes, failures_max: 5, snapshot: None }).unwrap()), ["rejected"]);
         assert_eq!(fs::read(folder.path().join("a.csv")).unwrap(), bytes);
     }
+
+    #[test]
+    fn a_save_that_an_interrupted_write_displaced_is_what_is_pulled() {
+        let (folder, file) = copied("windows_1252");
+        let path = folder.path().join("sheet.csv");
+        let written = disk::digest(&fs::read(&path).unwrap());
+        let leftover = format!(".sheet.csv.tieout-swap-{}-{}", &disk::digest(b"as it was pulled")[..16], &written[..16]);
+        fs::write(folder.path().join(leftover), "id;Name;Betrag\r\n1;Saved;2\r\n").unwrap();
+        let pulled = file.pull().unwrap();
+        assert_eq!(rows(&pulled, &file.columns), pairs([(2, "1|Saved|2")]));
+        assert_eq!(pulled.evidence.notes.len(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }
