@@ -191,6 +191,10 @@ pub struct Change {
     pub action: Action,
     /// Where; empty for a create.
     pub address: Address,
+    /// The canonical key that the row had in this system when it was pulled; nothing for a create.
+    pub row_key_before: Option<String>,
+    /// The canonical key that the row has in this system once the change is made.
+    pub row_key_after: String,
     /// Create: every column that gets a value. Update and archive: the columns that change. Delete: every mapped column
     /// with what it held.
     pub cells: Vec<CellChange>,
@@ -198,6 +202,8 @@ pub struct Change {
     pub reason: Reason,
     /// How often this change has been sent in earlier runs.
     pub attempts: u32,
+    /// When the row had been edited last as it was pulled, in microseconds since 1970-01-01T00:00Z, where the system tells.
+    pub edited_at: Option<i64>,
 }
 
 /// What a system says about one change that it was given.
@@ -301,6 +307,8 @@ pub struct Decision {
     pub seen: Vec<SystemValue>,
     /// Values that lost, with the systems that hold them: in a conflict, by drift, under an owner.
     pub overridden: Vec<SystemValue>,
+    /// Systems that lack the value and are not sent it: the job forbids it, or it was refused too often.
+    pub unsent: Vec<String>,
 }
 
 /// What kind of difference is still there after a run.
