@@ -449,3 +449,16 @@ pub struct Plan {
     /// Every decided field behind them, by record and field.
     pub decisions: Vec<Decision>,
 }
+
+impl Break {
+    /// The identity that a break keeps as long as it is open: a short hash of job, kind, key, field and system.
+    pub fn id(&self, job: &str) -> String {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        let parts = [job, &format!("{:?}", self.kind), &self.key, self.field.as_deref().unwrap_or(""), self.system.as_deref().unwrap_or("")];
+        for part in parts {
+            hasher.update(part.as_bytes());
+            hasher.update(&[0]);
+        }
+        format!("{:016x}", hasher.digest())[..10].to_owned()
+    }
+}

@@ -1,1 +1,781 @@
-//! Files: replace, sync, lock, digest.
+//! Files: read with a digest, lock, write anew, replace without losing anybody's save.
+//!
+//! The one edge that other edges use. Every function here either does all of what it says or leaves the file as it was.
+//! Nothing here knows what a file means, and nothing here ever writes into a file that a person may have open: a file is
+//! replaced as a whole or not at all.
+//!
+//! # Design
+//! **Replacing.** Between our look at a file and our rename a person can save it. So [`replace`] *exchanges* the file with
+//! the new one in one step and looks at what came out: if that is what was expected, it becomes the backup; if not, it is
+//! somebody's save and is exchanged back. Whoever saves while it is exchanged back finds the newest save under the file's
+//! name, and the older one beside it as `<name>.tieout-saved-<digest>`.
+//!
+//! A program that had the file open before the exchange and writes into it afterwards writes into the backup; no file
+//! system can tell us of that. File systems without an exchange get a check of the digest directly before a plain rename:
+//! there, a save within that instant is not seen.
+//!
+//! **Leftovers.** A killed process leaves `.<name>.tieout-part` (incomplete, removed the next time) or
+//! `.<name>.tieout-swap-<expected>-<new>` (complete). What the latter holds is told by its digest: the new content was not
+//! put in place, and goes; the expected content is the backup; anything else is a save, and is put back.
+//!
+//! **Processes of ours** that replace files in one folder wait for each other by a lock on the folder, where the file system
+//! has such locks. The owner of a file is kept where the process may do that, its mode always. A hard link of another name
+//! keeps pointing to the former content.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, CWD, RenameFlags, renameat_with};
+use sha2::{Digest, Sha256};
+
+use crate::diagnostic::Place;
+use crate::error::{Error, Remedy};
+
+/// How many hexadecimal digits of a digest a file name holds.
+const SHORT: usize = 16;
+
+/// A whole file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The SHA-256 of its bytes, in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// The SHA-256 of these bytes, in lower-case hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+/// A whole file with its digest.
+///
+/// # Errors
+/// `GiveAccess` if there is no such file, if it cannot be read, or if somebody writes it while it is read.
+pub fn read(path: &Path) -> Result<Contents, Error> {
+    let attempt = || -> io::Result<Option<Vec<u8>>> {
+        let mut file = File::open(path)?;
+        let before = file.metadata()?;
+        let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0));
+        file.read_to_end(&mut bytes)?;
+        let after = file.metadata()?;
+        let moment = |meta: &fs::Metadata| (meta.len(), meta.mtime(), meta.mtime_nsec());
+        Ok((moment(&before) == moment(&after)).then_some(bytes))
+    };
+    match attempt() {
+        Ok(Some(bytes)) => Ok(Contents { sha256: digest(&bytes), bytes }),
+        Ok(None) => Err(Error::new(Remedy::GiveAccess, place(path), "somebody writes the file while it is read")
+            .seen("nothing was written")
+            .hint("try again when the file is complete")),
+        Err(error) => Err(refused(path, "the file cannot be read", &error)),
+    }
+}
+
+/// A lock that is held until it is dropped, or until the process ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Takes the lock `path`, a file that is made if need be and stays.
+///
+/// `content` says who holds it and since when: it is only for the message to the next one who wants it.
+///
+/// # Errors
+/// `Wait` if another process, or another part of this one, holds it; the message quotes what the holder said. `GiveAccess` if the
+/// file cannot be made or written.
+pub fn lock(path: &Path, content: &str) -> Result<Lock, Error> {
+    let failed = |error: io::Error| refused(path, "the lock cannot be taken", &error);
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = Vec::new();
+            // What cannot be read is not worth another error: the lock is held either way.
+            let _ = (&mut file).take(1024).read_to_end(&mut holder);
+            let holder: String = String::from_utf8_lossy(&holder).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let holder = if holder.trim().is_empty() { "a run that has only just begun" } else { holder.trim() };
+            return Err(Error::new(Remedy::Wait, place(path), "another run holds the lock")
+                .seen(format!("held by {holder}"))
+                .seen("nothing was read or written")
+                .hint("wait for that run to end, then run again"));
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    let mut announce = || -> io::Result<()> {
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(content.as_bytes())?;
+        file.sync_all()
+    };
+    announce().map_err(failed)?;
+    Ok(Lock { _file: file })
+}
+
+/// Writes a file that must not exist yet, readable by its owner only, and makes it durable together with its name.
+///
+/// # Errors
+/// `GiveAccess` if it exists or cannot be written; then there is no such file afterwards, unless there was one before.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let failed = |error: io::Error| refused(path, "the file cannot be written", &error);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_all()) {
+        let _ = fs::remove_file(path);
+        return Err(failed(error));
+    }
+    sync_folder(path.parent().unwrap_or(Path::new("")))
+}
+
+/// Makes a folder, and those above it, for its owner only. A folder that exists stays as it is.
+///
+/// # Errors
+/// `GiveAccess` if it cannot be made.
+pub fn create_dir_private(path: &Path) -> Result<(), Error> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| refused(path, "the folder cannot be made", &error))?;
+    sync_folder(path.parent().unwrap_or(Path::new("")))
+}
+
+/// Makes the names in a folder durable: files made, renamed and removed in it.
+///
+/// # Errors
+/// `GiveAccess` if the folder cannot be opened or the disk fails.
+pub fn sync_folder(path: &Path) -> Result<(), Error> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| refused(path, "the folder cannot be made durable", &error))
+}
+
+/// What became of a file that was to be replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// It holds the new bytes, durably.
+    Done {
+        /// Where its former content is: one version is kept.
+        backup: PathBuf,
+    },
+    /// Somebody changed it: it holds what they saved last.
+    Stale {
+        /// The SHA-256 of what it holds.
+        seen_sha256: String,
+        /// Where an older save of somebody is, if a second one was made meanwhile.
+        kept: Option<PathBuf>,
+    },
+}
+
+/// Replaces the content of a file that must hold what has the digest `expected_sha256`.
+///
+/// Symbolic links are followed. The former content stays beside the file as `<name>.tieout-backup`. After an error the
+/// file is as it was, unless the error says otherwise.
+///
+/// # Errors
+/// `GiveAccess` if the file is missing or read-only, its folder cannot be written, or the disk has no room for the new
+/// content beside the old one; `Look` if a step in between failed and a person must see which file is which.
+pub fn replace(path: &Path, bytes: &[u8], expected_sha256: &str) -> Result<Replaced, Error> {
+    replace_by(path, bytes, expected_sha256, &mut exchange)
+}
+
+/// Settles what a killed process left beside the file, and says what a person should know of it, a sentence each.
+///
+/// To be called before the file is read, so that a save that was on its way back is read and not our own content.
+/// Writes nothing where there are no leftovers.
+///
+/// # Errors
+/// As [`replace`].
+pub fn recover(path: &Path) -> Result<Vec<String>, Error> {
+    let target = Target::of(path)?;
+    if target.leftovers().is_empty() {
+        return Ok(Vec::new());
+    }
+    let _folder = target.lock_folder();
+    recover_by(&target, &mut exchange)
+}
+
+/// Puts each of two files in the other's place in one step.
+type Exchange<'a> = &'a mut dyn FnMut(&Path, &Path) -> io::Result<()>;
+
+fn exchange(a: &Path, b: &Path) -> io::Result<()> {
+    Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)
+}
+
+/// A file that is replaced, with the names beside it.
+struct Target {
+    /// As the caller wrote it, for messages.
+    written: PathBuf,
+    real: PathBuf,
+    folder: PathBuf,
+    name: OsString,
+}
+
+impl Target {
+    fn of(path: &Path) -> Result<Target, Error> {
+        let real = path.canonicalize().map_err(|error| refused(path, "the file cannot be found", &error))?;
+        match (real.parent(), real.file_name()) {
+            (Some(folder), Some(name)) => Ok(Target { written: path.to_owned(), folder: folder.to_owned(), name: name.to_owned(), real: real.clone() }),
+            _ => Err(Error::new(Remedy::GiveAccess, place(path), "this is not a file")),
+        }
+    }
+
+    fn beside(&self, before: &str, after: &str) -> PathBuf {
+        let mut name = OsString::from(before);
+        name.push(&self.name);
+        name.push(after);
+        self.folder.join(name)
+    }
+
+    fn backup(&self) -> PathBuf {
+        self.beside("", ".tieout-backup")
+    }
+
+    fn part(&self) -> PathBuf {
+        self.beside(".", ".tieout-part")
+    }
+
+    fn swap(&self, expected: &str, new: &str) -> PathBuf {
+        self.beside(".", &format!(".tieout-swap-{}-{}", short(expected), short(new)))
+    }
+
+    fn saved(&self, sha256: &str) -> PathBuf {
+        self.beside("", &format!(".tieout-saved-{}", short(sha256)))
+    }
+
+    /// Files that a killed process left, sorted. A folder that cannot be listed has none that we could settle.
+    fn leftovers(&self) -> Vec<PathBuf> {
+        let prefix = [b".".as_slice(), self.name.as_encoded_bytes(), b".tieout-"].concat();
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
+        let mut found: Vec<PathBuf> = entries
+            .flatten()
+            .filter(|entry| {
+                let name = entry.file_name();
+                let rest = name.as_encoded_bytes().strip_prefix(prefix.as_slice());
+                rest.is_some_and(|rest| rest == b"part" || rest.starts_with(b"swap-"))
+            })
+            .map(|entry| entry.path())
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// Waits for other processes of ours in this folder. Where folders cannot be locked there is nothing to wait for.
+    fn lock_folder(&self) -> Option<File> {
+        let folder = File::open(&self.folder).ok()?;
+        folder.lock().ok()?;
+        Some(folder)
+    }
+
+    fn sync(&self, other: &Path) -> Result<(), Error> {
+        let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| self.unsettled("the disk does not confirm that the file was replaced", &error, other))
+    }
+
+    fn untouched(&self, what: &str, error: &io::Error) -> Error {
+        refused(&self.written, what, error).seen("the file is as it was")
+    }
+
+    fn unsettled(&self, what: &str, error: &io::Error, leftover: &Path) -> Error {
+        Error::new(Remedy::Look, place(&self.written), what)
+            .seen(describe(error))
+            .seen(format!("the other version of the file is beside it as `{}`", file_name(leftover)))
+            .hint("compare the two, keep what is right under the file's name, and run again")
+    }
+}
+
+fn replace_by(path: &Path, bytes: &[u8], expected_sha256: &str, exchange: Exchange<'_>) -> Result<Replaced, Error> {
+    let target = Target::of(path)?;
+    let _folder = target.lock_folder();
+    recover_by(&target, exchange)?;
+    let meta = fs::metadata(&target.real).map_err(|error| target.untouched("the file cannot be read", &error))?;
+    if !meta.is_file() {
+        return Err(Error::new(Remedy::GiveAccess, place(path), "this is not a file").seen("nothing was written"));
+    }
+    if meta.permissions().readonly() || rustix::fs::access(&target.real, Access::WRITE_OK).is_err() {
+        return Err(Error::new(Remedy::GiveAccess, place(path), "the file is read-only")
+            .seen("nothing was written")
+            .hint("allow the user that runs `tieout` to write it"));
+    }
+    let seen_sha256 = sha256_of(&target.real).map_err(|error| target.untouched("the file cannot be read", &error))?;
+    if seen_sha256 != expected_sha256 {
+        return Ok(Replaced::Stale { seen_sha256, kept: None });
+    }
+    let room = rustix::fs::statvfs(&target.folder).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    has_room(&target, room, bytes.len() as u64)?;
+
+    let new_sha256 = digest(bytes);
+    let part = target.part();
+    let swap = target.swap(expected_sha256, &new_sha256);
+    if let Err(error) = write_like(&part, bytes, &meta).and_then(|()| fs::rename(&part, &swap)) {
+        let _ = fs::remove_file(&part);
+        return Err(target.untouched("the new version of the file cannot be written beside it", &error));
+    }
+    match exchange(&swap, &target.real) {
+        Ok(()) => {}
+        Err(error) if has_no_exchange(&error) => return replace_by_rename(&target, &swap, expected_sha256),
+        Err(error) => {
+            let _ = fs::remove_file(&swap);
+            return Err(target.untouched("the file cannot be replaced", &error));
+        }
+    }
+    target.sync(&swap)?;
+    let displaced = sha256_of(&swap).map_err(|error| target.unsettled("the file was replaced, and its former version cannot be read", &error, &swap))?;
+    if displaced != expected_sha256 {
+        let back = put_back(&target, &swap, &new_sha256, displaced, exchange)?;
+        return Ok(Replaced::Stale { seen_sha256: back.seen_sha256, kept: back.kept });
+    }
+    // The file is written; a backup that cannot take its final name keeps the one it has until the next time.
+    let backup = target.backup();
+    let backup = if fs::rename(&swap, &backup).is_ok() { backup } else { swap };
+    target.sync(&backup)?;
+    Ok(Replaced::Done { backup })
+}
+
+/// What [`put_back`] ended with.
+struct PutBack {
+    seen_sha256: String,
+    kept: Option<PathBuf>,
+}
+
+/// Exchanges back a save that was found at `swap` where our content `ours` went into its place.
+///
+/// What an exchange brings out is what was last put in, or somebody saved again in between: then that newer save is the
+/// one to be put back, until an exchange brings out what the one before put in.
+fn put_back(target: &Target, swap: &Path, ours: &str, save: String, exchange: Exchange<'_>) -> Result<PutBack, Error> {
+    let mut inside = short(ours).to_owned();
+    let mut outside = save;
+    loop {
+        match exchange(swap, &target.real) {
+            Ok(()) => {}
+            // Somebody took the file away, our content with it: the save gets its name back.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match renameat_with(CWD, swap, CWD, &target.real, RenameFlags::NOREPLACE) {
+                Ok(()) => {
+                    target.sync(&target.real)?;
+                    return Ok(PutBack { seen_sha256: outside, kept: None });
+                }
+                Err(rustix::io::Errno::EXIST) => continue,
+                Err(error) => return Err(target.unsettled("somebody saved the file, and the save cannot be put back", &error.into(), swap)),
+            },
+            Err(error) => return Err(target.unsettled("somebody saved the file, and the save cannot be put back", &error, swap)),
+        }
+        let seen = sha256_of(swap).map_err(|error| target.unsettled("somebody saved the file, and it cannot be read", &error, swap))?;
+        if short(&seen) == inside {
+            break;
+        }
+        inside = short(&outside).to_owned();
+        outside = seen;
+    }
+    let settled = if inside == short(ours) {
+        fs::remove_file(swap).map(|()| None)
+    } else {
+        let saved = target.saved(&inside);
+        fs::rename(swap, &saved).map(|()| Some(saved))
+    };
+    let kept = settled.map_err(|error| target.unsettled("somebody saved the file, and what is beside it cannot be renamed", &error, swap))?;
+    target.sync(kept.as_deref().unwrap_or(&target.real))?;
+    Ok(PutBack { seen_sha256: outside, kept })
+}
+
+/// Replaces the file where there is no exchange: the last look at it is directly before the rename.
+fn replace_by_rename(target: &Target, swap: &Path, expected_sha256: &str) -> Result<Replaced, Error> {
+    let backup = target.backup();
+    let part = target.part();
+    let attempt = || -> io::Result<Option<String>> {
+        // A second name for the former content; where there are no such names, a copy.
+        fs::hard_link(&target.real, &part).or_else(|_| fs::copy(&target.real, &part).map(|_| ()))?;
+        let seen = sha256_of(&target.real)?;
+        if seen != expected_sha256 {
+            return Ok(Some(seen));
+        }
+        fs::rename(swap, &target.real)?;
+        Ok(None)
+    };
+    match attempt() {
+        Ok(None) => {
+            let backup = if fs::rename(&part, &backup).is_ok() { backup } else { part };
+            target.sync(&backup)?;
+            Ok(Replaced::Done { backup })
+        }
+        Ok(Some(seen_sha256)) => {
+            let _ = fs::remove_file(&part);
+            let _ = fs::remove_file(swap);
+            Ok(Replaced::Stale { seen_sha256, kept: None })
+        }
+        Err(error) => {
+            let _ = fs::remove_file(&part);
+            let _ = fs::remove_file(swap);
+            Err(target.untouched("the file cannot be replaced", &error))
+        }
+    }
+}
+
+fn recover_by(target: &Target, exchange: Exchange<'_>) -> Result<Vec<String>, Error> {
+    let mut notes = Vec::new();
+    for leftover in target.leftovers() {
+        let failed = |error: io::Error| target.unsettled("what an interrupted run left beside the file cannot be settled", &error, &leftover);
+        let name = file_name(&leftover);
+        let digests = name.rsplit_once(".tieout-swap-").and_then(|(_, digests)| digests.split_once('-'));
+        let Some((expected, new)) = digests else {
+            fs::remove_file(&leftover).map_err(failed)?;
+            continue;
+        };
+        let sha256 = sha256_of(&leftover).map_err(failed)?;
+        if short(&sha256) == new {
+            fs::remove_file(&leftover).map_err(failed)?;
+        } else if short(&sha256) == expected {
+            fs::rename(&leftover, target.backup()).map_err(failed)?;
+            target.sync(&target.backup())?;
+        } else {
+            let back = put_back(target, &leftover, new, sha256, exchange)?;
+            notes.push(match back.kept {
+                None => "somebody saved the file while an interrupted run wrote it: that save is in its place again".to_owned(),
+                Some(kept) => format!(
+                    "somebody saved the file while an interrupted run wrote it, and once more since: the older save is beside it as `{}`",
+                    file_name(&kept)
+                ),
+            });
+        }
+    }
+    Ok(notes)
+}
+
+/// Writes a new file with the mode of another and, where that is permitted, its owner.
+fn write_like(path: &Path, bytes: &[u8], like: &fs::Metadata) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    let made = file.metadata()?;
+    if made.gid() != like.gid() {
+        let _ = std::os::unix::fs::fchown(&file, None, Some(like.gid()));
+    }
+    if made.uid() != like.uid() {
+        let _ = std::os::unix::fs::fchown(&file, Some(like.uid()), None);
+    }
+    file.set_permissions(like.permissions())?;
+    file.sync_all()
+}
+
+fn has_room(target: &Target, room: u64, needed: u64) -> Result<(), Error> {
+    if room >= needed {
+        return Ok(());
+    }
+    Err(Error::new(Remedy::GiveAccess, place(&target.written), "the disk has no room for the new version of the file beside the old one")
+        .seen(format!("{needed} bytes are needed, {room} are free"))
+        .seen("nothing was written: the file is as it was")
+        .hint("make room on the disk, then run again"))
+}
+
+fn has_no_exchange(error: &io::Error) -> bool {
+    let codes = [rustix::io::Errno::INVAL, rustix::io::Errno::NOSYS, rustix::io::Errno::OPNOTSUPP];
+    error.raw_os_error().is_some_and(|code| codes.iter().any(|known| known.raw_os_error() == code))
+}
+
+fn sha256_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hexadecimal(&hasher.finalize())),
+            Ok(read) => hasher.update(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
+}
+
+fn short(sha256: &str) -> &str {
+    sha256.get(..SHORT).unwrap_or(sha256)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+fn place(path: &Path) -> Place {
+    Place::of(path.display().to_string())
+}
+
+/// What the operating system said, in our words where it is something that happens to people.
+fn describe(error: &io::Error) -> String {
+    use io::ErrorKind::{
+        AlreadyExists, FileTooLarge, IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    match error.kind() {
+        NotFound => "there is no such file".to_owned(),
+        PermissionDenied => "access is denied".to_owned(),
+        AlreadyExists => "it exists already".to_owned(),
+        IsADirectory => "it is a folder".to_owned(),
+        NotADirectory => "a part of its path is not a folder".to_owned(),
+        StorageFull => "the disk is full".to_owned(),
+        QuotaExceeded => "the disk quota is used up".to_owned(),
+        FileTooLarge => "it would be larger than a file may be".to_owned(),
+        ReadOnlyFilesystem => "the file system is read-only".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn refused(path: &Path, what: &str, error: &io::Error) -> Error {
+    use io::ErrorKind::{NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let refused = Error::new(Remedy::GiveAccess, place(path), format!("{what}: {}", describe(error))).seen("nothing was written");
+    match error.kind() {
+        NotFound => refused.hint("look whether the path is right and the drive is there"),
+        PermissionDenied => refused.hint("give the user that runs `tieout` access to the file and its folder"),
+        StorageFull | QuotaExceeded => refused.hint("make room on the disk, then run again"),
+        ReadOnlyFilesystem => refused.hint("the folder must be writable"),
+        _ => refused,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    const OLD: &[u8] = b"id,name\n1,old\n";
+    const NEW: &[u8] = b"id,name\n1,new\n";
+    const SAVE: &[u8] = b"id,name\n1,saved by a person\n";
+    const LATER: &[u8] = b"id,name\n1,saved once more\n";
+
+    fn world() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("customers.csv");
+        fs::write(&path, OLD).expect("written");
+        (folder, path)
+    }
+
+    /// As most programs save: a new file renamed over the old one.
+    fn save(path: &Path, bytes: &[u8]) {
+        let beside = path.with_extension("saving");
+        fs::write(&beside, bytes).expect("written");
+        fs::rename(&beside, path).expect("renamed");
+    }
+
+    fn names(folder: &tempfile::TempDir) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(folder.path()).expect("listed").map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_one_former_version_kept() {
+        let (folder, path) = world();
+        let backup = folder.path().canonicalize().expect("real").join("customers.csv.tieout-backup");
+        assert_eq!(replace(&path, NEW, &digest(OLD)).expect("replaced"), Replaced::Done { backup: backup.clone() });
+        assert_eq!((fs::read(&path).unwrap().as_slice(), fs::read(&backup).unwrap().as_slice()), (NEW, OLD));
+        assert!(matches!(replace(&path, LATER, &digest(NEW)), Ok(Replaced::Done { .. })));
+        assert_eq!((fs::read(&path).unwrap().as_slice(), fs::read(&backup).unwrap().as_slice()), (LATER, NEW));
+        assert_eq!(names(&folder), ["customers.csv", "customers.csv.tieout-backup"]);
+    }
+
+    #[test]
+    fn a_file_that_somebody_changed_before_is_stale() {
+        let (folder, path) = world();
+        save(&path, SAVE);
+        assert_eq!(replace(&path, NEW, &digest(OLD)).expect("no error"), Replaced::Stale { seen_sha256: digest(SAVE), kept: None });
+        assert_eq!(fs::read(&path).unwrap(), SAVE);
+        assert_eq!(names(&folder), ["customers.csv"]);
+    }
+
+    #[test]
+    fn a_save_in_the_window_is_put_back() {
+        for in_place in [false, true] {
+            let (folder, path) = world();
+            let mut exchanges = 0;
+            let replaced = replace_by(&path, NEW, &digest(OLD), &mut |a, b| {
+                exchanges += 1;
+                if exchanges == 1 {
+                    if in_place { fs::write(b, SAVE)? } else { save(b, SAVE) }
+                }
+                exchange(a, b)
+            });
+            assert_eq!(replaced.expect("no error"), Replaced::Stale { seen_sha256: digest(SAVE), kept: None });
+            assert_eq!(fs::read(&path).unwrap(), SAVE);
+            assert_eq!(names(&folder), ["customers.csv"]);
+        }
+    }
+
+    #[test]
+    fn a_second_save_while_the_first_is_put_back_wins_and_the_first_is_kept() {
+        let (folder, path) = world();
+        let mut exchanges = 0;
+        let replaced = replace_by(&path, NEW, &digest(OLD), &mut |a, b| {
+            exchanges += 1;
+            match exchanges {
+                1 => save(b, SAVE),
+                2 => save(b, LATER),
+                _ => {}
+            }
+            exchange(a, b)
+        });
+        let Ok(Replaced::Stale { seen_sha256, kept: Some(kept) }) = replaced else { panic!("{replaced:?}") };
+        assert_eq!((seen_sha256, fs::read(&path).unwrap().as_slice()), (digest(LATER), LATER));
+        assert_eq!(fs::read(kept).unwrap(), SAVE);
+        assert_eq!(names(&folder).len(), 2);
+    }
+
+    #[test]
+    fn a_file_that_is_taken_away_while_a_save_is_put_back_gets_its_name_back() {
+        let (_folder, path) = world();
+        let mut exchanges = 0;
+        let replaced = replace_by(&path, NEW, &digest(OLD), &mut |a, b| {
+            exchanges += 1;
+            match exchanges {
+                1 => save(b, SAVE),
+                _ => fs::remove_file(b)?,
+            }
+            exchange(a, b)
+        });
+        assert_eq!(replaced.expect("no error"), Replaced::Stale { seen_sha256: digest(SAVE), kept: None });
+        assert_eq!(fs::read(&path).unwrap(), SAVE);
+    }
+
+    #[test]
+    fn without_an_exchange_the_digest_is_checked_before_the_rename() {
+        let mut without = |_: &Path, _: &Path| Err(io::Error::from(rustix::io::Errno::INVAL));
+        let (folder, path) = world();
+        assert!(matches!(replace_by(&path, NEW, &digest(OLD), &mut without), Ok(Replaced::Done { .. })));
+        assert_eq!((fs::read(&path).unwrap().as_slice(), fs::read(path.with_extension("csv.tieout-backup")).unwrap().as_slice()), (NEW, OLD));
+        let replaced = replace_by(&path, LATER, &digest(NEW), &mut |_, file| {
+            save(file, SAVE);
+            Err(io::Error::from(rustix::io::Errno::NOSYS))
+        });
+        assert_eq!(replaced.expect("no error"), Replaced::Stale { seen_sha256: digest(SAVE), kept: None });
+        assert_eq!(fs::read(&path).unwrap(), SAVE);
+        assert_eq!(names(&folder), ["customers.csv", "customers.csv.tieout-backup"]);
+    }
+
+    #[test]
+    fn a_process_killed_around_the_exchange_leaves_nothing_behind_but_what_somebody_saved() {
+        // (what the process did before it was killed, what the file holds after the next start, what the backup holds)
+        type Killed = fn(&Path, &Path);
+        let before: Killed = |_, _| {};
+        let after: Killed = |a, b| exchange(a, b).expect("exchanged");
+        let after_a_save: Killed = |a, b| {
+            save(b, SAVE);
+            exchange(a, b).expect("exchanged");
+        };
+        for (killed, file, backup) in [(before, OLD, None), (after, NEW, Some(OLD)), (after_a_save, SAVE, None)] {
+            let (folder, path) = world();
+            let death = catch_unwind(AssertUnwindSafe(|| {
+                replace_by(&path, NEW, &digest(OLD), &mut |a, b| {
+                    killed(a, b);
+                    panic!("killed")
+                })
+            }));
+            assert!(death.is_err());
+            fs::write(folder.path().join(".customers.csv.tieout-part"), b"half a fi").unwrap();
+            let notes = recover(&path).expect("recovered");
+            assert_eq!(notes.len(), usize::from(file == SAVE), "{notes:?}");
+            assert_eq!(fs::read(&path).unwrap(), file);
+            assert_eq!(fs::read(path.with_extension("csv.tieout-backup")).ok().as_deref(), backup);
+            assert_eq!(names(&folder).len(), 1 + usize::from(backup.is_some()));
+        }
+    }
+
+    #[test]
+    fn a_save_displaced_by_a_killed_process_is_kept_when_the_file_was_saved_again() {
+        let (folder, path) = world();
+        let death = catch_unwind(AssertUnwindSafe(|| {
+            replace_by(&path, NEW, &digest(OLD), &mut |a, b| {
+                save(b, SAVE);
+                exchange(a, b).expect("exchanged");
+                panic!("killed")
+            })
+        }));
+        assert!(death.is_err());
+        save(&path, LATER);
+        assert_eq!(recover(&path).expect("recovered").len(), 1);
+        assert_eq!(fs::read(&path).unwrap(), LATER);
+        let kept = names(&folder).into_iter().find(|name| name.contains("tieout-saved")).expect("kept");
+        assert_eq!(fs::read(folder.path().join(kept)).unwrap(), SAVE);
+    }
+
+    #[test]
+    fn leftovers_of_another_file_are_left_alone() {
+        let (folder, path) = world();
+        let other = folder.path().join(".other-customers.csv.tieout-part");
+        fs::write(&other, b"x").unwrap();
+        assert!(recover(&path).expect("nothing to do").is_empty());
+        assert!(other.exists());
+    }
+
+    #[test]
+    fn a_symbolic_link_stays_one_and_the_mode_stays() {
+        let (folder, path) = world();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let link = folder.path().join("link.csv");
+        std::os::unix::fs::symlink("customers.csv", &link).unwrap();
+        assert!(matches!(replace(&link, NEW, &digest(OLD)), Ok(Replaced::Done { .. })));
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&path).unwrap(), NEW);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_an_error_and_the_file_stays() {
+        let (folder, path) = world();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+        let error = replace(&path, NEW, &digest(OLD)).expect_err("read-only");
+        assert_eq!((error.remedy, error.diagnostics[0].message.as_str()), (Remedy::GiveAccess, "the file is read-only"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let missing = replace(&folder.path().join("absent.csv"), NEW, &digest(OLD)).expect_err("missing");
+        assert_eq!(missing.remedy, Remedy::GiveAccess);
+        // A name that leaves no room for the longer name beside it stands for every failure to write there.
+        let long = folder.path().join("x".repeat(250));
+        fs::write(&long, OLD).unwrap();
+        let error = replace(&long, NEW, &digest(OLD)).expect_err("the name beside it is too long");
+        assert_eq!(error.remedy, Remedy::GiveAccess);
+        assert_eq!((fs::read(&path).unwrap().as_slice(), fs::read(&long).unwrap().as_slice()), (OLD, OLD));
+        assert_eq!(names(&folder).len(), 2);
+    }
+
+    #[test]
+    fn a_full_disk_is_named_as_such() {
+        let (_folder, path) = world();
+        let target = Target::of(&path).expect("there");
+        let error = has_room(&target, 10, 11).expect_err("no room");
+        assert!(error.to_string().contains("11 bytes are needed, 10 are free"), "{error}");
+        assert!(has_room(&target, 11, 11).is_ok());
+        let full = target.untouched("the new version of the file cannot be written beside it", &io::Error::from(rustix::io::Errno::NOSPC));
+        assert_eq!(full.remedy, Remedy::GiveAccess);
+        assert!(full.to_string().contains("the disk is full") && full.to_string().contains("the file is as it was"), "{full}");
+    }
+
+    #[test]
+    fn a_second_holder_of_a_lock_is_told_of_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let first = lock(&path, "run 20260331T010000Z, process 42, since 01:00\n").expect("free");
+        let error = lock(&path, "another").expect_err("held");
+        assert_eq!(error.remedy, Remedy::Wait);
+        assert!(error.to_string().contains("run 20260331T010000Z, process 42"), "{error}");
+        drop(first);
+        lock(&path, "short").expect("free again");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "short");
+    }
+
+    #[test]
+    fn new_files_and_folders_are_private_and_never_overwrite() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("state").join("job");
+        create_dir_private(&inner).expect("made");
+        create_dir_private(&inner).expect("there already");
+        let path = inner.join("plan.jsonl");
+        write_new(&path, b"{}").expect("written");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&inner), mode(&path)), (0o700, 0o600));
+        assert_eq!(write_new(&path, b"other").expect_err("exists").remedy, Remedy::GiveAccess);
+        assert_eq!(read(&path).expect("there"), Contents { bytes: b"{}".to_vec(), sha256: digest(b"{}") });
+        assert_eq!(digest(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}
