@@ -503,9 +503,7 @@ fn place(path: &Path) -> Place {
 
 /// What the operating system said, in our words where it is something that happens to people.
 fn describe(error: &io::Error) -> String {
-    use io::ErrorKind::{
-        AlreadyExists, FileTooLarge, IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
-    };
+    use io::ErrorKind::{AlreadyExists, FileTooLarge, IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     match error.kind() {
         NotFound => "there is no such file".to_owned(),
         PermissionDenied => "access is denied".to_owned(),
