@@ -1023,3 +1023,179 @@ fn database_error(origin: &str, error: &rusqlite::Error, kept: &str) -> Error {
     };
     Error::new(remedy, Place::of(origin), message).seen(format!("the database says: {}", words(error))).seen(kept).hint(hint)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::change::{CellChange, Reason};
+    use crate::job::{Gates, Kind, May, Role, SystemSpec};
+    use crate::value::Value;
+
+    /// A table of three rows, opened by us and by somebody else. Nobody waits for a lock.
+    fn opened_twice(folder: &Path, journal: &str) -> (SqlTable, Connection) {
+        let other = Connection::open(folder.join("t.db")).unwrap();
+        other.pragma_update(None, "journal_mode", journal).unwrap();
+        other.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c');").unwrap();
+        let settings = SqlSettings { url: "sqlite:t.db".to_owned(), table: Some("t".to_owned()), query: None };
+        let spec = SystemSpec {
+            name: "books".to_owned(),
+            kind: Kind::Sql(settings.clone()),
+            role: Role::Peer,
+            may: May::default(),
+            only: Vec::new(),
+            id: Some("id".to_owned()),
+            edited_at: None,
+            gates: Gates::default(),
+        };
+        let columns = vec!["id".to_owned(), "v".to_owned()];
+        let table = SqlTable::open(&settings, &Opening { root: folder, job: "j", spec: &spec, columns, known: BTreeMap::new() }).unwrap();
+        for connection in [&table.connection, &other] {
+            connection.busy_timeout(Duration::from_millis(20)).unwrap();
+        }
+        (table, other)
+    }
+
+    fn set(id: &str, before: &str, after: &str) -> Change {
+        let cell = CellChange {
+            field: None,
+            column: "v".to_owned(),
+            before_raw: Some(Raw::text(before)),
+            before: Value::Null,
+            after: Value::Null,
+            after_raw: Raw::text(after),
+            reason: Reason::Standardised,
+        };
+        Change {
+            number: 1,
+            system: "books".to_owned(),
+            record: 1,
+            key: id.to_owned(),
+            action: Action::Update,
+            address: vec![AddressPart { column: "id".to_owned(), raw: Raw { text: Some(id.to_owned()), storage: Storage::Integer } }],
+            cells: vec![cell],
+            reason: Reason::Standardised,
+            attempts: 0,
+        }
+    }
+
+    fn values(connection: &Connection) -> Vec<String> {
+        let mut statement = connection.prepare("SELECT v FROM t ORDER BY id").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn a_locked_database_is_an_error_and_nothing_happens() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut table, other) = opened_twice(folder.path(), "delete");
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let changes = [set("1", "a", "x")];
+        let set = WriteSet { changes: &changes, failures_max: 0, snapshot: None };
+        for error in [table.pull().unwrap_err(), table.write(set).unwrap_err()] {
+            assert_eq!(error.remedy, Remedy::GiveAccess);
+            assert!(error.to_string().contains("the database is locked by another program"), "{error}");
+        }
+        other.execute_batch("COMMIT").unwrap();
+        assert_eq!(values(&other), ["a", "b", "c"]);
+        assert!(matches!(table.write(set).unwrap()[0], Outcome::Done { .. }));
+    }
+
+    #[test]
+    fn a_commit_that_is_refused_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut table, other) = opened_twice(folder.path(), "delete");
+        let mut reading = other.prepare("SELECT v FROM t").unwrap();
+        let mut rows = reading.query([]).unwrap();
+        rows.next().unwrap();
+        let changes = [set("1", "a", "x"), set("2", "not b", "y"), set("3", "c", "z")];
+        let set = WriteSet { changes: &changes, failures_max: 0, snapshot: None };
+        let outcomes = table.write(set).unwrap();
+        assert!(matches!(&outcomes[0], Outcome::Rejected { reason } if reason == "the database refused to commit: database is locked"), "{outcomes:?}");
+        assert!(matches!(outcomes[1], Outcome::Stale { .. }), "{outcomes:?}");
+        assert!(matches!(outcomes[2], Outcome::Rejected { .. }), "{outcomes:?}");
+        drop(rows);
+        assert_eq!(values(&other), ["a", "b", "c"]);
+        assert!(matches!(table.write(set).unwrap()[2], Outcome::Done { .. }), "the next write is not held up");
+    }
+
+    #[test]
+    fn a_full_disk_undoes_the_whole_set() {
+        for journal in ["delete", "wal"] {
+            let folder = tempfile::tempdir().unwrap();
+            let (mut table, other) = opened_twice(folder.path(), journal);
+            let pages: i64 = table.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+            table.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+            let changes = [set("1", "a", "x"), set("2", "b", &"long ".repeat(10_000)), set("3", "c", "z")];
+            let error = table.write(WriteSet { changes: &changes, failures_max: 5, snapshot: None }).unwrap_err();
+            assert_eq!(error.remedy, Remedy::GiveAccess);
+            assert!(error.to_string().contains("the disk is full") && error.to_string().contains("nothing was written"), "{error}");
+            assert_eq!(values(&other), ["a", "b", "c"], "{journal}");
+            assert_eq!(table.pull().unwrap().height(), 3);
+        }
+    }
+
+    #[test]
+    fn a_pull_sees_one_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut table, other) = opened_twice(folder.path(), "wal");
+        other.pragma_update(None, "synchronous", "off").unwrap();
+        let writing = std::thread::spawn(move || {
+            for _ in 0..3_000 {
+                other.execute_batch("INSERT INTO t (v) VALUES ('new'), ('new')").unwrap();
+            }
+        });
+        while !writing.is_finished() {
+            let pulled = table.pull().unwrap();
+            assert_eq!(Some(pulled.evidence.rows_read), pulled.evidence.rows_announced);
+            assert_eq!(pulled.height() % 2, 1, "three rows, and pairs that are added at once");
+        }
+        writing.join().unwrap();
+        assert_eq!(table.pull().unwrap().height(), 6_003);
+    }
+
+    #[test]
+    fn numbers_are_compared_digit_by_digit() {
+        for (a, b, same) in [
+            ("12.30", "12.3", true),
+            ("-0.05", "-5e-2", true),
+            ("0", "-0.00", true),
+            ("1e3", "1000", true),
+            (" 7", "7", true),
+            ("9007199254740993", "9007199254740992", false),
+            ("1", "-1", false),
+            ("10", "1", false),
+        ] {
+            assert_eq!(significant(a) == significant(b), same, "{a} and {b}");
+        }
+        for text in ["", "-", ".", "1,5", "0x1f", "inf", "NaN", "1e", "1_000", "٣"] {
+            assert_eq!(significant(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_a_trigger_rounds_is_not_a_lost_digit() {
+        let real = |text: &str| Raw { text: Some(text.to_owned()), storage: Storage::Real };
+        assert!(!lost_digits("12.345", &real("12.35")));
+        assert!(!lost_digits("12.30", &real("12.3")));
+        assert!(!lost_digits("12345678901234567.89", &Raw::text("12345678901234567.89")));
+        assert!(lost_digits("99999999999999.99", &real("99999999999999.98")));
+        assert!(lost_digits("1e400", &real("inf")));
+    }
+
+    #[test]
+    fn raw_cells_are_bound_as_they_were_read() {
+        for cell in [
+            ValueRef::Null,
+            ValueRef::Integer(i64::MIN),
+            ValueRef::Real(0.1 + 0.2),
+            ValueRef::Real(1e300),
+            ValueRef::Real(f64::MIN_POSITIVE),
+            ValueRef::Real(f64::NEG_INFINITY),
+            ValueRef::Text(b"x'00'"),
+            ValueRef::Blob(&[0, 255, 16]),
+            ValueRef::Blob(&[]),
+        ] {
+            assert_eq!(ValueRef::from(&bound(&raw_of(cell))), cell);
+        }
+    }
+}
