@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::change::{Address, Change, Outcome};
-use crate::error::Error;
+use crate::diagnostic::{Diagnostic, Place, did_you_mean};
+use crate::error::{Error, Remedy};
 use crate::frame::Pulled;
 use crate::job::{Kind, SystemSpec};
 
@@ -85,6 +86,20 @@ pub struct Opening<'a> {
     /// What the last run found out about the source ([`crate::frame::Evidence::found`]); empty at first contact. A source
     /// that no longer agrees with it stops the run.
     pub known: BTreeMap<String, String>,
+}
+
+/// The error of a source that lacks columns which the job names; nothing if it has them all. Names are compared verbatim.
+fn missing_columns(origin: &str, system: &str, needed: &[String], there: &[String]) -> Option<Error> {
+    let missing = needed.iter().filter(|column| !there.contains(column));
+    let diagnostics = missing.map(|column| {
+        let message = format!("column `{column}` is not in system `{system}`");
+        let diagnostic = Diagnostic::new(Place::of(origin), message).seen(format!("columns of `{system}`: {}", there.join(", ")));
+        match did_you_mean(column, there.iter().map(String::as_str)) {
+            Some(close) => diagnostic.hint(format!("did you mean `{close}`?")),
+            None => diagnostic,
+        }
+    });
+    Error::of(Remedy::MendJob, diagnostics.collect())
 }
 
 /// Opens a system by its kind. References in its settings are resolved here.
