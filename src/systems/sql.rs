@@ -5,7 +5,7 @@
 //! transaction with a savepoint a change; a row is only written while it still holds, to the byte and to the storage class,
 //! what the change expects; what the database says the row holds then is the answer.
 //!
-//! Statements are built in [`statement`], which every server shares; everything here that speaks to a database is SQLite's own.
+//! Statements are built in `statement`, which every server shares; everything here that speaks to a database is SQLite's own.
 //! It never creates a database, never writes through a view, and binds every value.
 //!
 //! # Design
@@ -881,7 +881,7 @@ fn is_surely_undone(error: &rusqlite::Error) -> bool {
     matches!(code_of(error), Some(ConstraintViolation | DatabaseBusy | DatabaseLocked | DiskFull | OutOfMemory | ReadOnly))
 }
 
-/// The path of a `sqlite:` address. The one place where references in the address are resolved.
+/// The path of a `sqlite:` address, as it is written there.
 fn sqlite_path<'u>(url: &'u str, system: &str, origin: &str) -> Result<&'u Path, Error> {
     let refused = |message: String| Error::new(Remedy::MendJob, Place::of(origin), message).seen("nothing was read");
     let (scheme, path) = url.split_once(':').unwrap_or(("", url));
