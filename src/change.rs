@@ -191,6 +191,8 @@ pub struct Change {
     pub action: Action,
     /// Where; empty for a create.
     pub address: Address,
+    /// The row's native id as it was read; nothing for a create, or where the system has none.
+    pub row_id: Option<String>,
     /// The canonical key that the row had in this system when it was pulled; nothing for a create.
     pub row_key_before: Option<String>,
     /// The canonical key that the row has in this system once the change is made.

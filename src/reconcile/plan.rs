@@ -456,6 +456,7 @@ impl Planner<'_> {
                 key: key.to_owned(),
                 action: Action::Update,
                 address: self.address(system, row),
+                row_id: self.row_id(system, row),
                 row_key_before: Some(self.row_key(system, row)),
                 row_key_after: self.row_key_with(system, row, &cells),
                 cells,
@@ -680,6 +681,10 @@ impl Planner<'_> {
         }
     }
 
+    fn row_id(&self, system: usize, row: u32) -> Option<String> {
+        self.nows[system].clean.ids.as_ref().and_then(|ids| ids.get(row as usize)).map(str::to_owned)
+    }
+
     fn edited_at(&self, system: usize, row: u32) -> Option<i64> {
         self.nows[system].clean.edited_at.as_ref().and_then(|times| times.get(row as usize))
     }
@@ -818,6 +823,7 @@ impl Planner<'_> {
             key: row_key.clone(),
             action: Action::Create,
             address: Address::new(),
+            row_id: None,
             row_key_before: None,
             row_key_after: row_key,
             cells,
@@ -895,6 +901,7 @@ impl Planner<'_> {
             key: key.to_owned(),
             action: Action::Delete,
             address: self.address(system, row),
+            row_id: self.row_id(system, row),
             row_key_before: Some(self.row_key(system, row)),
             row_key_after: self.row_key(system, row),
             cells,
@@ -934,6 +941,7 @@ impl Planner<'_> {
                 key: key.to_owned(),
                 action: Action::Archive,
                 address: self.address(*system, row),
+                row_id: self.row_id(*system, row),
                 row_key_before: Some(self.row_key(*system, row)),
                 row_key_after: self.row_key(*system, row),
                 cells: vec![CellChange {

@@ -27,7 +27,7 @@ use super::link::Linked;
 use super::plan::{BaseMove, Decisions, Treatment};
 use super::totals;
 use crate::change::{Action, Break, BreakKind, CellChange, Change, Outcome, Plan, Settled, SystemValue};
-use crate::frame::{Clean, Keyed, NO_ROW};
+use crate::frame::{Clean, Keyed, NO_ROW, Silence};
 use crate::job::{Blank, Job, MergeRule, Role};
 use crate::value::Value;
 
@@ -164,8 +164,7 @@ struct Settler<'a> {
 
 impl Settler<'_> {
     fn id_before(&self) -> Option<String> {
-        self.job.systems[self.system].id.as_ref()?;
-        self.change.address.first().and_then(|part| part.raw.text.clone())
+        self.change.row_id.clone()
     }
 
     /// The row as it was read back.
@@ -404,7 +403,10 @@ impl Settler<'_> {
         let at = (self.change.record, self.change.system.clone());
         let row = self.row();
         let archived = self.change.action == Action::Archive;
-        let gone = if archived {
+        let gone = if archived && self.is_unreadable() {
+            // The filter leaves archived rows out.
+            self.seen.is_some_and(|seen| !seen.rows.silent.why.contains(&Silence::Quarantined))
+        } else if archived {
             let cell = self.change.cells.first();
             cell.is_some_and(|cell| {
                 let field = self.field_of(cell);

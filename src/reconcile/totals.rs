@@ -20,7 +20,6 @@ use super::settle::Fate;
 use crate::change::Settled;
 use crate::frame::{FieldColumn, Keyed, NO_ROW, Silence};
 use crate::job::{Job, Total};
-use crate::report::{Identity, RowCounts, TotalReport};
 use crate::value::{Decimal, FieldType};
 
 /// One closing total as the next run will open with it.
@@ -96,6 +95,67 @@ pub fn writes_identity(planned: u64, fates: &BTreeMap<u32, Fate>) -> Identity {
     let parts: Vec<String> = all.iter().map(|settled| format!("{} {settled}", count(*settled))).collect();
     let sum: u64 = all.iter().map(|settled| count(*settled)).sum();
     Identity { name: "writes".to_owned(), of: "all systems".to_owned(), equation: format!("{planned} planned = {}", parts.join(" + ")), holds: planned == sum }
+}
+
+/// What became of the rows of a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowCounts {
+    /// Rows that the source delivered.
+    pub read: u64,
+    /// Rows that speak for a record.
+    pub compared: u64,
+    /// Identical rows that collapsed into another.
+    pub repeats: u64,
+    /// Rows held because of a duplicate.
+    pub held: u64,
+    /// Rows outside the job's filter.
+    pub filtered: u64,
+    /// Rows that could not be read.
+    pub quarantined: u64,
+}
+
+/// One control total of one system, in one group. All amounts have the field's decimals.
+#[derive(Clone, Debug, Serialize)]
+pub struct TotalReport {
+    /// The field that is summed.
+    pub field: String,
+    /// The group: a currency; nothing where the total is not grouped.
+    pub group: Option<String>,
+    /// The system.
+    pub system: String,
+    /// The sum at the last run; nothing at first contact.
+    pub opening: Option<Decimal>,
+    /// Records that appeared.
+    pub appeared: Decimal,
+    /// Records that vanished.
+    pub vanished: Decimal,
+    /// Records whose amount changed: the sum of the differences.
+    pub changed: Decimal,
+    /// Records that were set aside tonight: held, filtered, quarantined.
+    pub set_aside: Decimal,
+    /// Records that had been set aside and are back.
+    pub returned: Decimal,
+    /// The sum tonight.
+    pub closing: Decimal,
+    /// Records in the sum.
+    pub records: u64,
+    /// Records whose amount is empty.
+    pub without_amount: u64,
+    /// Whether rows whose amount could not be read are missing from the sum.
+    pub incomplete: bool,
+}
+
+/// One equation that was checked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Identity {
+    /// Its name: `rows`, `writes`, `totals`.
+    pub name: String,
+    /// What it was checked for: a system, a total.
+    pub of: String,
+    /// The equation with its numbers.
+    pub equation: String,
+    /// Whether it holds.
+    pub holds: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -20,6 +20,9 @@ use crate::diagnostic::Diagnostic;
 use crate::frame::{CleaningCount, Duplicate, Evidence, Quarantined};
 use crate::value::{Decimal, Value};
 
+pub use crate::reconcile::totals::{Identity, RowCounts, TotalReport};
+
+pub mod assemble;
 mod document;
 pub mod html;
 pub mod json;
@@ -165,23 +168,6 @@ pub struct SystemReport {
     pub settled: BTreeMap<Settled, u64>,
 }
 
-/// What became of the rows of a snapshot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct RowCounts {
-    /// Rows that the source delivered.
-    pub read: u64,
-    /// Rows that speak for a record.
-    pub compared: u64,
-    /// Identical rows that collapsed into another.
-    pub repeats: u64,
-    /// Rows held because of a duplicate.
-    pub held: u64,
-    /// Rows outside the job's filter.
-    pub filtered: u64,
-    /// Rows that could not be read.
-    pub quarantined: u64,
-}
-
 /// One change in a report.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChangeReport {
@@ -314,50 +300,6 @@ pub struct QuarantinedReport {
     /// Where and why.
     #[serde(flatten)]
     pub row: Quarantined,
-}
-
-/// One control total of one system, in one group. All amounts have the field's decimals.
-#[derive(Clone, Debug, Serialize)]
-pub struct TotalReport {
-    /// The field that is summed.
-    pub field: String,
-    /// The group: a currency; nothing where the total is not grouped.
-    pub group: Option<String>,
-    /// The system.
-    pub system: String,
-    /// The sum at the last run; nothing at first contact.
-    pub opening: Option<Decimal>,
-    /// Records that appeared.
-    pub appeared: Decimal,
-    /// Records that vanished.
-    pub vanished: Decimal,
-    /// Records whose amount changed: the sum of the differences.
-    pub changed: Decimal,
-    /// Records that were set aside tonight: held, filtered, quarantined.
-    pub set_aside: Decimal,
-    /// Records that had been set aside and are back.
-    pub returned: Decimal,
-    /// The sum tonight.
-    pub closing: Decimal,
-    /// Records in the sum.
-    pub records: u64,
-    /// Records whose amount is empty.
-    pub without_amount: u64,
-    /// Whether rows whose amount could not be read are missing from the sum.
-    pub incomplete: bool,
-}
-
-/// One equation that was checked.
-#[derive(Clone, Debug, Serialize)]
-pub struct Identity {
-    /// Its name: `rows`, `writes`, `totals`.
-    pub name: String,
-    /// What it was checked for: a system, a total.
-    pub of: String,
-    /// The equation with its numbers.
-    pub equation: String,
-    /// Whether it holds.
-    pub holds: bool,
 }
 
 /// The job file before and now.

@@ -191,9 +191,13 @@ impl Ledger {
         }
         let version: i64 = self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(&wrong)?;
         if version != VERSION && version != 0 {
-            return Err(Error::new(Remedy::Look, Place::of(self.path.display().to_string()), format!("the ledger has version {version}, this program knows {VERSION}"))
-                .seen("nothing was read or written")
-                .hint("use the program that wrote it, or a newer one"));
+            return Err(Error::new(
+                Remedy::Look,
+                Place::of(self.path.display().to_string()),
+                format!("the ledger has version {version}, this program knows {VERSION}"),
+            )
+            .seen("nothing was read or written")
+            .hint("use the program that wrote it, or a newer one"));
         }
         Ok(())
     }
@@ -285,10 +289,18 @@ impl Ledger {
         let wrong = self.wrong();
         let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
         {
-            let mut insert = transaction.prepare("INSERT INTO journal (run, number, system, record, key, action) VALUES (?1, ?2, ?3, ?4, ?5, ?6)").map_err(&wrong)?;
+            let mut insert =
+                transaction.prepare("INSERT INTO journal (run, number, system, record, key, action) VALUES (?1, ?2, ?3, ?4, ?5, ?6)").map_err(&wrong)?;
             for change in changes {
                 insert
-                    .execute(params![run, change.number, change.system, i64::try_from(change.record).unwrap_or(i64::MAX), change.key, change.action.to_string()])
+                    .execute(params![
+                        run,
+                        change.number,
+                        change.system,
+                        i64::try_from(change.record).unwrap_or(i64::MAX),
+                        change.key,
+                        change.action.to_string()
+                    ])
                     .map_err(&wrong)?;
             }
         }
@@ -336,7 +348,16 @@ impl Ledger {
             for decision in decisions {
                 for lost in &decision.overridden {
                     let record = i64::try_from(decision.record).unwrap_or(i64::MAX);
-                    let cells = params![run, record, decision.key, decision.field, lost.system, json(&lost.value)?, json(&decision.value)?, decision.reason.to_string()];
+                    let cells = params![
+                        run,
+                        record,
+                        decision.key,
+                        decision.field,
+                        lost.system,
+                        json(&lost.value)?,
+                        json(&decision.value)?,
+                        decision.reason.to_string()
+                    ];
                     insert.execute(cells).map_err(&wrong)?;
                 }
             }

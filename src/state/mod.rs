@@ -224,7 +224,9 @@ fn read_parquet(path: &Path) -> Result<DataFrame, Error> {
 fn write_parquet(path: &Path, frame: &mut DataFrame) -> Result<(), Error> {
     use std::os::unix::fs::OpenOptionsExt;
     let refuse = |what: String| {
-        Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), "the state cannot be written").seen(what).hint("make room or give access, then run again: nothing is lost")
+        Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), "the state cannot be written")
+            .seen(what)
+            .hint("make room or give access, then run again: nothing is lost")
     };
     let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(|e| refuse(e.to_string()))?;
     let mut writer = BufWriter::with_capacity(1 << 20, file);

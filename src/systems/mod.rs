@@ -65,6 +65,14 @@ pub trait System: Send {
     /// A full snapshot.
     fn pull(&mut self) -> Result<Pulled, Error>;
 
+    /// Proves, without changing anything, that it can be written: asked before the first write to any system.
+    ///
+    /// # Errors
+    /// No permission, a full disk, a lock that somebody else holds.
+    fn prepare(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Makes the changes; one outcome for each, in their order.
     fn write(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error>;
 

@@ -65,6 +65,14 @@ pub fn why_not_held(field: &Field, column: &ColumnSpec, value: &Value) -> Option
     read_back(field, column, value).err()
 }
 
+/// The value that one raw cell holds; nothing if it cannot be read as the field.
+pub fn read_one(field: &Field, column: &ColumnSpec, raw: &Raw) -> Option<Value> {
+    match &raw.text {
+        None => Some(Value::Null),
+        Some(text) => Reader::new(field, column).value(text, raw.storage).ok(),
+    }
+}
+
 fn read_back(field: &Field, column: &ColumnSpec, value: &Value) -> Result<Value, String> {
     match spell(field, column, value).text {
         None => Ok(Value::Null),
