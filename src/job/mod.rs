@@ -57,3 +57,6 @@ pub fn schema() -> String {
     }
     format!("{:#}\n", serde_json::Value::Object(schema))
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,7 +165,7 @@ pub(super) fn cron_problem(cron: &str) -> Option<String> {
         step_is_right && range_is_right
     };
     parts.iter().zip(&fields).find(|(part, field)| !field.split(',').all(|item| is_item(part, item))).map(|(part, field)| {
-        format!("`{field}` is not a {}, which is {} to {}, `*`, a range `1-5`, a list `1,3` or a step `*/2`", part.name, part.least, part.most)
+        format!("`{field}` is not right for the {}: it takes {} to {}, `*`, a range `1-5`, a list `1,3` or a step `*/2`", part.name, part.least, part.most)
     })
 }
 
