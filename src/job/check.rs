@@ -886,7 +886,7 @@ fn refuse_undecided(field: &FieldDraft<'_>, owner: &[usize], systems: &[SystemDr
             format!("merge = {{ priority = [{}] }}", order.join(", "))
         };
         page.refuse(&field.name.span, format!("field `{name}` has neither `owner` nor `merge`"))
-            .seen(format!("{} could all change it", names(&voters)))
+            .seen(format!("each of {} could change it", names(&voters)))
             .hint(format!("name the system that is right, `owner = \"{first}\"`, or what decides a conflict, `{rule}`"));
     }
 }

@@ -1,6 +1,7 @@
 //! Job files, right and wrong, as people write them.
 
 use super::*;
+use crate::error::{Error, Remedy};
 use crate::value::{Decimal, FieldType, Tolerance, Value};
 
 /// Customers in two files and a database.
@@ -1015,4 +1016,53 @@ fn every_part_of_the_schema_says_what_it_is_for() {
         }
     }
     look(&serde_json::from_str(&schema()).expect("JSON"), "job");
+}
+
+/// Every folder `fixtures/errors/job_*`: its `jobs/*.toml`, by name, and in `expected.txt` what is told. With
+/// `TIEOUT_REWRITE=1` the expectations are written anew, to be reviewed in the diff.
+#[test]
+fn every_message_is_the_one_of_its_folder() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/errors");
+    let sorted = |folder: &std::path::Path| {
+        let mut paths: Vec<_> = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        paths
+    };
+    let name = |path: &std::path::Path| path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+    let folders: Vec<_> = sorted(&root).into_iter().filter(|folder| name(folder).starts_with("job_")).collect();
+    assert!(!folders.is_empty());
+    for folder in folders {
+        let files: Vec<JobFile> = sorted(&folder.join("jobs"))
+            .iter()
+            .map(|path| file(&format!("jobs/{}", name(path)), &std::fs::read_to_string(path).expect("a job file")))
+            .collect();
+        let mistakes = check(&files, &Settings::default()).expect_err("a wrong job file");
+        let error = Error::of(Remedy::MendJob, mistakes).expect("a mistake");
+        let told = format!("{error}\nexit {}\n", error.remedy.exit_code());
+        let expected = folder.join("expected.txt");
+        if std::env::var_os("TIEOUT_REWRITE").is_some() {
+            std::fs::write(&expected, &told).expect("written");
+        }
+        assert_eq!(std::fs::read_to_string(&expected).unwrap_or_default(), told, "{}", folder.display());
+    }
+}
+
+#[test]
+fn half_a_file_is_refused_and_never_more_than_that() {
+    for file_text in [CUSTOMERS, EVERY_KEY] {
+        let lines: Vec<&str> = file_text.lines().collect();
+        for left_out in 0..lines.len() {
+            let mut rest = lines.clone();
+            rest.remove(left_out);
+            // Right or wrong, it is decided; a job comes out only with all its systems.
+            if let Ok(job) = check_one(&rest.join("\n")) {
+                assert!(job.systems.len() >= 2 && !job.key.is_empty(), "without line {}", left_out + 1);
+            }
+        }
+        for end in (0..file_text.len()).step_by(11).filter(|end| file_text.is_char_boundary(*end)) {
+            if let Err(told) = check_one(&file_text[..end]) {
+                assert!(!told.is_empty() && told.iter().all(|mistake| mistake.starts_with("jobs/customers.toml:")), "cut at byte {end}");
+            }
+        }
+    }
 }
