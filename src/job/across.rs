@@ -110,7 +110,7 @@ fn refuse_columns_written_twice(jobs: &[(usize, Checked)], pages: &mut [Page<'_>
                             format!("column `{}` of system `{}` is written by two jobs, `{}` and `{}`", column.name, system.name, twin.1.job.name, job.name),
                         )
                         .seen(format!("the other job writes it as field `{}`, at {there}", twin.1.job.fields[other.field].name))
-                        .hint(format!("one job must write it: in the other make `{}` the owner of field `{}`, or a source", system.name, field.name));
+                        .hint(format!("let one job write it: in the other, `{}` can be a source or a witness", system.name));
                 }
                 own.push(written);
             }

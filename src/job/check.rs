@@ -18,8 +18,8 @@ use super::read::{At, Page, Span, Table, Written};
 use super::ready::*;
 use super::spelling::{cron_problem, format_problem, has_literal_secret, has_reference, is_mail_address, is_timezone, reference_problem, timezone_meant};
 use super::written::{
-    Column, ColumnTable, DeletesWord, EditedAtWritten, Field as FieldTable, JobTable, LimitsTable, Missed, Rule, Settings as Kinds, Switch, System,
-    SystemTable, unsigned,
+    Column, ColumnTable, DeletesWord, EditedAtWritten, Field as FieldWritten, FieldTable, JobTable, LimitsTable, Missed, Rule, Settings as Kinds, Switch,
+    System, SystemTable, unsigned,
 };
 use super::{JobFile, Settings};
 use crate::value::{FieldType, Tolerance, Value};
@@ -99,6 +99,8 @@ struct SystemDraft {
     /// Whether there is an edit time, readable or not.
     has_edit_time: bool,
     gates: Gates,
+    /// Whether all of it could be read.
+    is_whole: bool,
 }
 
 impl SystemDraft {
@@ -119,6 +121,8 @@ struct ColumnDraft {
 struct FieldDraft<'t> {
     name: &'t At<String>,
     table: &'t FieldTable,
+    /// Whether all of it could be read.
+    is_whole: bool,
     field_type: Option<FieldType>,
     null_tokens: Vec<String>,
     /// By system.
@@ -233,7 +237,7 @@ fn check_name(table: &JobTable, file: &JobFile, page: &mut Page<'_>) {
 }
 
 fn refuse_address(address: &At<String>, name: &str, page: &mut Page<'_>) {
-    if !is_mail_address(address.as_str()) {
+    if !is_mail_address(address.as_str()) && !has_reference(address.as_str()) {
         page.refuse(&address.span, format!("`{name}` is not a mail address: `{}`", address.value.escape_debug()))
             .hint("write it as `finance@example.com`, or `Finance <finance@example.com>`");
     }
@@ -290,6 +294,7 @@ fn check_systems(table: &JobTable, mode: Mode, page: &mut Page<'_>) -> Vec<Syste
                 edited_at: None,
                 has_edit_time: true,
                 gates: Gates::default(),
+                is_whole: false,
             },
         };
         drafts.push(draft);
@@ -326,8 +331,9 @@ fn check_system(name: &At<String>, system: &System, mode: Mode, page: &mut Page<
         only,
         id: common.id.clone(),
         edited_at: common.edited_at.as_ref().and_then(|edited_at| check_edited_at(&edited_at.value, page)),
-        has_edit_time: common.edited_at.is_some(),
+        has_edit_time: common.edited_at.is_some() || !system.is_whole,
         gates: Gates::default(),
+        is_whole: system.is_whole,
     }
 }
 
@@ -487,7 +493,7 @@ fn check_edited_at(written: &EditedAtWritten, page: &mut Page<'_>) -> Option<Edi
 fn refuse_format(format: &At<String>, field_type: FieldType, page: &mut Page<'_>) {
     if let Some(problem) = format_problem(format.as_str(), field_type) {
         let example = if field_type == FieldType::Date { "%d.%m.%Y" } else { "%Y-%m-%d %H:%M:%S" };
-        page.refuse(&format.span, format!("`{}` cannot spell a {field_type}: {problem}", format.value)).hint(format!("for example `{example}`"));
+        page.refuse(&format.span, format!("`{}` cannot spell values of type `{field_type}`: {problem}", format.value)).hint(format!("for example `{example}`"));
     }
 }
 
@@ -565,13 +571,14 @@ fn check_fields<'t>(table: &'t JobTable, systems: &[SystemDraft], page: &mut Pag
     drafts
 }
 
-fn check_columns_of<'t>(name: &'t At<String>, table: &'t FieldTable, systems: &[SystemDraft], page: &mut Page<'_>) -> FieldDraft<'t> {
+fn check_columns_of<'t>(name: &'t At<String>, written: &'t FieldWritten, systems: &[SystemDraft], page: &mut Page<'_>) -> FieldDraft<'t> {
+    let table = &written.keys;
     let field_type = table.field_type.as_ref().map(|field_type| field_type.value);
     let null_tokens = match &table.null_tokens {
         Some(tokens) => tokens.value.iter().map(|token| token.value.trim().to_lowercase()).filter(|token| !token.is_empty()).collect(),
         None => NULL_TOKENS.iter().map(|token| (*token).to_owned()).collect(),
     };
-    let mut draft = FieldDraft { name, table, field_type, null_tokens, columns: vec![None; systems.len()] };
+    let mut draft = FieldDraft { name, table, is_whole: written.is_whole, field_type, null_tokens, columns: vec![None; systems.len()] };
     let Some(columns) = &table.columns else { return draft };
     if columns.value.0.is_empty() {
         page.refuse(&columns.span, format!("field `{}` has no column in any system", name.value)).hint(format!(
@@ -696,7 +703,8 @@ fn check_columns(fields: &[FieldDraft<'_>], systems: &[SystemDraft], page: &mut 
 fn refuse_unfilled_ids(fields: &[FieldDraft<'_>], systems: &[SystemDraft], page: &mut Page<'_>) {
     for (index, system) in systems.iter().enumerate() {
         let Some(id) = &system.id else { continue };
-        let creates = matches!(system.kind, Some(Kind::Csv(_))) && system.role.is_some_and(Role::is_written) && system.may.create != Permission::Never;
+        let creates =
+            system.is_whole && matches!(system.kind, Some(Kind::Csv(_))) && system.role.is_some_and(Role::is_written) && system.may.create != Permission::Never;
         let could_be_mapped = |column: &ColumnDraft| column.spec.as_ref().is_none_or(|spec| spec.name == id.value);
         let is_mapped = fields.iter().any(|field| field.columns[index].as_ref().is_some_and(could_be_mapped));
         if creates && !is_mapped {
@@ -852,7 +860,7 @@ fn check_owner(field: &FieldDraft<'_>, systems: &[SystemDraft], mode: Mode, page
 /// A field that could be written, and of which nobody can tell who is right.
 fn refuse_undecided(field: &FieldDraft<'_>, owner: &[usize], systems: &[SystemDraft], mode: Mode, page: &mut Page<'_>) {
     let carriers = field.carriers();
-    let is_read = field.table.columns.is_some() && carriers.iter().all(|system| systems[*system].role.is_some());
+    let is_read = field.is_whole && carriers.iter().all(|system| systems[*system].role.is_some());
     if mode == Mode::Audit || !is_read || carriers.len() < 2 || field.table.owner.is_some() {
         return;
     }
@@ -871,9 +879,15 @@ fn refuse_undecided(field: &FieldDraft<'_>, owner: &[usize], systems: &[SystemDr
             .hint("make one of them a source or a peer");
     } else if voters.len() > 1 && owner.is_empty() && field.table.merge.is_none() {
         let first = systems[voters[0]].name.as_str();
+        let rule = if voters.iter().all(|system| systems[*system].has_edit_time) {
+            "merge = \"latest\"".to_owned()
+        } else {
+            let order: Vec<String> = voters.iter().map(|system| format!("\"{}\"", systems[*system].name.value)).collect();
+            format!("merge = {{ priority = [{}] }}", order.join(", "))
+        };
         page.refuse(&field.name.span, format!("field `{name}` has neither `owner` nor `merge`"))
-            .seen(format!("{} could all change it", names(&voters)))
-            .hint(format!("name the system that is right, `owner = \"{first}\"`, or what decides a conflict, `merge = \"latest\"`"));
+            .seen(format!("each of {} could change it", names(&voters)))
+            .hint(format!("name the system that is right, `owner = \"{first}\"`, or what decides a conflict, `{rule}`"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The job file: as it is written, and as it is checked and ready.
 //!
-//! [`check`] takes the texts of all job files and gives back jobs in which nothing is left to look up, or every mistake of
+//! [`check()`] takes the texts of all job files and gives back jobs in which nothing is left to look up, or every mistake of
 //! every file with its line and column. It opens no file and no system, and reads no environment: `${env:X}` and
 //! `${file:p}` stay as written until the edge that opens a system hands them to [`resolve`].
 //!
@@ -57,3 +57,6 @@ pub fn schema() -> String {
     }
     format!("{:#}\n", serde_json::Value::Object(schema))
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,6 +73,11 @@ impl<'f> Page<'f> {
         self.mistakes.is_empty()
     }
 
+    /// How many mistakes have been noted.
+    pub(super) fn mistakes(&self) -> usize {
+        self.mistakes.len()
+    }
+
     /// All mistakes, in the order of the file.
     pub(super) fn into_mistakes(mut self) -> Vec<Diagnostic> {
         self.mistakes.sort_by_key(|(offset, _)| *offset);
@@ -93,6 +98,10 @@ impl<'f> Page<'f> {
                 if message == "duplicate key" {
                     let key = self.text.get(span.clone()).unwrap_or_default().to_owned();
                     self.refuse(&span, format!("`{key}` is given twice")).hint("keep one of the two");
+                } else if message.contains("array") || message.contains("inline table") {
+                    // Inside brackets that are not closed, every line to the end of the file looks wrong.
+                    self.refuse(&span, format!("this is not TOML: {message}")).hint("is a comma, a `]` or a `}` missing?");
+                    break;
                 } else {
                     self.refuse(&span, format!("this is not TOML: {message}"));
                 }
@@ -158,12 +167,11 @@ pub(super) fn refuse_sort(value: &Spanned<DeValue<'_>>, name: &str, expected: &s
         DeValue::Integer(number) => Some(number.to_string()),
         DeValue::Float(number) => Some(number.to_string()),
         DeValue::Datetime(date) => Some(date.to_string()),
-        DeValue::Boolean(boolean) => Some(boolean.to_string()),
-        DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+        DeValue::Boolean(_) | DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_) => None,
     };
     let said = page.refuse(&value.span(), format!("`{name}` must be {expected}, not {seen}"));
     match written {
-        Some(written) if expected.starts_with("text") => said.hint(format!("put it in quotes: `\"{written}\"`")),
+        Some(written) if matches!(expected, "text" | "text or a table" | "text or a list of texts") => said.hint(format!("put it in quotes: `\"{written}\"`")),
         _ => said,
     };
 }
@@ -290,14 +298,18 @@ pub(super) trait Word: Copy + 'static {
 
 impl<T: Word> Written for T {
     fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<T> {
-        let Some(text) = value.get_ref().as_str() else {
-            refuse_sort(value, name, "text", page);
-            return None;
+        let text = match value.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Boolean(boolean) => boolean.to_string(),
+            _ => {
+                refuse_sort(value, name, "one of its words", page);
+                return None;
+            }
         };
         let read = T::WORDS.iter().find(|(word, ..)| *word == text).map(|(_, meaning, _)| *meaning);
         if read.is_none() {
             let words = T::WORDS.iter().map(|(word, ..)| *word);
-            page.refuse(&value.span(), format!("`{name}` cannot be `{text}`")).known("possible", text, words);
+            page.refuse(&value.span(), format!("`{name}` cannot be `{text}`")).known("possible", &text, words);
         }
         read
     }

@@ -6,6 +6,7 @@ use jiff::civil::{self, DateTime};
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::{Offset, TimeZone};
 
+use crate::diagnostic::did_you_mean;
 use crate::value::FieldType;
 
 /// A reference in a string of a job file.
@@ -165,7 +166,7 @@ pub(super) fn cron_problem(cron: &str) -> Option<String> {
         step_is_right && range_is_right
     };
     parts.iter().zip(&fields).find(|(part, field)| !field.split(',').all(|item| is_item(part, item))).map(|(part, field)| {
-        format!("`{field}` is not a {}, which is {} to {}, `*`, a range `1-5`, a list `1,3` or a step `*/2`", part.name, part.least, part.most)
+        format!("`{field}` is not right for the {}: it takes {} to {}, `*`, a range `1-5`, a list `1,3` or a step `*/2`", part.name, part.least, part.most)
     })
 }
 
@@ -178,12 +179,13 @@ pub(super) fn is_timezone(name: &str) -> bool {
 pub(super) fn timezone_meant(written: &str) -> Option<String> {
     let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
     let spaced = written.trim().replace(' ', "_");
-    let city = |name: &str| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&spaced));
-    names
-        .iter()
-        .find(|name| city(name))
+    let city = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let cities: Vec<String> = names.iter().map(|name| city(name)).collect();
+    let of_city = |meant: &str| names.iter().find(|name| name.contains('/') && city(name).eq_ignore_ascii_case(meant));
+    of_city(&spaced)
         .map(String::as_str)
-        .or_else(|| crate::diagnostic::did_you_mean(&spaced, names.iter().map(String::as_str)))
+        .or_else(|| did_you_mean(&spaced, names.iter().map(String::as_str)))
+        .or_else(|| did_you_mean(&spaced, cities.iter().map(String::as_str)).and_then(of_city).map(String::as_str))
         .map(str::to_owned)
 }
 
@@ -344,6 +346,8 @@ mod tests {
         assert!(is_timezone("Europe/London") && is_timezone("UTC"));
         assert!(!is_timezone("Europe/Londres") && !is_timezone(""));
         assert_eq!(timezone_meant("london").as_deref(), Some("Europe/London"));
+        assert_eq!(timezone_meant("Londn").as_deref(), Some("Europe/London"));
+        assert_eq!(timezone_meant("new york").as_deref(), Some("America/New_York"));
         assert_eq!(timezone_meant("Europe/Lodnon").as_deref(), Some("Europe/London"));
         assert!(is_mail_address("finance@example.com") && is_mail_address("Ada <ada@example.com>"));
         assert!(!is_mail_address("finance") && !is_mail_address("a@b\r\nBcc: x@y") && !is_mail_address(" a@example.com"));

@@ -140,9 +140,29 @@ table! {
     }
 }
 
+/// One field: its keys, as far as they could be read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Field {
+    pub keys: FieldTable,
+    /// Whether all of it could be read. If not, a key that seems to be missing may be the one with the mistake.
+    pub is_whole: bool,
+}
+
+impl Written for Field {
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<Field> {
+        let mistakes = page.mistakes();
+        let keys = read_table(value, name, page)?;
+        Some(Field { keys, is_whole: page.mistakes() == mistakes })
+    }
+
+    fn schema() -> JsonValue {
+        FieldTable::schema()
+    }
+}
+
 table! {
     /// A named, typed value of a record.
-    Field {
+    FieldTable {
         /// What it holds.
         Required "type" field_type: FieldType,
         /// Where it lives in each system. A system that is not named does not carry the field.
@@ -260,7 +280,7 @@ table! {
     }
 }
 
-closed!(JobTable, Schedule, EditedAtTable, MayTable, Field, ColumnTable, DedupeTable, DeletesTable, ArchiveTable, LimitsTable, TotalTable, ReportTable);
+closed!(JobTable, Schedule, EditedAtTable, MayTable, FieldTable, ColumnTable, DedupeTable, DeletesTable, ArchiveTable, LimitsTable, TotalTable, ReportTable);
 
 /// What happens to a run that was missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -367,6 +387,8 @@ pub(super) struct System {
     pub common: SystemTable,
     /// Nothing if the kind is missing, unknown or not supported: that is on the page.
     pub settings: Option<Settings>,
+    /// Whether all of it could be read. If not, a key that seems to be missing may be the one with the mistake.
+    pub is_whole: bool,
 }
 
 /// The settings of a system by its kind.
@@ -385,9 +407,11 @@ const KINDS_UNSUPPORTED: &[&str] = &["excel", "http", "parquet", "json"];
 
 impl Written for System {
     fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<System> {
+        let mistakes = page.mistakes();
         let mut rows = Rows::of(value, name, page)?;
         let common = SystemTable::take(&mut rows, page);
-        let Some(kind) = common.kind.clone() else { return Some(System { common, settings: None }) };
+        let without_settings = |common| Some(System { common, settings: None, is_whole: false });
+        let Some(kind) = common.kind.clone() else { return without_settings(common) };
         let settings = match kind.as_str() {
             "csv" => Settings::Csv(CsvTable::take(&mut rows, page)),
             "sql" => Settings::Sql(SqlTable::take(&mut rows, page)),
@@ -396,12 +420,12 @@ impl Written for System {
                 page.refuse(&kind.span, format!("kind `{unsupported}` is not supported by this version"))
                     .seen("supported: `csv`, `sql`")
                     .hint("export the records to a csv file, or read them from a database");
-                return Some(System { common, settings: None });
+                return without_settings(common);
             }
             unknown => {
                 let words = KINDS.iter().map(|(word, _)| *word).chain(KINDS_UNSUPPORTED.iter().copied());
                 page.refuse(&kind.span, format!("`{name}.kind` cannot be `{unknown}`")).known("kinds", unknown, words);
-                return Some(System { common, settings: None });
+                return without_settings(common);
             }
         };
         let own = KINDS.iter().find(|(word, _)| *word == kind.value).map_or(MemoryTable::KEYS, |(_, keys)| keys);
@@ -409,7 +433,7 @@ impl Written for System {
         for row in rows.left() {
             refuse_system_key(row, name, &kind.value, &known, page);
         }
-        Some(System { common, settings: Some(settings) })
+        Some(System { common, settings: Some(settings), is_whole: page.mistakes() == mistakes })
     }
 
     fn schema() -> JsonValue {
@@ -657,10 +681,7 @@ impl Written for Limit {
         let limit = match value.get_ref() {
             DeValue::String(text) => limit_of(text.trim()),
             DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok().map(Limit::Count),
-            _ => {
-                refuse_sort(value, name, "text or a whole number", page);
-                return None;
-            }
+            _ => None,
         };
         let is_growth = name.ends_with(".growth");
         let limit = limit.filter(|limit| is_growth || !matches!(limit, Limit::Times(_)));
