@@ -24,7 +24,7 @@ use crate::job::{ColumnSpec, EditedAt, Field, Job, SystemSpec};
 use crate::reconcile::clean::column::{Cells, Pass, Reader};
 use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
 use crate::reconcile::clean::moment::Moments;
-use crate::value::KEY_SEPARATOR;
+use crate::value::{KEY_SEPARATOR, Value};
 
 mod column;
 mod counts;
@@ -164,7 +164,7 @@ fn read_field(field: &Field, column: &ColumnSpec, pulled: &Pulled, outside: &[bo
         Some(cells) => reader.pass(&Cells { outside, reads_outside: is_key, ..cells }),
         // A column that was not delivered is not an empty one.
         None => Pass {
-            column: FieldColumn::from_values(field.field_type, (0..pulled.height()).map(|_| crate::value::Value::Null)),
+            column: FieldColumn::from_values(field.field_type, (0..pulled.height()).map(|_| Value::Null)),
             counts: Counts::new(),
             unreadable: (0..pulled.height() as u32).map(|row| (row, Unreadable::But("was not delivered".to_owned()))).collect(),
         },

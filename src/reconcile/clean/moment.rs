@@ -348,13 +348,7 @@ struct Numbers {
 
 impl Format {
     fn new(text: &str) -> Format {
-        let pieces = pieces_of(text);
-        let is_number = |piece: &Piece| !matches!(piece, Piece::Literal(_));
-        let runs_together = match &pieces {
-            Some(pieces) => pieces.windows(2).any(|pair| pair.iter().all(is_number)),
-            None => text.as_bytes().windows(3).any(|w| w[0] == b'%' && w[2] == b'%'),
-        };
-        Format { text: text.to_owned(), pieces, runs_together }
+        Format { text: text.to_owned(), pieces: pieces_of(text), runs_together: runs_together(text) }
     }
 
     /// The numbers of a text with the layout of the format; `least` digits are enough for each but the year.
@@ -403,6 +397,10 @@ impl Format {
     }
 
     fn read_kindly(&self, text: &str) -> Option<Reading> {
+        // jiff takes a second 60 for 59.
+        if self.impossible(text).is_some() {
+            return None;
+        }
         let parsed = BrokenDownTime::parse(&self.text, text).ok()?;
         if let Some(timestamp) = parsed.timestamp() {
             return Some(Reading { days: 0, micros: 0, is_cut: false, zone: Zone::Moment(timestamp.as_microsecond()) });
@@ -440,6 +438,31 @@ impl Format {
             _ => return None,
         })
     }
+}
+
+/// Whether two numbers of a format stand side by side.
+fn runs_together(format: &str) -> bool {
+    const NUMBERS: &[u8] = b"CDFGHIMNRSTUVWYdefgjklmsuwy";
+    let mut after_number = false;
+    let mut bytes = format.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            after_number = false;
+            continue;
+        }
+        // Padding and width may stand before the letter; a dot, as in `%.f`, parts the numbers.
+        let mut has_dot = false;
+        let letter = bytes.find(|byte| {
+            has_dot |= *byte == b'.';
+            byte.is_ascii_alphabetic() || *byte == b'%'
+        });
+        let is_number = letter.is_some_and(|letter| NUMBERS.contains(&letter));
+        if after_number && is_number && !has_dot {
+            return true;
+        }
+        after_number = is_number;
+    }
+    false
 }
 
 /// The pieces of a format that holds year, month and day, and nothing but numbers of fixed width.

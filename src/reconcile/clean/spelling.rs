@@ -3,6 +3,7 @@
 use crate::job::{ColumnSpec, Field};
 use crate::reconcile::clean::column::Reader;
 use crate::reconcile::clean::moment::Moments;
+use crate::reconcile::clean::text::is_plain;
 use crate::value::{FieldType, Raw, Storage, Value};
 
 /// How a column spells a value: with its decimal mark, its first date format, its time zone, its words for true and false,
@@ -82,13 +83,20 @@ fn read_back(field: &Field, column: &ColumnSpec, value: &Value) -> Result<Value,
 
 /// Whether a column certainly holds a value as it is: seen without spelling it, in the cases that most columns are.
 fn is_held_exactly(field: &Field, column: &ColumnSpec, value: &Value) -> bool {
-    let could_be_null = column.blank_as.is_some() || !field.null_tokens.is_empty();
+    if column.blank_as.is_some() {
+        return value.is_null();
+    }
+    // Every number, date and moment has a digit.
+    let tokens_have_digits = || field.null_tokens.iter().any(|token| token.bytes().any(|byte| byte.is_ascii_digit()));
+    let is_token = |text: &str| field.null_tokens.iter().any(|token| token.eq_ignore_ascii_case(text));
     match (field.field_type, value) {
         (_, Value::Null) => true,
-        (FieldType::Integer, Value::Integer(_)) | (FieldType::Boolean, Value::Boolean(_)) => !could_be_null && column.booleans.is_none(),
-        (FieldType::Decimal(scale), Value::Decimal(decimal)) => !could_be_null && decimal.scale == scale && decimal.in_range(),
+        (FieldType::Text, Value::Text(text)) => field.clean.is_empty() && text.is_ascii() && !text.is_empty() && is_plain(text) && !is_token(text),
+        (FieldType::Integer, Value::Integer(_)) => !tokens_have_digits(),
+        (FieldType::Decimal(scale), Value::Decimal(decimal)) => decimal.scale == scale && decimal.in_range() && !tokens_have_digits(),
+        (FieldType::Boolean, Value::Boolean(_)) => column.booleans.is_none() && !is_token("true") && !is_token("false"),
         (FieldType::Date, Value::Date(_)) | (FieldType::Datetime, Value::Datetime(_)) | (FieldType::Instant, Value::Instant(_)) => {
-            !could_be_null && column.dates.is_empty() && column.timezone.is_none()
+            column.dates.is_empty() && column.timezone.is_none() && !tokens_have_digits()
         }
         _ => false,
     }

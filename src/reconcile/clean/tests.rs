@@ -407,6 +407,9 @@ fn dates_in_iso_and_in_declared_formats() {
         ],
     );
     check(&field("due", FieldType::Date, dated("%Y%m%d", None)), &[("20240229", "2024-02-29"), ("2024115", "!`2024115` is not a date in the format `%Y%m%d`")]);
+    check(&field("due", FieldType::Date, dated("%-d.%-m.%Y", None)), &[("1.2.2024", "2024-02-01"), ("01.02.2024", "2024-02-01")]);
+    check(&field("due", FieldType::Date, dated("%d%b%Y", None)), &[("29Feb2024", "2024-02-29"), ("1Feb2024", "2024-02-01")]);
+    check(&field("due", FieldType::Date, dated("%j%Y", None)), &[("0602024", "2024-02-29"), ("602024", "!`602024` is not a date in the format `%j%Y`")]);
     check(&field("due", FieldType::Date, dated("%d %B %Y", None)), &[("29 February 2024", "2024-02-29")]);
     let two = ColumnSpec { dates: vec!["%d/%m/%Y".to_owned(), "%Y-%m-%d".to_owned()], ..column("c") };
     check(
@@ -452,7 +455,10 @@ fn instants_know_their_offset_or_their_zone() {
         &field("at", FieldType::Instant, dated("%s", None)),
         &[("1709211907", "2024-02-29T13:05:07Z"), ("1709211907.5", "!`1709211907.5` is not an instant in the format `%s`")],
     );
-    check(&field("at", FieldType::Instant, dated("%Y-%m-%dT%H:%M:%S%z", None)), &[("2024-02-29T13:05:07+0100", "2024-02-29T12:05:07Z")]);
+    check(
+        &field("at", FieldType::Instant, dated("%Y-%m-%dT%H:%M:%S%z", None)),
+        &[("2024-02-29T13:05:07+0100", "2024-02-29T12:05:07Z"), ("2024-2-29T3:05:07-0000", "2024-02-29T03:05:07Z")],
+    );
     let nowhere = ColumnSpec { timezone: Some("Europe/Atlantis".to_owned()), ..column("c") };
     check(&field("at", FieldType::Instant, nowhere), &[("2024-02-29T13:05", "!cannot be placed: time zone `Europe/Atlantis` is not known")]);
     assert_eq!(counted(&field("at", FieldType::Instant, column("c")), "2024-02-29T13:05:07.1234567Z"), "1 cut to the microsecond");
@@ -471,9 +477,15 @@ fn datetimes_have_no_zone() {
             ("2024-02-29 24:00", "!`2024-02-29 24:00` is not a datetime like `2024-02-29T13:05:07`"),
         ],
     );
+    check(&field("at", FieldType::Datetime, dated("%d.%m.%Y %H:%M:%S", None)), &[("29.02.2024 13:05:60", "!no clock shows that time of day")]);
     check(
         &field("at", FieldType::Datetime, dated("%d.%m.%Y %H:%M:%S%.f", None)),
-        &[("29.02.2024 13:05:07.5", "2024-02-29T13:05:07.5"), ("29.02.2024 13:05:07", "2024-02-29T13:05:07")],
+        &[
+            ("29.02.2024 13:05:07.5", "2024-02-29T13:05:07.5"),
+            ("29.02.2024 13:05:07.500", "2024-02-29T13:05:07.5"),
+            ("29.02.2024 13:05:07", "2024-02-29T13:05:07"),
+            ("1.2.2024 3:05:07.50", "2024-02-01T03:05:07.5"),
+        ],
     );
 }
 
@@ -700,6 +712,15 @@ fn a_value_that_a_column_cannot_hold_becomes_what_it_can_hold_or_is_refused() {
     let blank = ColumnSpec { blank_as: Some("none".to_owned()), ..column("c") };
     let name = field("name", FieldType::Text, blank.clone());
     assert_eq!(canonical(&name, &blank, &Value::Text("None".to_owned())), Value::Null);
+
+    let zero_is_null = Field { null_tokens: vec!["0".to_owned()], ..field("stock", FieldType::Integer, column("c")) };
+    assert_eq!(canonical(&zero_is_null, &column("c"), &Value::Integer(0)), Value::Null);
+    assert_eq!(canonical(&zero_is_null, &column("c"), &Value::Integer(10)), Value::Integer(10));
+
+    // A value that no system ever held, such as one that a job file names, is cleaned like any other.
+    let upper = Field { clean: vec![CleanRule::Upper], ..field("status", FieldType::Text, column("c")) };
+    assert_eq!(canonical(&upper, &column("c"), &Value::Text("inactive".to_owned())), Value::Text("INACTIVE".to_owned()));
+    assert_eq!(canonical(&name, &column("c"), &Value::Text("n/A".to_owned())), Value::Null);
 }
 
 /// Text with everything in it that cleaning looks at.
@@ -787,7 +808,8 @@ proptest! {
             _ => value,
         };
         prop_assert_eq!(read(&value), Ok(value.clone()));
-        prop_assert_eq!(canonical(&field, &column, &value), value);
+        prop_assert_eq!(canonical(&field, &column, &value), value.clone());
+        prop_assert_eq!(why_not_held(&field, &column, &value), None);
     }
 
     #[test]
