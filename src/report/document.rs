@@ -897,8 +897,15 @@ impl Page<'_> {
         rows
     }
 
+    /// Why, with what became of the change where no column of its own says it.
     fn with_detail(&self, why: String, change: &ChangeReport) -> Line {
-        let mut line = vec![words(self.text(&why))];
+        let mut line = Line::new();
+        if self.extent.one_screen
+            && let Some(settled) = change.settled.filter(|settled| !shown::arrived(*settled))
+        {
+            line.extend([Piece::Bad(settled.to_string()), words("; ")]);
+        }
+        line.push(words(self.text(&why)));
         if change.settled == Some(Settled::Normalised)
             && let Some(detail) = &change.detail
         {

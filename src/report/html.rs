@@ -8,7 +8,7 @@
 //! A long section can be folded. It starts open unless it has many rows, and always prints unfolded.
 
 use super::Report;
-use super::document::{Block, Cell, Diagnosed, Document, Extent, Need, Piece, Section, Side, Table, document};
+use super::document::{Block, Cell, Diagnosed, Document, Extent, Need, Piece, Section, Side, Table, document, plain};
 use super::masked::masked;
 use super::shown::{EMPTY, count};
 
@@ -145,7 +145,7 @@ impl Writer {
         for piece in line {
             match piece {
                 Piece::Words(text) => self.words(text),
-                Piece::Held(text) => self.element("bdi", if has_short_words(text) { "whole" } else { "" }, text),
+                Piece::Held(text) => self.element("bdi", "", text),
                 Piece::Empty => self.element("span", "empty", EMPTY),
                 Piece::Removed(text) => self.element("del", "gone", text),
                 Piece::Added(text) => self.element("ins", "new", text),
@@ -415,7 +415,7 @@ fn table_cell(out: &mut Writer, table: &Table, cell: &Cell, column: usize, (row,
     let mut attributes: Vec<(&'static str, &str)> = Vec::with_capacity(4);
     if names_row {
         attributes.push(("scope", if rows > 1 { "rowgroup" } else { "row" }));
-    } else if !heading.is_empty() && out.skin == Skin::Page {
+    } else if cell.span == 1 && !heading.is_empty() && out.skin == Skin::Page {
         attributes.push(("data-label", heading));
     }
     if rows > 1 {
@@ -425,10 +425,12 @@ fn table_cell(out: &mut Writer, table: &Table, cell: &Cell, column: usize, (row,
         attributes.push(("colspan", &span_text));
     }
     let tag = if names_row { "th" } else { "td" };
-    let class = match (cell.right, table.results.contains(&row)) {
-        (true, true) => "right sum",
-        (true, false) => "right",
-        (false, _) => "",
+    let whole = has_short_words(&plain(&cell.line));
+    let class = match (cell.right, table.results.contains(&row), whole) {
+        (true, true, _) => "right sum",
+        (true, false, _) => "right",
+        (false, _, true) => "",
+        (false, _, false) => "long",
     };
     out.open_with(tag, class, &attributes);
     // One element in each cell, so that a narrow screen can set its label beside it.

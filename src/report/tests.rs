@@ -481,6 +481,7 @@ fn both_parts_of_a_mail_stand_alone() {
             assert!(part.contains(must), "no {must} in {part}");
         }
     }
+    assert!(text.contains("rejected;") && html.contains("rejected</strong>; "), "what did not arrive is not shown as changed: {text}");
     assert!(html.contains("max-width:600px") && html.contains("color-scheme") && !html.contains("<img"));
     let mut huge = hostile();
     huge.breaks.iter_mut().for_each(|one| one.open.why = "&\"<>'".repeat(50_000));
@@ -508,19 +509,5 @@ fn a_mail_is_due_as_the_job_says() {
     for (report, due) in [(quiet(), [true, false, false]), (synced, [true, true, false]), (rich(), [true, true, true]), (stopped(), [true, true, true])] {
         let seen = [ReportWhen::Always, ReportWhen::Changes, ReportWhen::Problems].map(|when| mail::is_due(&report, when));
         assert_eq!(seen, due, "{}", report.verdict.word());
-    }
-}
-
-#[test]
-fn write_samples() {
-    let Ok(folder) = std::env::var("TIEOUT_SAMPLES") else { return };
-    for (name, report) in [("rich", rich()), ("quiet", quiet()), ("stopped", stopped()), ("hostile", hostile())] {
-        let write = |extension: &str, bytes: &[u8]| std::fs::write(format!("{folder}/{name}.{extension}"), bytes).expect("writes");
-        write("html", html::render(&report).as_bytes());
-        write("txt", text::render(&report, 100).as_bytes());
-        write("summary.txt", text::summary(&report).as_bytes());
-        let (mail_text, mail_html) = parts(&composed(&report));
-        write("mail.txt", mail_text.as_bytes());
-        write("mail.html", mail_html.as_bytes());
     }
 }
