@@ -100,6 +100,30 @@ pub(super) struct Table {
     pub results: Vec<usize>,
 }
 
+impl Table {
+    /// Puts the heading of each column that holds only numbers to their side.
+    fn with_headings_over_numbers(mut self) -> Table {
+        let mut rights: Vec<(bool, bool)> = vec![(false, true); self.columns.len()];
+        for row in &self.rows {
+            let mut at = 0;
+            for cell in row {
+                if cell.span == 1
+                    && !cell.above
+                    && let Some((any, all)) = rights.get_mut(at)
+                {
+                    *any |= cell.right;
+                    *all &= cell.right;
+                }
+                at += cell.span;
+            }
+        }
+        for (column, (any, all)) in self.columns.iter_mut().zip(rights) {
+            column.right |= any && all;
+        }
+        self
+    }
+}
+
 /// One thing that waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Need {
@@ -191,6 +215,8 @@ pub(super) struct Extent {
     pub characters_max: usize,
     /// Only what belongs on the first screen.
     pub one_screen: bool,
+    /// Whether a table may have sentences in its last column.
+    pub wide: bool,
     /// Where the rest is.
     pub rest: &'static str,
 }
@@ -336,7 +362,7 @@ fn figures(report: &Report) -> Vec<Figure> {
     vec![
         Figure { label: "Records", number: count(report.records), note: format!("in {}", plural(report.systems.len() as u64, "system", "systems")) },
         changed,
-        Figure { label: "Open breaks", number: count(open), note: if amounts.is_empty() { movement } else { format!("{movement}: {amounts}") } },
+        Figure { label: "Open breaks", number: count(open), note: if amounts.is_empty() { movement } else { format!("{movement} · {amounts}") } },
         Figure {
             label: "Failed writes",
             number: count(writes.failed),
@@ -490,8 +516,8 @@ impl Page<'_> {
     fn table<T>(&self, caption: &str, columns: Vec<Column>, all: &[T], row: impl Fn(&T) -> Vec<Cell>) -> Vec<Block> {
         let rows: Vec<Vec<Cell>> = all.iter().take(self.extent.rows_max).map(row).collect();
         let shown = rows.len();
-        let table = Block::Table(Table { caption: shown::visible(caption).into_owned(), columns, rows, results: Vec::new() });
-        std::iter::once(table).chain(self.more(all.len(), shown)).collect()
+        let table = Table { caption: shown::visible(caption).into_owned(), columns, rows, results: Vec::new() };
+        std::iter::once(Block::Table(table.with_headings_over_numbers())).chain(self.more(all.len(), shown)).collect()
     }
 
     fn remarks(&self) -> Vec<Line> {
@@ -513,7 +539,13 @@ impl Page<'_> {
                 total.system
             ))]);
         }
-        remarks.extend(report.allowed.iter().map(|gate| vec![Piece::Bad("Allowed to pass".to_owned()), words(format!(": {}", self.text(gate)))]));
+        remarks.extend(
+            report
+                .allowed
+                .iter()
+                .take(self.extent.rows_max)
+                .map(|gate| vec![Piece::Bad("Allowed to pass".to_owned()), words(format!(": {}", self.text(gate)))]),
+        );
         let not_done = not_done(report);
         if !not_done.is_empty() {
             remarks.push(vec![words(not_done.join(" "))]);
@@ -526,7 +558,7 @@ impl Page<'_> {
         Diagnosed {
             place: self.text(&diagnostic.place.to_string()),
             message: vec![words(self.text(&diagnostic.message))],
-            seen: diagnostic.seen.iter().map(|line| vec![words(self.text(line))]).collect(),
+            seen: diagnostic.seen.iter().take(self.extent.rows_max.max(4)).map(|line| vec![words(self.text(line))]).collect(),
             hint: diagnostic.hint.as_deref().map(|hint| vec![words(self.text(hint))]),
         }
     }
@@ -554,18 +586,22 @@ impl Page<'_> {
         Some(shown::money(amount, currency_of(self.report, one).as_deref()))
     }
 
+    fn age(&self, one: &BreakReport) -> String {
+        if one.first_run == self.report.run { "new".to_owned() } else { shown::days(one.age_days) }
+    }
+
     fn needs(&self) -> Option<Section> {
         let urgent = most_urgent(self.report);
         let needs: Vec<Need> = urgent
             .iter()
             .take(NEEDS_MAX)
             .map(|one| {
-                let mut what = vec![words(capitalised(&kind_words(one.open.kind))), quiet("  ")];
+                let mut what = vec![words(capitalised(kind_words(one.open.kind))), quiet(" · ")];
                 what.extend(self.break_subject(&one.open));
                 Need {
                     id: self.text(&one.id),
                     what,
-                    age: if one.first_run == self.report.run { "new".to_owned() } else { shown::days(one.age_days) },
+                    age: self.age(one),
                     amount: self.break_amount(one),
                     values: self.values(&one.open.values),
                     why: vec![words(self.text(&one.open.why))],
@@ -642,7 +678,7 @@ impl Page<'_> {
         let mut row = vec![cell(words("Records"))];
         row.extend(totals.iter().map(|total| number(count(total.records))));
         rows.push(row);
-        if totals.iter().any(|total| total.without_amount > 0) {
+        if !self.extent.one_screen && totals.iter().any(|total| total.without_amount > 0) {
             let mut row = vec![cell(words("of them without an amount"))];
             row.extend(totals.iter().map(|total| number(count(total.without_amount))));
             rows.push(row);
@@ -709,29 +745,25 @@ impl Page<'_> {
         }
         if open > 0 {
             blocks.push(Block::Table(self.ageing()));
-            let columns = vec![
-                column("Id"),
-                column("Break"),
-                column("Record"),
-                column("Values"),
-                number_column("Age"),
-                number_column("Amount"),
-                column("Why and what next"),
-            ];
+            let mut columns = vec![column("Id"), column("Break"), column("Record"), column("Values"), number_column("Age"), number_column("Amount")];
+            if self.extent.wide {
+                columns.push(column("Why and what next"));
+            }
             let urgent = most_urgent(report);
             blocks.extend(self.table("Open breaks", columns, &urgent, |one| {
                 let open = &one.open;
-                let mut why = vec![words(self.text(&open.why)), quiet("  next: ")];
-                why.push(words(self.text(&open.next_step)));
-                vec![
+                let mut row = vec![
                     cell(words(self.text(&one.id))),
                     cell(words(kind_words(open.kind))),
                     line_cell(self.break_subject(open)),
                     line_cell(self.values(&open.values)),
-                    number(shown::days(one.age_days)),
-                    self.break_amount(one).map_or_else(|| cell(quiet("–")), number),
-                    line_cell(why),
-                ]
+                    number(self.age(one)),
+                    self.break_amount(one).map_or_else(|| Cell { right: true, ..cell(quiet("–")) }, number),
+                ];
+                if self.extent.wide {
+                    row.push(line_cell(vec![words(self.text(&open.why)), quiet(" — next: "), words(self.text(&open.next_step))]));
+                }
+                row
             }));
         }
         if cleared > 0 {
@@ -768,7 +800,8 @@ impl Page<'_> {
         let sent = report.changes.iter().any(|change| change.settled.is_some());
         let title = if sent || report.changes.is_empty() { "What was changed" } else { "What would be changed" };
         let mut blocks = Vec::new();
-        for name in systems_changed(report) {
+        let systems = systems_changed(report);
+        for name in systems.iter().copied().take(self.extent.rows_max) {
             let changes: Vec<&ChangeReport> = report.changes.iter().filter(|change| change.system == name).collect();
             blocks.push(Block::Heading(shown::visible(name).into_owned()));
             let all = || changes.iter().copied();
@@ -788,8 +821,12 @@ impl Page<'_> {
                 shown += 1;
             }
             let caption = format!("{} in {name}", if sent { "Changes" } else { "Planned changes" });
-            blocks.push(Block::Table(Table { caption: shown::visible(&caption).into_owned(), columns, rows, results: Vec::new() }));
+            let table = Table { caption: shown::visible(&caption).into_owned(), columns, rows, results: Vec::new() };
+            blocks.push(Block::Table(table.with_headings_over_numbers()));
             blocks.extend(self.more(changes.len(), shown));
+        }
+        if let Some(more) = systems.len().checked_sub(self.extent.rows_max).filter(|more| *more > 0) {
+            blocks.push(Block::More(format!("… {} in {}", plural(more as u64, "more system", "more systems"), self.extent.rest)));
         }
         let notable: Vec<_> = report.links.iter().filter(|event| event.notable).collect();
         if !notable.is_empty() {
@@ -860,12 +897,19 @@ impl Page<'_> {
         rows
     }
 
+    /// Why, with what became of the change where no column of its own says it.
     fn with_detail(&self, why: String, change: &ChangeReport) -> Line {
-        let mut line = vec![words(self.text(&why))];
+        let mut line = Line::new();
+        if self.extent.one_screen
+            && let Some(settled) = change.settled.filter(|settled| !shown::arrived(*settled))
+        {
+            line.extend([Piece::Bad(settled.to_string()), words("; ")]);
+        }
+        line.push(words(self.text(&why)));
         if change.settled == Some(Settled::Normalised)
             && let Some(detail) = &change.detail
         {
-            line.push(quiet(format!(" ({})", self.text(detail))));
+            line.push(words(format!(" ({})", self.text(detail))));
         }
         line
     }
@@ -953,7 +997,7 @@ impl Page<'_> {
                 vec![
                     cell(self.key(&one.key)),
                     cell(words(&one.system)),
-                    one.survivor.map_or_else(|| cell(words("none: all held")), |line| number(format!("line {}", count(line)))),
+                    one.survivor.map_or_else(|| number("none: all held".to_owned()), |line| number(format!("line {}", count(line)))),
                     cell(words(format!("{} {}{more}", if one.losers.len() == 1 { "line" } else { "lines" }, lines.join(", ")))),
                     cell(words(self.text(&one.rule))),
                 ]
@@ -1075,8 +1119,24 @@ fn section(anchor: &'static str, title: &str, count: Option<u64>, blocks: Vec<Bl
 }
 
 /// What kind of break, as a person would say it.
-pub(super) fn kind_words(kind: BreakKind) -> String {
-    kind.to_string()
+fn kind_words(kind: BreakKind) -> &'static str {
+    match kind {
+        BreakKind::Missing => "missing in a system",
+        BreakKind::Amount => "amounts differ",
+        BreakKind::Field => "values differ",
+        BreakKind::Conflict => "conflict",
+        BreakKind::Cleared => "cleared against a value",
+        BreakKind::Drift => "drift",
+        BreakKind::Duplicate => "duplicate",
+        BreakKind::Quarantined => "quarantined",
+        BreakKind::Orphan => "orphan",
+        BreakKind::WriteRejected => "write rejected",
+        BreakKind::WriteNotKept => "write not kept",
+        BreakKind::Locked => "not writable",
+        BreakKind::Review => "waits for approval",
+        BreakKind::SuggestedLink => "suggested key change",
+        BreakKind::Restored => "restored",
+    }
 }
 
 fn capitalised(text: &str) -> String {

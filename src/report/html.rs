@@ -8,7 +8,7 @@
 //! A long section can be folded. It starts open unless it has many rows, and always prints unfolded.
 
 use super::Report;
-use super::document::{Block, Cell, Diagnosed, Document, Extent, Need, Piece, Section, Side, Table, document};
+use super::document::{Block, Cell, Diagnosed, Document, Extent, Need, Piece, Section, Side, Table, document, plain};
 use super::masked::masked;
 use super::shown::{EMPTY, count};
 
@@ -20,7 +20,7 @@ const OPEN_ROWS_MAX: usize = 60;
 
 /// The whole report as an HTML document.
 pub fn render(report: &Report) -> String {
-    let extent = Extent { rows_max: ROWS_MAX, characters_max: 4_000, one_screen: false, rest: "report.json" };
+    let extent = Extent { rows_max: ROWS_MAX, characters_max: 4_000, one_screen: false, wide: true, rest: "report.json" };
     let page = document(&masked(report), extent);
     let mut out = Writer::new(Skin::Page);
     out.raw("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
@@ -155,6 +155,12 @@ impl Writer {
             }
         }
     }
+}
+
+/// Whether no word is so long that a column could not hold it: such a text is never broken within a word.
+fn has_short_words(text: &str) -> bool {
+    const WORD_CHARACTERS_MAX: usize = 28;
+    text.split(' ').all(|word| word.chars().count() <= WORD_CHARACTERS_MAX)
 }
 
 /// The class of a verdict, for its colour.
@@ -385,7 +391,7 @@ pub(super) fn table(out: &mut Writer, table: &Table) {
         let mut at = 0;
         for (index, cell) in row.iter().enumerate() {
             if !cell.above {
-                table_cell(out, table, cell, at, rows_joined(table, place, index), index == 0);
+                table_cell(out, table, cell, at, (place, index));
             }
             at += cell.span;
         }
@@ -400,13 +406,16 @@ fn rows_joined(table: &Table, row: usize, index: usize) -> usize {
     1 + table.rows[row + 1..].iter().take_while(|below| below.get(index).is_some_and(|cell| cell.above)).count()
 }
 
-fn table_cell(out: &mut Writer, table: &Table, cell: &Cell, column: usize, rows: usize, names_row: bool) {
+/// One cell, the `index`-th of its row, which starts in a column of the table.
+fn table_cell(out: &mut Writer, table: &Table, cell: &Cell, column: usize, (row, index): (usize, usize)) {
     let heading = table.columns.get(column).map(|column| column.heading.as_str()).unwrap_or_default();
+    let rows = rows_joined(table, row, index);
+    let names_row = index == 0;
     let (rows_text, span_text) = (rows.to_string(), cell.span.to_string());
     let mut attributes: Vec<(&'static str, &str)> = Vec::with_capacity(4);
     if names_row {
         attributes.push(("scope", if rows > 1 { "rowgroup" } else { "row" }));
-    } else if !heading.is_empty() && out.skin == Skin::Page {
+    } else if cell.span == 1 && !heading.is_empty() && out.skin == Skin::Page {
         attributes.push(("data-label", heading));
     }
     if rows > 1 {
@@ -416,8 +425,22 @@ fn table_cell(out: &mut Writer, table: &Table, cell: &Cell, column: usize, rows:
         attributes.push(("colspan", &span_text));
     }
     let tag = if names_row { "th" } else { "td" };
-    out.open_with(tag, if cell.right { "right" } else { "" }, &attributes);
+    let whole = has_short_words(&plain(&cell.line));
+    let class = match (cell.right, table.results.contains(&row), whole) {
+        (true, true, _) => "right sum",
+        (true, false, _) => "right",
+        (false, _, true) => "",
+        (false, _, false) => "long",
+    };
+    out.open_with(tag, class, &attributes);
+    // One element in each cell, so that a narrow screen can set its label beside it.
+    if out.skin == Skin::Page {
+        out.raw("<div>");
+    }
     out.line(&cell.line);
+    if out.skin == Skin::Page {
+        out.raw("</div>");
+    }
     out.close(tag);
 }
 

@@ -159,7 +159,7 @@ pub fn compose(report: &Report, from: &str, to: &[String]) -> Result<Vec<u8>, Er
     if to.is_empty() {
         return Err(Error::new(Remedy::MendJob, place(), "the report has no recipient").seen("no mail was made").hint("name one in `to` under `[report]`"));
     }
-    let extent = Extent { rows_max: 10, characters_max: 120, one_screen: true, rest: "report.html" };
+    let extent = Extent { rows_max: 10, characters_max: 120, one_screen: true, wide: false, rest: "report.html" };
     let page = document(report, extent);
     let text = text_part(report, &page);
     let html = html_part(report, extent);
@@ -414,12 +414,15 @@ pub(super) fn style_of(tag: &'static str, class: &'static str) -> &'static str {
         ("div", "number") => "font-size:20px;font-weight:bold;line-height:1.3",
         ("table", "list") => "border-collapse:collapse;width:100%;margin:0 0 12px;font-size:13px;line-height:1.4",
         ("caption", _) => "text-align:left;font-size:12px;color:#5f6b7a;padding:0 0 2px",
-        ("th", "right") => "text-align:right;vertical-align:top;padding:4px 0 4px 10px;border-bottom:1px solid #d5dae0;font-size:12px;white-space:nowrap",
-        ("th", _) => "text-align:left;vertical-align:top;padding:4px 10px 4px 0;border-bottom:1px solid #d5dae0;font-size:12px;word-break:break-word",
-        ("td", "right") => "text-align:right;vertical-align:top;padding:4px 0 4px 10px;border-bottom:1px solid #d5dae0;white-space:nowrap",
+        ("th", "right") => "text-align:right;vertical-align:top;padding:4px 10px 4px 0;border-bottom:1px solid #d5dae0;font-size:12px;white-space:nowrap",
+        ("th", "long") => "text-align:left;vertical-align:top;padding:4px 10px 4px 0;border-bottom:1px solid #d5dae0;font-size:12px;word-break:break-word",
+        ("th", _) => "text-align:left;vertical-align:top;padding:4px 10px 4px 0;border-bottom:1px solid #d5dae0;font-size:12px",
+        ("td", "right") => "text-align:right;vertical-align:top;padding:4px 10px 4px 0;border-bottom:1px solid #d5dae0;white-space:nowrap",
+        ("td", "right sum") => "text-align:right;vertical-align:top;padding:4px 10px 4px 0;border-bottom:1px solid #d5dae0;white-space:nowrap;font-weight:bold",
         ("td", "need") => "padding:9px 10px 9px 0;border-bottom:1px solid #d5dae0;vertical-align:top;text-align:left;word-break:break-word",
         ("td", "side") => "padding:9px 0;border-bottom:1px solid #d5dae0;vertical-align:top;text-align:right;white-space:nowrap",
-        ("td", _) => "text-align:left;vertical-align:top;padding:4px 10px 4px 0;border-bottom:1px solid #d5dae0;word-break:break-word",
+        ("td", "long") => "text-align:left;vertical-align:top;padding:4px 10px 4px 0;border-bottom:1px solid #d5dae0;word-break:break-word",
+        ("td", _) => "text-align:left;vertical-align:top;padding:4px 10px 4px 0;border-bottom:1px solid #d5dae0",
         ("div", "what" | "amount") => "font-weight:bold",
         ("div" | "span", "quiet") | ("div", "why") => "color:#5f6b7a;font-weight:normal",
         ("span", "empty") => "color:#5f6b7a;font-style:italic",

@@ -37,7 +37,7 @@ pub fn render(report: &Report, width: usize) -> String {
 
 /// [`render`], in colour where it is asked for. The words are the same.
 pub fn render_with(report: &Report, width: usize, colour: Colour) -> String {
-    let extent = Extent { rows_max: 40, characters_max: 400, one_screen: false, rest: "report.html" };
+    let extent = Extent { rows_max: 40, characters_max: 400, one_screen: false, wide: false, rest: "report.html" };
     lay_out(&document(&masked(report), extent), width, colour)
 }
 
@@ -53,9 +53,9 @@ pub fn summary_with(report: &Report, colour: Colour) -> String {
     const NEEDS_MAX: usize = 4;
     const TOTALS_MAX: usize = 3;
     let report = &*masked(report);
-    let extent = Extent { rows_max: 10, characters_max: 160, one_screen: true, rest: "report.html" };
+    let extent = Extent { rows_max: 10, characters_max: 160, one_screen: true, wide: false, rest: "report.html" };
     let page = document(report, extent);
-    let mut lines: Vec<String> = vec![verdict_line(&page, colour)];
+    let mut lines: Vec<String> = vec![verdict_line(&page, WIDTH, colour)];
     let cut_to = |indent: usize, text: &str| fit(text, WIDTH - indent);
     lines.push(format!("  {}", cut_to(2, &document::plain(&page.sentence))));
     let figures: Vec<String> = page.figures.iter().map(|figure| format!("{} {} ({})", figure.label.to_lowercase(), figure.number, figure.note)).collect();
@@ -122,7 +122,7 @@ pub fn summary_with(report: &Report, colour: Colour) -> String {
 /// A document in lines.
 pub(super) fn lay_out(page: &Document, width: usize, colour: Colour) -> String {
     let mut out = Out { text: String::new(), width: width.max(WIDTH_MIN), colour };
-    out.line(&verdict_line(page, colour));
+    out.line(&verdict_line(page, width.max(WIDTH_MIN), colour));
     out.line(&"═".repeat(out.width));
     if let Some(description) = &page.description {
         out.words(description, 0);
@@ -147,16 +147,19 @@ pub(super) fn lay_out(page: &Document, width: usize, colour: Colour) -> String {
     out.text
 }
 
-fn verdict_line(page: &Document, colour: Colour) -> String {
+fn verdict_line(page: &Document, width: usize, colour: Colour) -> String {
     let verdict = format!("{} {}", page.verdict.symbol(), page.verdict.word());
-    let verdict = match (colour, page.verdict) {
-        (Colour::Never, _) => verdict,
-        (Colour::Ansi, Verdict::Ok) => painted("1;32", &verdict),
-        (Colour::Ansi, Verdict::Synced) => painted("1;36", &verdict),
-        (Colour::Ansi, Verdict::Action) => painted("1;33", &verdict),
-        (Colour::Ansi, Verdict::Failed) => painted("1;31", &verdict),
+    let rest = fit(&format!("  {}  run {}", page.job, page.run), width.saturating_sub(verdict.width()));
+    let code = match page.verdict {
+        Verdict::Ok => "1;32",
+        Verdict::Synced => "1;36",
+        Verdict::Action => "1;33",
+        Verdict::Failed => "1;31",
     };
-    format!("{verdict}  {}  run {}", page.job, page.run)
+    match colour {
+        Colour::Never => format!("{verdict}{rest}"),
+        Colour::Ansi => format!("{}{rest}", painted(code, &verdict)),
+    }
 }
 
 fn heading(text: &str, colour: Colour) -> String {
@@ -498,47 +501,64 @@ impl Out {
     }
 }
 
-/// A width for each column: its widest cell if all of them fit, else the widest columns of text give way first. Columns of
-/// numbers never do.
+/// A width for each column: its widest cell if all of them fit. Else the widest columns of text give way, first as far as no
+/// word is broken, then further. Columns of numbers never do. A cell over several columns takes what is left over.
 fn column_widths(table: &Table, available: usize) -> Vec<usize> {
     const TEXT_WIDTH_MIN: usize = 8;
+    const WORD_WIDTH_MAX: usize = 26;
     let columns = table.columns.len();
     let mut widths: Vec<usize> = table.columns.iter().map(|column| column.heading.width()).collect();
-    let mut fixed: Vec<bool> = table.columns.iter().map(|column| column.right).collect();
+    let mut longest_words: Vec<usize> = table.columns.iter().map(|column| longest_word(&column.heading)).collect();
+    let mut numbers: Vec<usize> = vec![0; columns];
     for row in &table.rows {
         let mut at = 0;
-        for cell in row {
+        for cell in row.iter() {
             if at >= columns {
                 break;
             }
             if cell.span == 1 && !cell.above {
-                let width = runs_width(&runs(&cell.line));
+                let runs = runs(&cell.line);
+                let width = runs_width(&runs);
                 widths[at] = widths[at].max(width);
-                fixed[at] |= cell.right && width > TEXT_WIDTH_MIN;
+                if cell.right {
+                    numbers[at] = numbers[at].max(width);
+                } else {
+                    let word = longest_word(&document::plain(&cell.line)).min(WORD_WIDTH_MAX);
+                    longest_words[at] = longest_words[at].max(word);
+                }
             }
             at += cell.span;
         }
     }
-    // A cell over several columns asks the last of them for what the others do not give.
+    let available = available.saturating_sub(GAP * columns.saturating_sub(1));
+    let mut excess = widths.iter().sum::<usize>().saturating_sub(available);
+    let whole_words: Vec<usize> = (0..columns).map(|place| longest_words[place].max(numbers[place])).collect();
+    let broken_words: Vec<usize> = numbers.iter().map(|width| (*width).max(TEXT_WIDTH_MIN)).collect();
+    for floor in [whole_words, broken_words] {
+        while excess > 0 {
+            let widest = (0..columns).filter(|place| widths[*place] > floor[*place]).max_by_key(|place| (widths[*place], *place));
+            let Some(widest) = widest else { break };
+            widths[widest] -= 1;
+            excess -= 1;
+        }
+    }
+    let mut left_over = available.saturating_sub(widths.iter().sum());
     for row in &table.rows {
         let mut at = 0;
         for cell in row {
             let end = (at + cell.span).min(columns);
             if cell.span > 1 && end > at {
                 let have = widths[at..end].iter().sum::<usize>() + GAP * (end - at - 1);
-                let lacking = runs_width(&runs(&cell.line)).min(available / 2).saturating_sub(have);
-                widths[end - 1] += lacking;
+                let more = runs_width(&runs(&cell.line)).saturating_sub(have).min(left_over);
+                widths[end - 1] += more;
+                left_over -= more;
             }
             at = end;
         }
     }
-    let available = available.saturating_sub(GAP * columns.saturating_sub(1));
-    let mut excess = widths.iter().sum::<usize>().saturating_sub(available);
-    while excess > 0 {
-        let widest = (0..columns).filter(|place| !fixed[*place] && widths[*place] > TEXT_WIDTH_MIN).max_by_key(|place| (widths[*place], *place));
-        let Some(widest) = widest else { break };
-        widths[widest] -= 1;
-        excess -= 1;
-    }
     widths
+}
+
+fn longest_word(text: &str) -> usize {
+    text.split(' ').map(UnicodeWidthStr::width).max().unwrap_or(0)
 }
