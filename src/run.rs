@@ -545,6 +545,39 @@ impl Night<'_> {
     }
 }
 
+/// What a system answered when it was tried.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Connected {
+    /// The system.
+    pub name: String,
+    /// Where its records are, as written in the job file.
+    pub place: String,
+    /// How many rows it delivered.
+    pub rows: u64,
+    /// What a person should know, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Opens and reads every system of a job, and changes nothing.
+///
+/// # Errors
+/// Everything that would stop a run before its plan, of all systems at once.
+pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
+    gather(job.systems.iter().enumerate().map(|(index, spec)| {
+        let columns = needed_columns(job, index);
+        let mut system = systems::open(Opening { root, job: &job.name, spec, columns, known: BTreeMap::new() })?;
+        let rows = clean(job, index, Arc::new(system.pull()?));
+        let mut notes = rows.pulled.evidence.notes.clone();
+        for row in rows.quarantined.iter().take(5) {
+            notes.push(format!("line {}{}: {}", row.line, row.column.as_ref().map(|c| format!(", column `{c}`")).unwrap_or_default(), row.reason));
+        }
+        if rows.quarantined.len() > 5 {
+            notes.push(format!("… {} more cells could not be read", rows.quarantined.len() - 5));
+        }
+        Ok(Connected { name: spec.name.clone(), place: spec.kind.place(), rows: rows.pulled.evidence.rows_read, notes })
+    }))
+}
+
 /// All results, or all their errors in one.
 fn gather<T>(results: impl IntoIterator<Item = Result<T, Error>>) -> Result<Vec<T>, Error> {
     let (mut values, mut failed) = (Vec::new(), Vec::new());
