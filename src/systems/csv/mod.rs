@@ -1,15 +1,745 @@
-//! The `csv` kind.
-use crate::error::Error;
+//! The `csv` kind: a text file of rows, read as a whole and replaced as a whole.
+//!
+//! How a file is spelled (encoding, delimiter) is pinned in the job file, or found at first contact, handed on as evidence and
+//! expected from then on: a file that is spelled otherwise stops the run instead of becoming a thousand edits. Every cell
+//! is text; an empty cell is the empty text, never null.
+//!
+//! A write changes the cells that it names and nothing else, and is one replacement of the file: either all changes that can
+//! be made are made, or none. A text that looks like a formula is written as it is, because a sign before it would come back as an edit.
+//!
+//! # Design
+//! - Rows that cannot be read for certain (too few or too many cells, text after a closing quote) are refused with their place,
+//!   and stay in the file. What makes the *rest* of the file uncertain (a lost quote, a cut end) stops the run.
+//! - Columns are found by the names in the header, verbatim. Columns that the job does not need are noted when they come
+//!   or go. In a file without a header the number of columns is the only thing that tells that one was inserted, so there it stops the run.
+//! - An encoding in which two spellings stand for one character (some East Asian ones) is only written if the whole file comes
+//!   back from it to the byte.
+//! - A second set that was decided on the same snapshot is stale as a whole: the file is no longer what it was decided on.
+
+mod edit;
+mod rows;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use encoding_rs::Encoding;
+use polars::prelude::StringChunkedBuilder;
+
+use crate::change::Outcome;
+use crate::diagnostic::{Diagnostic, Place, did_you_mean};
+use crate::disk::{self, Contents, Replaced};
+use crate::error::{Error, Remedy};
+use crate::frame::{Evidence, Pulled, Quarantined};
 use crate::job::CsvSettings;
-use crate::systems::{Opening, System};
+use crate::systems::{Description, Opening, System, Wanted, WriteSet};
+
+use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Layout, NoLayout, Rows, Swallowed};
+use self::text::Decoded;
+
+/// Names of [`Evidence::found`].
+const ENCODING: &str = "encoding";
+const DELIMITER: &str = "delimiter";
+const HEADER: &str = "header";
+
+/// How many characters of a refused row are shown.
+const RAW_CHARS_MAX: usize = 200;
+
+/// A read-back of more addresses than this delivers all rows.
+const ADDRESSES_MAX: usize = 100_000;
 
 /// A CSV file.
 #[derive(Debug)]
-pub struct CsvFile;
+pub struct CsvFile {
+    path: PathBuf,
+    /// The path as the operator wrote it.
+    origin: String,
+    encoding: Option<&'static Encoding>,
+    delimiter: Option<u8>,
+    quote: u8,
+    header: u64,
+    /// The columns that the job needs, each once.
+    required: Vec<String>,
+    known: BTreeMap<String, String>,
+    /// The digest of the last pull.
+    pulled_sha256: Option<String>,
+}
 
 impl CsvFile {
-    /// Opens it.
-    pub fn open(_settings: &CsvSettings, _opening: &Opening<'_>) -> Result<impl System + use<>, Error> {
-        Err::<crate::systems::memory::MemoryTable, _>(Error::new(crate::error::Remedy::MendJob, crate::diagnostic::Place::default(), "stub"))
+    /// Opens the file: its settings are checked and it is there. It is read by [`System::pull`].
+    ///
+    /// # Errors
+    /// `MendJob` if the settings name an encoding, delimiter or quote that cannot be one, or a reference that cannot be
+    /// resolved; `GiveAccess` if there is no such file.
+    pub fn open(settings: &CsvSettings, opening: &Opening<'_>) -> Result<CsvFile, Error> {
+        let name = &opening.spec.name;
+        let mend = |message: String| Error::new(Remedy::MendJob, Place::of(opening.job), message).seen("nothing was read or written");
+        let encoding = match &settings.encoding {
+            None => None,
+            Some(label) => match Encoding::for_label_no_replacement(label.as_bytes()) {
+                Some(encoding) => Some(encoding),
+                None => {
+                    return Err(mend(format!("system `{name}`: there is no encoding `{label}`"))
+                        .hint("common ones are `utf-8`, `windows-1252` and `utf-16le`; without `encoding` it is found"));
+                }
+            },
+        };
+        let single = |word: &str, character: Option<char>| match character.map(u8::try_from) {
+            None => Ok(None),
+            Some(Ok(byte)) if byte.is_ascii() && !matches!(byte, b'\r' | b'\n' | 0) => Ok(Some(byte)),
+            Some(_) => Err(mend(format!("system `{name}`: the {word} must be one ASCII character, and no line end"))),
+        };
+        let delimiter = single("delimiter", settings.delimiter)?;
+        let quote = single("quote", settings.quote)?.unwrap_or(b'"');
+        if delimiter == Some(quote) {
+            return Err(mend(format!("system `{name}`: the delimiter and the quote are the same character")));
+        }
+        let path = resolve_path(&settings.path, opening.root)
+            .map_err(|reference| mend(format!("system `{name}`: the reference `{reference}` in `path` cannot be resolved")))?;
+        if !path.is_file() {
+            return Err(Error::new(Remedy::GiveAccess, Place::of(&settings.path), "there is no such file")
+                .seen(format!("system `{name}` reads it"))
+                .seen("nothing was read or written")
+                .hint("look whether the path is right, relative to the folder of `jobs/`, and the drive is there"));
+        }
+        let mut seen = BTreeSet::new();
+        let required = opening.columns.iter().filter(|column| seen.insert(column.as_str())).cloned().collect();
+        let (origin, known) = (settings.path.clone(), opening.known.clone());
+        Ok(CsvFile { path, origin, encoding, delimiter, quote, header: settings.header, required, known, pulled_sha256: None })
+    }
+
+    fn place(&self) -> Place {
+        Place::of(&self.origin)
+    }
+
+    /// An error of the disk, with the file as the operator wrote it.
+    fn as_written(&self, mut error: Error) -> Error {
+        for diagnostic in &mut error.diagnostics {
+            diagnostic.place.origin.clone_from(&self.origin);
+        }
+        error
+    }
+
+    fn read(&self) -> Result<Contents, Error> {
+        disk::read(&self.path).map_err(|error| self.as_written(error))
+    }
+
+    fn decode<'b>(&self, bytes: &'b [u8]) -> Result<Decoded<'b>, Error> {
+        text::decode(bytes, self.encoding, self.known.get(ENCODING).map(String::as_str), &self.place())
+    }
+
+    /// The columns that an earlier run found.
+    fn known_header(&self) -> Option<Vec<String>> {
+        serde_json::from_str(self.known.get(HEADER)?).ok()
+    }
+
+    fn layout(&self, text: &str) -> Result<Layout, Error> {
+        let known_delimiter = self.known.get(DELIMITER).and_then(|known| known.bytes().next());
+        let expected = Expected {
+            pinned: self.delimiter,
+            known: known_delimiter,
+            quote: self.quote,
+            header: self.header,
+            required: &self.required,
+            width: self.known_header().map(|names| names.len()),
+        };
+        Layout::find(text, &expected).map_err(|problem| match problem {
+            NoLayout::Empty { lines: 0 } => {
+                Error::new(Remedy::Look, self.place(), "the file is empty").seen(NOTHING).hint("export it again: not even a header is there")
+            }
+            NoLayout::Empty { lines } => Error::new(Remedy::Look, self.place(), format!("there is no header on line {} or below", self.header.max(1)))
+                .seen(format!("the file has {lines} lines"))
+                .seen(NOTHING)
+                .hint("export the file again, or say with `header` on which line its header is"),
+            NoLayout::Header { line } => Error::new(Remedy::Look, self.place().line(line), "the header cannot be read: its quotes are not in order")
+                .seen(NOTHING)
+                .hint("export the file again, or say with `header` on which line its header is"),
+            NoLayout::Delimiter { expected, pinned, seen } => {
+                let who = if pinned { "the job file says" } else { "earlier runs found" };
+                Error::new(Remedy::Look, self.place(), "the delimiter of the file is not the expected one")
+                    .seen(format!("{who} {}, now it is {}", shown_delimiter(expected), shown_delimiter(seen)))
+                    .seen(NOTHING)
+                    .hint("export the file as before; if the new one is right, say so with `delimiter` in the job file")
+            }
+        })
+    }
+
+    /// The required columns with their places in the header.
+    fn required_columns(&self, layout: &Layout) -> Result<Vec<usize>, Error> {
+        let mut diagnostics = Vec::new();
+        let mut columns = Vec::with_capacity(self.required.len());
+        let place = self.place().line(layout.header_line);
+        for name in &self.required {
+            let mut at = layout.names.iter().enumerate().filter(|(_, known)| *known == name).map(|(index, _)| index);
+            match (at.next(), at.next()) {
+                (Some(column), None) => columns.push(column),
+                (Some(_), Some(_)) => {
+                    return Err(Error::new(Remedy::Look, place, format!("the header has the column `{}` more than once", shown(name)))
+                        .seen(NOTHING)
+                        .hint("which of them is meant cannot be told: rename one of them in the file"));
+                }
+                (None, _) => {
+                    let listed: Vec<String> = layout.names.iter().map(|name| shown(name)).collect();
+                    let missing = Diagnostic::new(place.clone(), format!("the header has no column `{}`", shown(name)))
+                        .seen(format!("columns of the file: {}", listed.join(", ")))
+                        .seen(NOTHING);
+                    diagnostics.push(match did_you_mean(name, layout.names.iter().map(String::as_str)) {
+                        Some(close) => missing.hint(format!("did you mean `{}`?", shown(close))),
+                        None => missing,
+                    });
+                }
+            }
+        }
+        match Error::of(Remedy::MendJob, diagnostics) {
+            Some(error) => Err(error),
+            None => Ok(columns),
+        }
+    }
+
+    /// Compares the header with that of an earlier run.
+    fn header_notes(&self, layout: &Layout) -> Result<Vec<String>, Error> {
+        let Some(known) = self.known_header() else { return Ok(Vec::new()) };
+        if self.header == 0 && known.len() != layout.names.len() {
+            return Err(Error::new(Remedy::Look, self.place().line(layout.header_line), "the file has another number of columns than before")
+                .seen(format!("earlier runs found {}, now there are {}", known.len(), layout.names.len()))
+                .seen(NOTHING)
+                .hint("without a header nobody can tell which column is which: export the file as before"));
+        }
+        let only_in = |these: &[String], others: &[String]| -> Vec<String> {
+            let others: BTreeSet<&String> = others.iter().collect();
+            these.iter().filter(|name| !others.contains(name)).map(|name| format!("`{}`", shown(name))).collect()
+        };
+        let mut notes = Vec::new();
+        for (names, what) in
+            [(only_in(&layout.names, &known), "new in the file, not used by the job"), (only_in(&known, &layout.names), "no longer in the file")]
+        {
+            if !names.is_empty() {
+                notes.push(format!("columns {what}: {}", names.join(", ")));
+            }
+        }
+        Ok(notes)
+    }
+
+    fn swallowed(&self, swallowed: Swallowed) -> Error {
+        let place = self.place().line(swallowed.line);
+        let error = if swallowed.unclosed {
+            Error::new(Remedy::Look, place, "a cell that begins on this line has an opening quote and no closing one")
+        } else {
+            Error::new(Remedy::Look, place, "a cell that begins on this line does not end")
+                .seen(format!("it is longer than {CELL_BYTES_MAX} bytes or has more than {CELL_LINES_MAX} line breaks: a quote is missing"))
+        };
+        error.seen(NOTHING).hint("look at that line and those after it, and export the file again")
+    }
+
+    /// The rows of the file: all, or at least those at the wanted addresses.
+    fn parse(&self, wanted: Option<&Wanted>) -> Result<Pulled, Error> {
+        let mut notes = disk::recover(&self.path).map_err(|error| self.as_written(error))?;
+        let contents = self.read()?;
+        let decoded = self.decode(&contents.bytes)?;
+        let layout = self.layout(&decoded.text)?;
+        let columns = self.required_columns(&layout)?;
+        notes.extend(self.header_notes(&layout)?);
+
+        let mut addresses = Addresses::default();
+        for (number, address) in wanted.iter().flat_map(|wanted| &wanted.addresses).enumerate() {
+            addresses.want(&layout, address, number);
+        }
+        let mut builders: Vec<StringChunkedBuilder> = self.required.iter().map(|name| StringChunkedBuilder::new(name.as_str().into(), 0)).collect();
+        let (mut lines, mut hashes, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        let width = layout.names.len();
+        let mut rows_read = 0;
+        let mut rows = layout.rows(&decoded.text);
+        while rows.advance().map_err(|problem| self.swallowed(problem))? {
+            rows_read += 1;
+            let cells = rows.cells.len();
+            if cells < width && rows.line_end().is_empty() {
+                return Err(Error::new(Remedy::Look, self.place().line(rows.line), "the file looks cut off")
+                    .seen(format!("its last row has no line end and {cells} of {width} fields"))
+                    .seen(NOTHING)
+                    .hint("export or copy the file again"));
+            }
+            if cells != width {
+                refused.push(self.refuse(&rows, format!("has {cells} {}, the header has {width}", if cells == 1 { "field" } else { "fields" })));
+                continue;
+            }
+            if !rows.sound {
+                refused.push(self.refuse(&rows, "has text after a closing quote: a quote is missing or not doubled".to_owned()));
+                continue;
+            }
+            if wanted.is_some() {
+                let mut is_wanted = false;
+                addresses.at(&rows, |_| is_wanted = true);
+                if !is_wanted {
+                    continue;
+                }
+            }
+            for (builder, column) in builders.iter_mut().zip(&columns) {
+                builder.append_value(rows.cell(*column));
+            }
+            lines.push(rows.line);
+            hashes.push(rows.hash());
+        }
+
+        let found = BTreeMap::from([
+            (ENCODING.to_owned(), decoded.name.clone()),
+            (DELIMITER.to_owned(), char::from(layout.delimiter).to_string()),
+            (HEADER.to_owned(), serde_json::to_string(&layout.names).unwrap_or_default()),
+        ]);
+        let evidence = Evidence { origin: self.origin.clone(), sha256: Some(contents.sha256), rows_read, rows_announced: None, found, notes };
+        let columns = self.required.iter().cloned().zip(builders).map(|(name, builder)| (name, builder.finish(), None)).collect();
+        Ok(Pulled::new(columns, lines, hashes, refused, evidence))
+    }
+
+    fn refuse(&self, rows: &Rows<'_>, reason: String) -> Quarantined {
+        let raw = rows.raw();
+        let end = raw.char_indices().nth(RAW_CHARS_MAX).map_or(raw.len(), |(at, _)| at);
+        Quarantined { origin: self.origin.clone(), line: rows.line, column: None, field: None, raw: Some(raw[..end].to_owned()), reason, key: None, id: None }
+    }
+}
+
+const NOTHING: &str = "nothing was read or written";
+
+impl System for CsvFile {
+    fn describe(&self) -> Description {
+        Description { atomic: true, writable: true, fills_id: false }
+    }
+
+    fn columns(&mut self) -> Result<Vec<String>, Error> {
+        let contents = self.read()?;
+        let decoded = self.decode(&contents.bytes)?;
+        Ok(self.layout(&decoded.text)?.names)
+    }
+
+    fn pull(&mut self) -> Result<Pulled, Error> {
+        let pulled = self.parse(None)?;
+        self.pulled_sha256.clone_from(&pulled.evidence.sha256);
+        // What is read back after a write is spelled as what was pulled, whatever the written cells look like.
+        self.known.clone_from(&pulled.evidence.found);
+        Ok(pulled)
+    }
+
+    /// The file must still be what was pulled; otherwise every change is stale. An error after which the file may have been
+    /// replaced has the remedy `Look`, and says so.
+    fn write(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error> {
+        if set.changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = |outcome: Outcome| vec![outcome; set.changes.len()];
+        let contents = self.read()?;
+        if let Some(expected) = set.snapshot.or(self.pulled_sha256.as_deref())
+            && expected != contents.sha256
+        {
+            return Ok(all(Outcome::Stale { reason: "the file was changed since it was read".to_owned() }));
+        }
+        let decoded = self.decode(&contents.bytes)?;
+        let layout = self.layout(&decoded.text)?;
+        if *text::encode(decoded.encoding, &decoded.text) != contents.bytes[decoded.bom.len()..] {
+            let name = decoded.encoding.name();
+            return Ok(all(Outcome::Rejected { reason: format!("the file cannot be written back in {name} without changing other bytes of it") }));
+        }
+        let edited = edit::edit(&decoded.text, &layout, decoded.encoding, set.changes, set.failures_max).map_err(|problem| self.swallowed(problem))?;
+        let Some(text) = edited.text.filter(|text| *text != decoded.text) else { return Ok(edited.outcomes) };
+        let bytes = [decoded.bom, &text::encode(decoded.encoding, &text)].concat();
+        match disk::replace(&self.path, &bytes, &contents.sha256).map_err(|error| self.as_written(error))? {
+            Replaced::Done { .. } => Ok(edited.outcomes),
+            Replaced::Stale { kept, .. } => {
+                let kept = kept.and_then(|kept| Some(format!("; an older save is kept beside it as `{}`", kept.file_name()?.to_string_lossy())));
+                let reason = format!("the file was changed while it was written, and is as somebody saved it{}", kept.unwrap_or_default());
+                let stale = |outcome| match outcome {
+                    Outcome::Done { .. } => Outcome::Stale { reason: reason.clone() },
+                    other => other,
+                };
+                Ok(edited.outcomes.into_iter().map(stale).collect())
+            }
+        }
+    }
+
+    fn read_back(&mut self, wanted: &Wanted) -> Result<Pulled, Error> {
+        self.parse((wanted.addresses.len() <= ADDRESSES_MAX).then_some(wanted))
+    }
+}
+
+/// The file that a setting names: its references resolved, relative to the root. The reference that cannot be resolved otherwise.
+fn resolve_path(written: &str, root: &Path) -> Result<PathBuf, String> {
+    let mut resolved = String::new();
+    let mut rest = written;
+    while let Some((before, reference)) = rest.split_once("${") {
+        let (reference, after) = reference.split_once('}').ok_or_else(|| written.to_owned())?;
+        let value = match reference.split_once(':') {
+            Some(("env", name)) => std::env::var(name).ok(),
+            Some(("file", path)) => std::fs::read_to_string(root.join(path)).ok().map(|text| text.trim_end().to_owned()),
+            _ => None,
+        };
+        resolved.push_str(before);
+        resolved.push_str(&value.ok_or_else(|| format!("${{{reference}}}"))?);
+        rest = after;
+    }
+    resolved.push_str(rest);
+    Ok(root.join(resolved))
+}
+
+/// Text from a file as messages show it: control characters spelled out, not too long.
+fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(80).map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect();
+    if text.chars().nth(80).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn shown_delimiter(delimiter: u8) -> String {
+    match delimiter {
+        b'\t' => "a tab".to_owned(),
+        other => format!("`{}`", char::from(other)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::change::{Action, AddressPart, CellChange, Change, Reason};
+    use crate::job::{Gates, Kind, May, Role, SystemSpec};
+    use crate::value::{Raw, Value};
+
+    fn spec(settings: CsvSettings) -> SystemSpec {
+        SystemSpec {
+            name: "sheet".into(),
+            kind: Kind::Csv(settings),
+            role: Role::Peer,
+            may: May::default(),
+            only: vec![],
+            id: None,
+            edited_at: None,
+            gates: Gates::default(),
+        }
+    }
+
+    struct Try {
+        root: PathBuf,
+        settings: CsvSettings,
+        columns: Vec<String>,
+        known: BTreeMap<String, String>,
+    }
+
+    impl Try {
+        fn at(root: &Path, file: &str, columns: &[&str]) -> Try {
+            let settings = CsvSettings { path: file.into(), header: 1, ..CsvSettings::default() };
+            Try { root: root.to_owned(), settings, columns: columns.iter().map(|c| (*c).to_owned()).collect(), known: BTreeMap::new() }
+        }
+
+        fn fixture(trap: &str, columns: &[&str]) -> Try {
+            Try::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/systems"), &format!("csv_{trap}.csv"), columns)
+        }
+
+        fn header(mut self, line: u64) -> Try {
+            self.settings.header = line;
+            self
+        }
+
+        fn knows(mut self, name: &str, value: &str) -> Try {
+            self.known.insert(name.into(), value.into());
+            self
+        }
+
+        fn open(&self) -> Result<CsvFile, Error> {
+            let spec = spec(self.settings.clone());
+            let opening = Opening { root: &self.root, job: "demo", spec: &spec, columns: self.columns.clone(), known: self.known.clone() };
+            CsvFile::open(&self.settings, &opening)
+        }
+
+        fn pull(&self) -> Result<Pulled, Error> {
+            self.open()?.pull()
+        }
+
+        fn rows(&self) -> Vec<(u64, String)> {
+            let pulled = self.pull().unwrap();
+            rows(&pulled, &self.columns)
+        }
+
+        fn error(&self) -> (Remedy, String) {
+            let error = self.pull().expect_err("an error");
+            (error.remedy, error.to_string())
+        }
+    }
+
+    fn rows(pulled: &Pulled, columns: &[String]) -> Vec<(u64, String)> {
+        let cell = |row, name: &String| pulled.raw(name, row).text.expect("never null");
+        let row = |row| (pulled.line(row), columns.iter().map(|name| cell(row, name)).collect::<Vec<_>>().join("|"));
+        (0..u32::try_from(pulled.height()).unwrap()).map(row).collect()
+    }
+
+    fn pairs<const N: usize>(rows: [(u64, &str); N]) -> Vec<(u64, String)> {
+        rows.into_iter().map(|(line, text)| (line, text.to_owned())).collect()
+    }
+
+    #[test]
+    fn every_spelling_of_one_table_is_read_alike() {
+        let cells = ["007|Müller|1.234,56", "008|Straße; Süd|-5,00 €"];
+        for (trap, header, encoding, first_line) in [
+            ("bom", 1, "UTF-8", 2),
+            ("utf16_bom", 1, "UTF-16LE", 2),
+            ("utf16_no_bom", 1, "UTF-16BE", 2),
+            ("windows_1252", 1, "windows-1252", 2),
+            ("separator_line", 1, "UTF-8", 3),
+            ("preamble", 3, "UTF-8", 4),
+        ] {
+            let file = Try::fixture(trap, &["id", "Name", "Betrag"]).header(header);
+            assert_eq!(file.rows(), pairs([(first_line, cells[0]), (first_line + 1, cells[1])]), "{trap}");
+            let evidence = file.pull().unwrap().evidence;
+            let found: Vec<&str> = evidence.found.values().map(String::as_str).collect();
+            assert_eq!(found, [";", encoding, "[\"id\",\"Name\",\"Betrag\"]"], "{trap}");
+            assert_eq!((evidence.rows_read, evidence.sha256.map(|s| s.len())), (2, Some(64)));
+        }
+    }
+
+    #[test]
+    fn rows_have_their_physical_lines() {
+        let quoted = Try::fixture("quoted_line_ends", &["id", "note", "amount"]);
+        assert_eq!(quoted.rows(), pairs([(2, "1|first\r\nsecond|10.00"), (5, "2|he said \"no\"|-0.50"), (6, "3||")]));
+        let mixed = Try::fixture("mixed_line_ends", &["note", "id"]);
+        assert_eq!(mixed.rows(), pairs([(2, "a|1"), (3, "b|2"), (4, "c|3")]));
+        assert_eq!(Try::fixture("no_header", &["2"]).header(0).rows(), pairs([(1, "Smith"), (2, "Lee")]));
+        assert_eq!(Try::fixture("header_only", &["id"]).rows(), pairs([]));
+    }
+
+    #[test]
+    fn rows_that_cannot_be_read_for_certain_are_refused_with_both_counts() {
+        let file = Try::fixture("ragged_rows", &["id"]);
+        let pulled = file.pull().unwrap();
+        assert_eq!(rows(&pulled, &file.columns), pairs([(2, "1"), (6, "4")]));
+        let refused: Vec<(u64, &str, &str)> = pulled.refused.iter().map(|q| (q.line, q.raw.as_deref().unwrap(), q.reason.as_str())).collect();
+        assert_eq!(refused, [(3, "2,Smith, John,20.00", "has 4 fields, the header has 3"), (5, "3,Lee", "has 2 fields, the header has 3")]);
+        assert_eq!(pulled.evidence.rows_read, 4);
+        // A lost quote that another quote ends merges two rows into one that looks right.
+        let lost = Try::fixture("lost_quote", &["id"]).pull().unwrap();
+        assert_eq!(rows(&lost, &["id".to_owned()]), pairs([(4, "3")]));
+        assert_eq!((lost.refused[0].line, lost.refused[0].raw.as_deref()), (2, Some("1,\"Smith\n2,\"Lee\"")));
+        assert!(lost.refused[0].reason.contains("after a closing quote"));
+    }
+
+    #[test]
+    fn a_long_refused_row_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.csv"), format!("id,name\n1,{},\n", "ü".repeat(300))).unwrap();
+        let pulled = Try::at(folder.path(), "a.csv", &["id"]).pull().unwrap();
+        assert_eq!(pulled.refused[0].raw.as_deref().map(|raw| raw.chars().count()), Some(RAW_CHARS_MAX));
+    }
+
+    #[test]
+    fn what_makes_the_rest_of_the_file_uncertain_stops_the_run() {
+        for (trap, columns, remedy, start, part) in [
+            ("cut_off", vec!["id"], Remedy::Look, "error: csv_cut_off.csv:4: the file looks cut off", "2 of 3 fields"),
+            ("unclosed_quote", vec!["id"], Remedy::Look, "error: csv_unclosed_quote.csv:3: ", "no closing one"),
+            ("nul", vec!["id"], Remedy::Look, "error: csv_nul.csv:3: ", "NUL"),
+            ("empty", vec!["id"], Remedy::Look, "error: csv_empty.csv: the file is empty", "not even a header"),
+            ("two_same_columns", vec!["id", "amount"], Remedy::Look, "error: csv_two_same_columns.csv:1: ", "`amount` more than once"),
+            ("bom", vec!["id", "name", "Summe"], Remedy::MendJob, "error: csv_bom.csv:1: the header has no column `name`", "did you mean `Name`?"),
+            ("absent", vec![], Remedy::GiveAccess, "error: csv_absent.csv: there is no such file", "nothing was read or written"),
+        ] {
+            let (seen, message) = Try::fixture(trap, &columns).error();
+            assert_eq!(seen, remedy, "{message}");
+            assert!(message.starts_with(start) && message.contains(part), "{message}");
+        }
+        // All missing columns at once, with those that there are.
+        let (_, message) = Try::fixture("bom", &["Nam", "Summe"]).error();
+        assert_eq!(message.matches("columns of the file: id, Name, Betrag").count(), 2);
+        // A doubled column that the job does not need is nobody's business.
+        assert_eq!(Try::fixture("two_same_columns", &["id"]).rows(), pairs([(2, "1")]));
+    }
+
+    #[test]
+    fn a_file_that_is_spelled_otherwise_than_before_stops_the_run() {
+        let file = || Try::fixture("bom", &["id"]);
+        for (known, expected) in
+            [(("delimiter", ","), "earlier runs found `,`, now it is `;`"), (("encoding", "windows-1252"), "earlier runs found windows-1252, now it is UTF-8")]
+        {
+            let (remedy, message) = file().knows(known.0, known.1).error();
+            assert_eq!(remedy, Remedy::Look);
+            assert!(message.contains(expected), "{message}");
+        }
+        // What is pinned is the operator's word, whatever was found before.
+        let mut pinned = file().knows("delimiter", ",").knows("encoding", "windows-1252");
+        pinned.settings.delimiter = Some(';');
+        pinned.settings.encoding = Some("utf-8".into());
+        assert_eq!(pinned.rows().len(), 2);
+        let (_, message) = Try::fixture("no_header", &["1"]).header(0).knows("header", "[\"1\",\"2\",\"3\"]").error();
+        assert!(message.contains("earlier runs found 3, now there are 2"), "{message}");
+    }
+
+    #[test]
+    fn columns_that_come_and_go_are_noted() {
+        let notes = Try::fixture("bom", &["id"]).knows("header", "[\"id\",\"Name\",\"Region\"]").pull().unwrap().evidence.notes;
+        assert_eq!(notes, ["columns new in the file, not used by the job: `Betrag`", "columns no longer in the file: `Region`"]);
+        let all = Try::fixture("bom", &[]).open().unwrap().columns().unwrap();
+        assert_eq!(all, ["id", "Name", "Betrag"]);
+    }
+
+    #[test]
+    fn settings_that_cannot_be_meant_are_refused() {
+        let with = |change: fn(&mut CsvSettings)| {
+            let mut file = Try::fixture("bom", &[]);
+            change(&mut file.settings);
+            file.open().expect_err("refused").to_string()
+        };
+        assert!(with(|s| s.encoding = Some("latin-7".into())).contains("there is no encoding `latin-7`"));
+        assert!(with(|s| s.delimiter = Some('→')).contains("the delimiter must be one ASCII character"));
+        assert!(with(|s| s.delimiter = Some('"')).contains("the same character"));
+        assert!(with(|s| s.path = "${env:TIEOUT_NO_SUCH_VARIABLE}/a.csv".into()).contains("`${env:TIEOUT_NO_SUCH_VARIABLE}`"));
+    }
+
+    fn cell(column: &str, before: Option<&str>, after: &str) -> CellChange {
+        CellChange {
+            field: None,
+            column: column.into(),
+            before_raw: before.map(Raw::text),
+            before: Value::Null,
+            after: Value::Null,
+            after_raw: Raw::text(after),
+            reason: Reason::Standardised,
+        }
+    }
+
+    fn at(id: &str) -> Vec<AddressPart> {
+        vec![AddressPart { column: "id".into(), raw: Raw::text(id) }]
+    }
+
+    fn change(action: Action, id: Option<&str>, cells: Vec<CellChange>) -> Change {
+        Change {
+            number: 1,
+            system: "sheet".into(),
+            record: 1,
+            key: "k".into(),
+            action,
+            address: id.map(at).unwrap_or_default(),
+            cells,
+            reason: Reason::Standardised,
+            attempts: 0,
+        }
+    }
+
+    fn words(outcomes: &[Outcome]) -> Vec<&'static str> {
+        let word = |outcome: &Outcome| match outcome {
+            Outcome::Done { .. } => "done",
+            Outcome::Rejected { .. } => "rejected",
+            Outcome::Stale { .. } => "stale",
+            Outcome::Unknown { .. } => "unknown",
+            Outcome::Skipped { .. } => "skipped",
+        };
+        outcomes.iter().map(word).collect()
+    }
+
+    /// A copy of a fixture in a folder of its own.
+    fn copied(trap: &str) -> (tempfile::TempDir, Try) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Try::fixture(trap, &["id", "Name", "Betrag"]);
+        fs::copy(file.root.join(&file.settings.path), folder.path().join("sheet.csv")).unwrap();
+        let file = Try::at(folder.path(), "sheet.csv", &["id", "Name", "Betrag"]);
+        (folder, file)
+    }
+
+    #[test]
+    fn a_write_keeps_the_encoding_the_mark_and_every_other_byte() {
+        let text = "id;Name;Betrag\r\n007;Müller;1.234,56\r\n008;\"Straße; Süd\";-5,00 €\r\n";
+        let expected = "id;Name;Betrag\r\n007;=Maier;1.234,56\r\n009;Weiß;\r\n";
+        for trap in ["bom", "utf16_bom", "utf16_no_bom", "windows_1252", "separator_line"] {
+            let (folder, file) = copied(trap);
+            let path = folder.path().join("sheet.csv");
+            let before = fs::read(&path).unwrap();
+            let mut system = file.open().unwrap();
+            let pulled = system.pull().unwrap();
+            let changes = [
+                change(Action::Update, Some("007"), vec![cell("Name", Some("Müller"), "=Maier")]),
+                change(Action::Delete, Some("008"), vec![cell("Betrag", Some("-5,00 €"), "")]),
+                change(Action::Create, None, vec![cell("id", None, "009"), cell("Name", None, "Weiß")]),
+            ];
+            let set = WriteSet { changes: &changes, failures_max: 5, snapshot: pulled.evidence.sha256.as_deref() };
+            assert_eq!(words(&system.write(set).unwrap()), ["done", "done", "done"], "{trap}");
+            // What stands before the text: a mark, a separator line.
+            let head = match trap {
+                "bom" => 3,
+                "utf16_bom" => 2,
+                "separator_line" => 7,
+                _ => 0,
+            };
+            let spelled = |text: &str| -> Vec<u8> {
+                let body = match trap {
+                    "utf16_bom" => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+                    "utf16_no_bom" => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+                    "windows_1252" => encoding_rs::WINDOWS_1252.encode(text).0.into_owned(),
+                    _ => text.as_bytes().to_vec(),
+                };
+                [&before[..head], &body].concat()
+            };
+            assert_eq!(before, spelled(text), "{trap}");
+            assert_eq!(fs::read(&path).unwrap(), spelled(expected), "{trap}");
+            assert_eq!(fs::read(folder.path().join("sheet.csv.tieout-backup")).unwrap(), before);
+
+            let read_back = system.read_back(&Wanted { addresses: vec![at("007"), at("008"), at("009")] }).unwrap();
+            let seen: Vec<String> = rows(&read_back, &file.columns).into_iter().map(|(_, text)| text).collect();
+            assert_eq!(seen, ["007|=Maier|1.234,56", "009|Weiß|"], "{trap}");
+            // The same set once more was decided on a file that is no longer there.
+            assert_eq!(words(&system.write(set).unwrap()), ["stale", "stale", "stale"]);
+            assert_eq!(words(&system.write(WriteSet { snapshot: None, ..set }).unwrap()), ["stale", "stale", "stale"]);
+            assert_eq!(fs::read(&path).unwrap(), spelled(expected));
+        }
+    }
+
+    #[test]
+    fn a_save_between_pull_and_write_makes_everything_stale() {
+        let (folder, file) = copied("bom");
+        let path = folder.path().join("sheet.csv");
+        let mut system = file.open().unwrap();
+        let sha256 = system.pull().unwrap().evidence.sha256;
+        let mut saved = fs::read(&path).unwrap();
+        saved.extend_from_slice(b"009;Typed;1,00\r\n");
+        fs::write(&path, &saved).unwrap();
+        let changes = [change(Action::Update, Some("007"), vec![cell("Name", Some("Müller"), "x")])];
+        let outcomes = system.write(WriteSet { changes: &changes, failures_max: 5, snapshot: sha256.as_deref() }).unwrap();
+        assert_eq!(words(&outcomes), ["stale"]);
+        assert_eq!(fs::read(&path).unwrap(), saved);
+    }
+
+    #[test]
+    fn a_character_that_the_encoding_lacks_rejects_one_change() {
+        let (folder, file) = copied("windows_1252");
+        let mut system = file.open().unwrap();
+        system.pull().unwrap();
+        let changes = [
+            change(Action::Update, Some("007"), vec![cell("Name", Some("Müller"), "Łódź")]),
+            change(Action::Update, Some("008"), vec![cell("Betrag", Some("-5,00 €"), "5,00 €")]),
+        ];
+        let outcomes = system.write(WriteSet { changes: &changes, failures_max: 5, snapshot: None }).unwrap();
+        assert_eq!(words(&outcomes), ["rejected", "done"]);
+        assert!(matches!(&outcomes[0], Outcome::Rejected { reason } if reason.contains("`Ł`")));
+        let written = fs::read(folder.path().join("sheet.csv")).unwrap();
+        assert!(written.ends_with(b";5,00 \x80\r\n"));
+    }
+
+    #[test]
+    fn a_write_that_changes_nothing_leaves_the_file_alone() {
+        let (folder, file) = copied("bom");
+        let mut system = file.open().unwrap();
+        system.pull().unwrap();
+        let changes = [change(Action::Update, Some("007"), vec![cell("Name", Some("Müller"), "Müller")])];
+        assert_eq!(words(&system.write(WriteSet { changes: &changes, failures_max: 5, snapshot: None }).unwrap()), ["done"]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_whose_bytes_would_not_come_back_is_not_written() {
+        // In Shift_JIS both 81 CA and EE F9 are the same character; only the first comes back.
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = b"id,name\n1,\xee\xf9\n2,b\n";
+        fs::write(folder.path().join("a.csv"), bytes).unwrap();
+        let mut file = Try::at(folder.path(), "a.csv", &["id", "name"]);
+        file.settings.encoding = Some("shift_jis".into());
+        let mut system = file.open().unwrap();
+        assert_eq!(system.pull().unwrap().height(), 2);
+        let changes = [change(Action::Update, Some("2"), vec![cell("name", Some("b"), "c")])];
+        assert_eq!(words(&system.write(WriteSet { changes: &changes, failures_max: 5, snapshot: None }).unwrap()), ["rejected"]);
+        assert_eq!(fs::read(folder.path().join("a.csv")).unwrap(), bytes);
     }
 }

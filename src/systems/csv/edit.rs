@@ -1,0 +1,629 @@
+//! Changes to the text of a file: which of them can be made, and the text with them made.
+//!
+//! Pure: text in, text out. Cells that no change names stay verbatim with their quotes, and so does everything that is no row:
+//! blank lines, lines above the header, rows that could not be read, a missing line end at the end of the file.
+//!
+//! # Design
+//! - A changed cell is quoted if it must be, or if it was. A new row is quoted as the last row is, column by column.
+//! - Several changes of one row in one set build on each other: the second must expect what the first wrote.
+//! - A cell that the next pull would stop at (too long, too many lines, a NUL) is refused here.
+//! - A reason names columns and lines, never what a cell holds: the cell may be one that reports must mask.
+
+use std::ops::Range;
+
+use encoding_rs::Encoding;
+use hashbrown::HashMap;
+
+use super::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Layout, Rows, Swallowed, line_breaks};
+use super::text::first_unholdable;
+use crate::change::{Action, CellChange, Change, Outcome};
+
+/// The text with all changes made that can be made.
+#[derive(Debug)]
+pub(super) struct Edited {
+    /// The whole new text; nothing if no change could be made.
+    pub text: Option<String>,
+    /// One outcome for each change, in their order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Makes the changes in the text of a file. After more rejected changes than `failures_max` the rest is skipped.
+pub(super) fn edit(text: &str, layout: &Layout, encoding: &'static Encoding, changes: &[Change], failures_max: usize) -> Result<Edited, Swallowed> {
+    let file = File::read(text, layout, encoding, changes)?;
+    let mut work = Work { touched: HashMap::new(), created: String::new() };
+    let mut rejected = 0;
+    let mut outcomes = Vec::with_capacity(changes.len());
+    for (number, change) in changes.iter().enumerate() {
+        let outcome = if rejected > failures_max {
+            Outcome::Skipped { reason: format!("{rejected} changes before this one were rejected") }
+        } else {
+            let made = match change.action {
+                Action::Create => file.create(change, &mut work),
+                Action::Update | Action::Archive => file.update(change, number, &mut work),
+                Action::Delete => file.delete(change, number, &mut work),
+            };
+            made.err().unwrap_or(Outcome::Done { answer: Vec::new(), id: None })
+        };
+        rejected += usize::from(matches!(outcome, Outcome::Rejected { .. }));
+        outcomes.push(outcome);
+    }
+    let is_changed = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Done { .. }));
+    Ok(Edited { text: is_changed.then(|| file.rewrite(work)), outcomes })
+}
+
+/// One row that a change addresses.
+#[derive(Clone, Debug)]
+struct Found {
+    line: u64,
+    span: Range<usize>,
+    cells: Vec<FoundCell>,
+}
+
+#[derive(Clone, Debug)]
+struct FoundCell {
+    span: Range<usize>,
+    said: String,
+    quoted: bool,
+}
+
+/// What the set does to one row.
+#[derive(Debug, Default)]
+struct Touched {
+    deleted: bool,
+    /// What stands in a cell now, by column.
+    said: HashMap<usize, String>,
+}
+
+/// What all changes together do.
+#[derive(Debug)]
+struct Work {
+    /// By the row's number in [`File::rows`].
+    touched: HashMap<usize, Touched>,
+    /// New rows, each but the first after a line end.
+    created: String,
+}
+
+/// The file as the changes find it.
+struct File<'a> {
+    text: &'a str,
+    layout: &'a Layout,
+    encoding: &'static Encoding,
+    /// The addressed rows, in the order of the file.
+    rows: Vec<Found>,
+    /// For each change the rows at its address.
+    at: Vec<Vec<usize>>,
+    /// Whether a new row quotes each column.
+    quoted: Vec<bool>,
+    /// The line end of a new row.
+    line_end: &'a str,
+}
+
+impl<'a> File<'a> {
+    fn read(text: &'a str, layout: &'a Layout, encoding: &'static Encoding, changes: &[Change]) -> Result<File<'a>, Swallowed> {
+        let mut addresses = Addresses::default();
+        for (number, change) in changes.iter().enumerate() {
+            if change.action != Action::Create {
+                addresses.want(layout, &change.address, number);
+            }
+        }
+        let mut file = File { text, layout, encoding, rows: Vec::new(), at: vec![Vec::new(); changes.len()], quoted: Vec::new(), line_end: &layout.line_end };
+        let mut last = None;
+        let mut rows = layout.rows(text);
+        while rows.advance()? {
+            if !rows.line_end().is_empty() {
+                file.line_end = rows.line_end();
+            }
+            if !rows.sound || rows.cells.len() != layout.names.len() {
+                continue;
+            }
+            last = Some((rows.start, rows.line));
+            let next = file.rows.len();
+            let mut is_wanted = false;
+            addresses.at(&rows, |number| {
+                is_wanted = true;
+                file.at[number].push(next);
+            });
+            if is_wanted {
+                file.rows.push(Found::here(&rows));
+            }
+        }
+        file.quoted = match last {
+            None => layout.quoted.clone(),
+            Some((start, line)) => {
+                let mut rows = Rows::new(text, start, line, layout.delimiter, layout.quote);
+                rows.advance()?;
+                let is_habit = |index| rows.is_quoted(index) && !file.needs_quotes(rows.cell(index));
+                (0..rows.cells.len()).map(is_habit).collect()
+            }
+        };
+        Ok(file)
+    }
+
+    /// The one row that a change addresses.
+    fn row_of(&self, change: &Change, number: usize) -> Result<usize, Outcome> {
+        if let Some(part) = change.address.iter().find(|part| self.layout.column(&part.column).is_none()) {
+            return Err(self.no_column(&part.column));
+        }
+        match self.at[number].as_slice() {
+            [row] => Ok(*row),
+            [] => {
+                let columns: Vec<String> = change.address.iter().map(|part| format!("`{}`", part.column)).collect();
+                Err(Outcome::Stale { reason: format!("no row has the expected {} any more", columns.join(" and ")) })
+            }
+            several => {
+                let lines: Vec<String> = several.iter().take(10).map(|row| self.rows[*row].line.to_string()).collect();
+                Err(Outcome::Stale { reason: format!("{} rows are at this address: lines {}", several.len(), lines.join(", ")) })
+            }
+        }
+    }
+
+    /// What a cell holds now, after the changes so far. An error if the row is gone or the cell is not what was read there.
+    fn expect(&self, row: usize, cell: &CellChange, work: &Work) -> Result<usize, Outcome> {
+        let Found { line, cells, .. } = &self.rows[row];
+        let column = self.layout.column(&cell.column).ok_or_else(|| self.no_column(&cell.column))?;
+        let touched = work.touched.get(&row);
+        let now = touched.and_then(|touched| touched.said.get(&column)).unwrap_or(&cells[column].said);
+        match &cell.before_raw {
+            Some(before) if before.text.as_deref().unwrap_or_default() != now => {
+                Err(Outcome::Stale { reason: format!("`{}` on line {line} is no longer what was read there", cell.column) })
+            }
+            _ => Ok(column),
+        }
+    }
+
+    fn update(&self, change: &Change, number: usize, work: &mut Work) -> Result<(), Outcome> {
+        let row = self.present_row(change, number, work)?;
+        let mut said = Vec::with_capacity(change.cells.len());
+        for cell in &change.cells {
+            let column = self.expect(row, cell, work)?;
+            said.push((column, self.accept(cell)?));
+        }
+        work.touched.entry(row).or_default().said.extend(said);
+        Ok(())
+    }
+
+    fn delete(&self, change: &Change, number: usize, work: &mut Work) -> Result<(), Outcome> {
+        let row = self.present_row(change, number, work)?;
+        for cell in &change.cells {
+            self.expect(row, cell, work)?;
+        }
+        work.touched.entry(row).or_default().deleted = true;
+        Ok(())
+    }
+
+    fn present_row(&self, change: &Change, number: usize, work: &Work) -> Result<usize, Outcome> {
+        let row = self.row_of(change, number)?;
+        if work.touched.get(&row).is_some_and(|touched| touched.deleted) {
+            return Err(Outcome::Stale { reason: format!("the row on line {} was deleted by a change before this one", self.rows[row].line) });
+        }
+        Ok(row)
+    }
+
+    fn create(&self, change: &Change, work: &mut Work) -> Result<(), Outcome> {
+        let mut said = vec![""; self.layout.names.len()];
+        let mut texts = Vec::with_capacity(change.cells.len());
+        for cell in &change.cells {
+            let column = self.layout.column(&cell.column).ok_or_else(|| self.no_column(&cell.column))?;
+            texts.push((column, self.accept(cell)?));
+        }
+        for (column, text) in &texts {
+            said[*column] = text;
+        }
+        if !work.created.is_empty() {
+            work.created.push_str(self.line_end);
+        }
+        for (column, text) in said.into_iter().enumerate() {
+            if column > 0 {
+                work.created.push(char::from(self.layout.delimiter));
+            }
+            self.spell(&mut work.created, text, self.quoted[column]);
+        }
+        Ok(())
+    }
+
+    /// The text that a cell shall hold, if the file can hold it.
+    fn accept(&self, cell: &CellChange) -> Result<String, Outcome> {
+        let text = cell.after_raw.text.as_deref().unwrap_or_default();
+        let refuse = |why: String| Err(Outcome::Rejected { reason: format!("`{}` {why}", cell.column) });
+        if let Some(character) = first_unholdable(self.encoding, text) {
+            let (number, name) = (u32::from(character), self.encoding.name());
+            return refuse(format!("has the character `{character}` (U+{number:04X}), which the file's encoding {name} cannot hold"));
+        }
+        if text.contains('\0') {
+            return refuse("has a NUL character, which no text file can hold".to_owned());
+        }
+        let mut spelled = String::new();
+        self.spell(&mut spelled, text, true);
+        if spelled.len() > CELL_BYTES_MAX || line_breaks(spelled.as_bytes()) > CELL_LINES_MAX {
+            return refuse(format!("is longer than a cell of a CSV file may be: {CELL_BYTES_MAX} bytes, {CELL_LINES_MAX} line breaks"));
+        }
+        Ok(text.to_owned())
+    }
+
+    fn no_column(&self, column: &str) -> Outcome {
+        Outcome::Rejected { reason: format!("the file has no column `{column}`") }
+    }
+
+    /// Whether a text means something else without quotes. The only cell of a row is quoted when it is empty, because the row
+    /// would be a blank line.
+    fn needs_quotes(&self, text: &str) -> bool {
+        let special = [self.layout.delimiter, self.layout.quote, b'\r', b'\n'];
+        text.bytes().any(|byte| special.contains(&byte)) || text.is_empty() && self.layout.names.len() == 1
+    }
+
+    fn spell(&self, into: &mut String, text: &str, quoted: bool) {
+        if !quoted && !self.needs_quotes(text) {
+            into.push_str(text);
+            return;
+        }
+        let quote = char::from(self.layout.quote);
+        into.push(quote);
+        for character in text.chars() {
+            if character == quote {
+                into.push(quote);
+            }
+            into.push(character);
+        }
+        into.push(quote);
+    }
+
+    fn rewrite(&self, work: Work) -> String {
+        let mut edits: Vec<(Range<usize>, String)> = Vec::new();
+        for (row, touched) in &work.touched {
+            let Found { span, cells, .. } = &self.rows[*row];
+            if touched.deleted {
+                edits.push((span.clone(), String::new()));
+                continue;
+            }
+            for (column, said) in &touched.said {
+                let FoundCell { span, said: before, quoted } = &cells[*column];
+                if said != before {
+                    let mut spelled = String::new();
+                    self.spell(&mut spelled, said, *quoted);
+                    edits.push((span.clone(), spelled));
+                }
+            }
+        }
+        edits.sort_unstable_by_key(|(span, _)| span.start);
+        let mut text = String::with_capacity(self.text.len() + work.created.len() + 1024);
+        let mut at = 0;
+        for (span, spelled) in edits {
+            text.push_str(&self.text[at..span.start]);
+            text.push_str(&spelled);
+            at = span.end;
+        }
+        text.push_str(&self.text[at..]);
+        if !work.created.is_empty() {
+            if !text.is_empty() && !text.ends_with(['\r', '\n']) {
+                text.push_str(self.line_end);
+            }
+            text.push_str(&work.created);
+            if self.text.ends_with(['\r', '\n']) {
+                text.push_str(self.line_end);
+            }
+        }
+        text
+    }
+}
+
+impl Found {
+    fn here(rows: &Rows<'_>) -> Found {
+        let cell =
+            |index: usize| FoundCell { span: rows.cells[index].start..rows.cells[index].end, said: rows.cell(index).to_owned(), quoted: rows.is_quoted(index) };
+        Found { line: rows.line, span: rows.start..rows.after, cells: (0..rows.cells.len()).map(cell).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use encoding_rs::{UTF_8, WINDOWS_1252};
+    use proptest::prelude::*;
+
+    use super::super::rows::Expected;
+    use super::*;
+    use crate::change::{AddressPart, Reason};
+    use crate::value::{Raw, Value};
+
+    fn layout(text: &str) -> Layout {
+        let expected = Expected { quote: b'"', header: 1, pinned: Some(if text.contains(';') { b';' } else { b',' }), ..Expected::default() };
+        Layout::find(text, &expected).expect("a header")
+    }
+
+    fn cell(column: &str, before: Option<&str>, after: &str) -> CellChange {
+        CellChange {
+            field: None,
+            column: column.to_owned(),
+            before_raw: before.map(Raw::text),
+            before: Value::Null,
+            after: Value::Null,
+            after_raw: Raw::text(after),
+            reason: Reason::Standardised,
+        }
+    }
+
+    fn change(action: Action, address: &[(&str, &str)], cells: Vec<CellChange>) -> Change {
+        let part = |(column, raw): &(&str, &str)| AddressPart { column: (*column).to_owned(), raw: Raw::text(*raw) };
+        Change {
+            number: 1,
+            system: "sheet".into(),
+            record: 1,
+            key: "k".into(),
+            action,
+            address: address.iter().map(part).collect(),
+            cells,
+            reason: Reason::Standardised,
+            attempts: 0,
+        }
+    }
+
+    fn update(id: &str, column: &str, before: &str, after: &str) -> Change {
+        change(Action::Update, &[("id", id)], vec![cell(column, Some(before), after)])
+    }
+
+    fn delete(id: &str) -> Change {
+        change(Action::Delete, &[("id", id)], vec![])
+    }
+
+    fn create(cells: &[(&str, &str)]) -> Change {
+        change(Action::Create, &[], cells.iter().map(|(column, after)| cell(column, None, after)).collect())
+    }
+
+    fn done(text: &str, changes: &[Change]) -> String {
+        let edited = edit(text, &layout(text), UTF_8, changes, 5).expect("rows");
+        assert!(edited.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done { .. })), "{:?}", edited.outcomes);
+        edited.text.expect("changed")
+    }
+
+    fn reason(text: &str, change: Change) -> String {
+        let edited = edit(text, &layout(text), WINDOWS_1252, &[change], 5).expect("rows");
+        assert_eq!(edited.text, None);
+        match &edited.outcomes[0] {
+            Outcome::Stale { reason } => format!("stale: {reason}"),
+            Outcome::Rejected { reason } => format!("rejected: {reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_the_changed_cells_change() {
+        for (text, changes, expected) in [
+            // Quotes that were not needed stay, in changed and in other cells.
+            (
+                "id,\"name\",x\n\"1\",\"a\",\"y\"\n2,b,z\n",
+                vec![update("1", "name", "a", "c"), update("2", "name", "b", "c")],
+                "id,\"name\",x\n\"1\",\"c\",\"y\"\n2,c,z\n",
+            ),
+            // Quotes that are needed come.
+            ("id,name\n1,a\n", vec![update("1", "name", "a", "x,y")], "id,name\n1,\"x,y\"\n"),
+            ("id,name\n1,a\n", vec![update("1", "name", "a", "5\" pipe\nlong")], "id,name\n1,\"5\"\" pipe\nlong\"\n"),
+            ("id;name\n1;a\n", vec![update("1", "name", "a", "x,y")], "id;name\n1;x,y\n"),
+            // What looks like a formula is written as it is.
+            ("id,name\n1,a\n", vec![update("1", "name", "a", "=1+1")], "id,name\n1,=1+1\n"),
+            // Mixed line ends, blank lines, a ragged row, no line end at the end.
+            ("id,name\r\n\r\n1,a\n2,b,!\r\n\n3,c", vec![update("3", "name", "c", "d"), update("1", "name", "a", "")], "id,name\r\n\r\n1,\n2,b,!\r\n\n3,d"),
+            // A value that spans lines, and a row after it.
+            ("id,name\n1,\"a\r\nb\"\n2,c\n", vec![update("1", "name", "a\r\nb", "a"), update("2", "id", "2", "4")], "id,name\n1,\"a\"\n4,c\n"),
+            // Nothing but the same.
+            ("id,name\n\"1\",\"a\"\n", vec![update("1", "name", "a", "a")], "id,name\n\"1\",\"a\"\n"),
+            // The second change builds on the first.
+            ("id,name\n1,a\n", vec![update("1", "name", "a", "b"), update("1", "name", "b", "c")], "id,name\n1,c\n"),
+            // A swap of keys.
+            ("id,name\n1,a\n2,b\n", vec![update("1", "id", "1", "2"), update("2", "id", "2", "1")], "id,name\n2,a\n1,b\n"),
+        ] {
+            assert_eq!(done(text, &changes), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn deleted_rows_go_with_their_line_end() {
+        for (text, ids, expected) in [
+            ("id,n\n1,a\n2,b\n3,c\n", vec!["2"], "id,n\n1,a\n3,c\n"),
+            ("id,n\r\n1,a\r\n2,b", vec!["2"], "id,n\r\n1,a\r\n"),
+            ("id,n\n1,a\n\n2,b\n", vec!["1", "2"], "id,n\n\n"),
+            ("id,n\n1,\"a\nb\"\n2,b\n", vec!["1"], "id,n\n2,b\n"),
+        ] {
+            let changes: Vec<Change> = ids.into_iter().map(delete).collect();
+            assert_eq!(done(text, &changes), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn new_rows_follow_the_style_of_the_last() {
+        let new = || create(&[("n", "x"), ("id", "9")]);
+        for (text, changes, expected) in [
+            ("id,n\n1,a\n", vec![new()], "id,n\n1,a\n9,x\n"),
+            ("id,n\n1,a", vec![new(), new()], "id,n\n1,a\n9,x\n9,x"),
+            ("id,n\r\n1,a\n2,b\r\n", vec![new()], "id,n\r\n1,a\n2,b\r\n9,x\r\n"),
+            ("id,n\r\n1,a", vec![new()], "id,n\r\n1,a\r\n9,x"),
+            ("id,n", vec![new()], "id,n\n9,x"),
+            ("\"id\";\"n\"\r\n", vec![new()], "\"id\";\"n\"\r\n\"9\";\"x\"\r\n"),
+            // Quoted by habit in one column; quoted by need in the other is no habit.
+            ("id,n,more\n1,\"a\",\"b,c\"\n", vec![new()], "id,n,more\n1,\"a\",\"b,c\"\n9,\"x\",\n"),
+            ("id,n\n1,a", vec![delete("1"), new()], "id,n\n9,x"),
+            ("id,n\n1,a\n", vec![delete("1"), new()], "id,n\n9,x\n"),
+        ] {
+            assert_eq!(done(text, &changes), expected, "{text:?}");
+        }
+        // The only cell of a row would be a blank line.
+        assert_eq!(done("id\n1\n", &[create(&[("id", "")]), update("1", "id", "1", "")]), "id\n\"\"\n\"\"\n");
+    }
+
+    #[test]
+    fn a_row_that_is_not_what_was_read_is_stale() {
+        let text = "id,name\n1,a\n2,b\n2,c\n3,d,ragged\n4,e\n";
+        for (change, expected) in [
+            (update("9", "name", "a", "x"), "stale: no row has the expected `id` any more"),
+            (update("2", "name", "b", "x"), "stale: 2 rows are at this address: lines 3, 4"),
+            (update("3", "name", "d", "x"), "stale: no row has the expected `id` any more"),
+            (update("1", "name", "A", "x"), "stale: `name` on line 2 is no longer what was read there"),
+            (change(Action::Delete, &[("id", "4")], vec![cell("name", Some("f"), "")]), "stale: `name` on line 6 is no longer what was read there"),
+            (update("1", "nome", "a", "x"), "rejected: the file has no column `nome`"),
+            (change(Action::Update, &[("ID", "1")], vec![]), "rejected: the file has no column `ID`"),
+            (create(&[("id", "5"), ("colour", "red")]), "rejected: the file has no column `colour`"),
+            (update("1", "name", "a", "Łódź"), "rejected: `name` has the character `Ł` (U+0141), which the file's encoding windows-1252 cannot hold"),
+            (update("1", "name", "a", "x\0"), "rejected: `name` has a NUL character, which no text file can hold"),
+            (update("1", "name", "a", &"\n".repeat(101)), "rejected: `name` is longer than a cell of a CSV file may be: 65536 bytes, 100 line breaks"),
+        ] {
+            assert_eq!(reason(text, change), expected);
+        }
+    }
+
+    #[test]
+    fn one_change_that_fails_stops_no_other_until_there_are_too_many() {
+        let text = "id,name\n1,a\n2,b\n";
+        let bad = || update("1", "name", "a", "Ł");
+        let changes = [bad(), update("2", "name", "b", "c"), bad(), bad(), delete("1")];
+        let edited = edit(text, &layout(text), WINDOWS_1252, &changes, 1).expect("rows");
+        assert_eq!(edited.text.as_deref(), Some("id,name\n1,a\n2,c\n"));
+        let words: Vec<&str> = edited
+            .outcomes
+            .iter()
+            .map(|outcome| match outcome {
+                Outcome::Done { .. } => "done",
+                Outcome::Rejected { .. } => "rejected",
+                Outcome::Skipped { .. } => "skipped",
+                _ => "other",
+            })
+            .collect();
+        assert_eq!(words, ["rejected", "done", "rejected", "skipped", "skipped"]);
+        let twice = edit(text, &layout(text), UTF_8, &[delete("1"), delete("1")], 5).expect("rows");
+        assert!(matches!(twice.outcomes[1], Outcome::Stale { .. }));
+    }
+
+    fn rows_of(text: &str, layout: &Layout) -> Vec<Vec<String>> {
+        let mut reader = ::csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(layout.delimiter).from_reader(&text.as_bytes()[layout.body..]);
+        reader.records().map(|row| row.expect("text").iter().map(str::to_owned).collect()).collect()
+    }
+
+    /// One row of a random file: its cells as they are spelled, and its line end.
+    fn spelled_row(width: std::ops::Range<usize>) -> impl Strategy<Value = String> {
+        let plain = "[a-c ü=€.]{0,4}";
+        let quoted = "[a-c,;ü\r\n]{0,4}(\"\")?[a ]?".prop_map(|said| format!("\"{said}\""));
+        let cell = prop_oneof![3 => plain.prop_map(|s| s), 2 => quoted];
+        let ends = prop_oneof![Just("\n"), Just("\r\n"), Just("\r"), Just("\n\n"), Just("\r\n\r\n")];
+        (proptest::collection::vec(cell, width), ends).prop_map(|(cells, end)| format!("{}{end}", cells.join(",")))
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Update(usize, usize, String),
+        Delete(usize),
+        Create(Vec<String>),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let said = || "[a-c,\"\r\n ü]{0,5}";
+        prop_oneof![
+            4 => (0..20usize, 1..3usize, said()).prop_map(|(row, column, said)| Step::Update(row, column, said)),
+            1 => (0..20usize).prop_map(Step::Delete),
+            1 => proptest::collection::vec(said(), 3).prop_map(Step::Create),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(600))]
+
+        /// parse(edit(text)) = edit(parse(text)), and every byte outside the changed cells and rows is kept in its order.
+        #[test]
+        fn editing_the_text_is_editing_the_rows(
+            rows in proptest::collection::vec(prop_oneof![6 => spelled_row(3..4), 1 => spelled_row(1..3)], 0..12),
+            steps in proptest::collection::vec(step(), 0..6),
+            trim in any::<bool>(),
+        ) {
+            // The first column is a number, so that rows can be addressed.
+            let mut text = "id,\"b\",c\r\n".to_owned();
+            for (number, row) in rows.iter().enumerate() {
+                let rest = row.split_once(',').map_or(row.as_str(), |(first, rest)| if first.starts_with('"') { row } else { rest });
+                text.push_str(&format!("{number},{rest}"));
+            }
+            if trim {
+                text.truncate(text.trim_end_matches(['\r', '\n']).len());
+            }
+            let layout = layout_of_three(&text);
+            let before = rows_of(&text, &layout);
+            let mut expected = before.clone();
+            let mut gone = Vec::new();
+            let mut changes = Vec::new();
+            let mut new = Vec::new();
+            let names = ["id", "b", "c"];
+            for step in steps {
+                match step {
+                    Step::Update(row, column, said) => {
+                        let Some(cells) = expected.get_mut(row).filter(|cells| cells.len() == 3 && !gone.contains(&row)) else { continue };
+                        if before.iter().filter(|other| other.len() == 3 && other[0] == before[row][0]).count() != 1 { continue }
+                        changes.push(update(&before[row][0], names[column], &cells[column], &said));
+                        cells[column] = said;
+                    }
+                    Step::Delete(row) => {
+                        if expected.get(row).is_none_or(|cells| cells.len() != 3) || gone.contains(&row) { continue }
+                        if before.iter().filter(|other| other.len() == 3 && other[0] == before[row][0]).count() != 1 { continue }
+                        changes.push(delete(&before[row][0]));
+                        gone.push(row);
+                    }
+                    Step::Create(said) => {
+                        changes.push(create(&[("c", &said[2]), ("id", &said[0]), ("b", &said[1])]));
+                        new.push(said);
+                    }
+                }
+            }
+            // A lone quote somewhere may make the file one that is never edited.
+            let Ok(edited) = edit(&text, &layout, UTF_8, &changes, 0) else { return Ok(()) };
+            let sound = { let mut rows = layout.rows(&text); let mut all = true; while let Ok(true) = rows.advance() { all &= rows.sound; } all };
+            prop_assume!(sound);
+            for outcome in &edited.outcomes {
+                prop_assert!(matches!(outcome, Outcome::Done { .. }), "{:?}", outcome);
+            }
+            let after = edited.text.unwrap_or_else(|| text.clone());
+            let mut expected: Vec<Vec<String>> = expected.into_iter().enumerate().filter(|(row, _)| !gone.contains(row)).map(|(_, cells)| cells).collect();
+            expected.extend(new.iter().cloned());
+            prop_assert_eq!(rows_of(&after, &layout), expected);
+            // Rows that no change names stand there to the byte, line end and blank lines included.
+            let kept = untouched_pieces(&text, &layout, &changes);
+            let mut rest = after.as_str();
+            for piece in kept {
+                let at = rest.find(piece);
+                prop_assert!(at.is_some(), "{:?} is not in {:?}", piece, after);
+                rest = &rest[at.unwrap_or(0) + piece.len()..];
+            }
+            if changes.iter().all(|change| change.action == Action::Update) {
+                prop_assert_eq!(outside_of_changed_cells(&after, &layout, &before), outside_of_changed_cells(&text, &layout, &before));
+            }
+        }
+    }
+
+    fn layout_of_three(text: &str) -> Layout {
+        let expected = Expected { quote: b'"', header: 1, pinned: Some(b','), ..Expected::default() };
+        Layout::find(text, &expected).expect("a header")
+    }
+
+    /// The rows that no change addresses, with their line ends.
+    fn untouched_pieces<'t>(text: &'t str, layout: &Layout, changes: &[Change]) -> Vec<&'t str> {
+        let mut rows = layout.rows(text);
+        let mut pieces = vec![&text[..layout.body]];
+        while let Ok(true) = rows.advance() {
+            let is_named = changes.iter().any(|change| change.address.iter().any(|part| part.raw.text.as_deref() == Some(rows.cell(0))));
+            if !is_named {
+                pieces.push(&text[rows.start..rows.after]);
+            }
+        }
+        pieces
+    }
+
+    /// The text without the cells that differ from `before`, in either text: what is between them must be equal.
+    fn outside_of_changed_cells(text: &str, layout: &Layout, before: &[Vec<String>]) -> String {
+        let mut rows = layout.rows(text);
+        let (mut outside, mut at, mut number) = (String::new(), 0, 0);
+        while let Ok(true) = rows.advance() {
+            for (index, cell) in rows.cells.iter().enumerate() {
+                // Columns 1 and 2 are the ones that updates name.
+                if index > 0 && before[number].len() == 3 {
+                    outside.push_str(&text[at..cell.start]);
+                    at = cell.end;
+                }
+            }
+            number += 1;
+        }
+        outside.push_str(&text[at..]);
+        outside
+    }
+}

@@ -1,0 +1,627 @@
+//! Text to rows: where each row and each cell stands, and how the file is laid out.
+//!
+//! [`Rows`] walks over the text row by row with `csv_core` and tells of every cell where it stands, verbatim, and what it
+//! says. The pull and the write use the same walk, so that they can never disagree about what a cell is. [`Layout`] is what
+//! a file needs to be walked: delimiter, quote, header and where the rows begin.
+//!
+//! # Design
+//! - Physical lines are counted here, one for each `\r\n`, `\n` or lone `\r`, because the parser's own count is off after
+//!   CRLF and blank lines.
+//! - A quoted cell with text after its closing quote (`"5" pipe"`) has no certain meaning, and is the mark of a lost quote that
+//!   merged two rows. Such a row is never read as a record.
+//! - A cell beyond [`CELL_BYTES_MAX`] or [`CELL_LINES_MAX`] is a lost quote that swallows the file: it stops the walk.
+
+use csv_core::ReadFieldResult;
+use hashbrown::HashMap;
+
+use crate::change::Address;
+
+/// The longest cell, quotes included.
+pub(super) const CELL_BYTES_MAX: usize = 64 * 1024;
+
+/// The most line breaks in a cell.
+pub(super) const CELL_LINES_MAX: u64 = 100;
+
+/// How many rows the search for a delimiter looks at, and how many bytes at most.
+const SAMPLE_ROWS: usize = 100;
+const SAMPLE_BYTES: usize = 256 * 1024;
+
+/// The delimiters that are looked for, the likeliest first.
+const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
+/// How many line breaks there are: `\r\n`, `\n` and a lone `\r` count one each.
+pub(super) fn line_breaks(text: &[u8]) -> u64 {
+    let breaks = text.iter().enumerate().filter(|(at, byte)| **byte == b'\n' || **byte == b'\r' && text.get(at + 1) != Some(&b'\n'));
+    breaks.count() as u64
+}
+
+/// Why the walk over the rows stopped: nothing after this place can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Swallowed {
+    /// The physical line on which the cell begins.
+    pub line: u64,
+    /// Whether the file ended within the quotes.
+    pub unclosed: bool,
+}
+
+/// Where one cell stands in the text, quotes included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub start: usize,
+    pub end: usize,
+    /// Where what it says ends in the buffer of the row.
+    said_end: usize,
+}
+
+/// A walk over the rows of a text. After each [`Rows::advance`] it stands on one row.
+pub(super) struct Rows<'t> {
+    text: &'t str,
+    reader: csv_core::Reader,
+    quote: u8,
+    next: usize,
+    next_line: u64,
+    /// What the cells of the row say, one after the other; more room than text.
+    said: Vec<u8>,
+    /// The cells of the row.
+    pub cells: Vec<Cell>,
+    /// Where the row begins.
+    pub start: usize,
+    /// Where the row ends, its line end not included.
+    pub end: usize,
+    /// Where the row ends, its line end included.
+    pub after: usize,
+    /// The physical line on which the row begins.
+    pub line: u64,
+    /// Whether no quoted cell has text after its closing quote.
+    pub sound: bool,
+}
+
+impl<'t> Rows<'t> {
+    /// A walk from the byte `from` of the text, which is the beginning of the physical line `line`.
+    pub fn new(text: &'t str, from: usize, line: u64, delimiter: u8, quote: u8) -> Rows<'t> {
+        let mut reader = csv_core::ReaderBuilder::new().delimiter(delimiter).quote(quote).build();
+        // The parser would take a byte order mark away from the beginning of what it reads first.
+        reader.read_field(b"\n", &mut [0]);
+        let (said, cells) = (Vec::new(), Vec::new());
+        Rows { text, reader, quote, next: from, next_line: line, said, cells, start: from, end: from, after: from, line, sound: true }
+    }
+
+    /// Goes to the next row; false at the end of the text. Blank lines are passed over.
+    pub fn advance(&mut self) -> Result<bool, Swallowed> {
+        let bytes = self.text.as_bytes();
+        while let Some(b'\r' | b'\n') = bytes.get(self.next) {
+            self.next = after_line_end(bytes, self.next);
+            self.next_line += 1;
+        }
+        (self.start, self.line, self.sound) = (self.next, self.next_line, true);
+        self.cells.clear();
+        if self.next >= bytes.len() {
+            return Ok(false);
+        }
+        let mut said_end = 0;
+        loop {
+            let start = self.next;
+            if self.said.len() < said_end + CELL_BYTES_MAX + 1 {
+                self.said.resize((said_end + CELL_BYTES_MAX + 1).next_power_of_two(), 0);
+            }
+            let room = &mut self.said[said_end..said_end + CELL_BYTES_MAX + 1];
+            let (mut result, read, written) = self.reader.read_field(&bytes[start..], room);
+            // A text that ends in a delimiter has one more cell, of which nothing is left to read.
+            let at_end = start == bytes.len() || result == ReadFieldResult::InputEmpty;
+            if result == ReadFieldResult::InputEmpty {
+                (result, _, _) = self.reader.read_field(&[], &mut room[written..]);
+            }
+            let ReadFieldResult::Field { record_end } = result else {
+                return Err(Swallowed { line: self.next_line, unclosed: false });
+            };
+            self.next = start + read;
+            let end = if at_end { self.next } else { self.next - 1 };
+            let raw = &bytes[start..end];
+            if raw.len() > CELL_BYTES_MAX {
+                return Err(Swallowed { line: self.next_line, unclosed: false });
+            }
+            if raw.first() == Some(&self.quote) {
+                let said = &room[..written];
+                let doubled = said.iter().filter(|byte| **byte == self.quote).count();
+                if raw.last() != Some(&self.quote) || raw.len() != said.len() + doubled + 2 {
+                    self.sound = false;
+                    if at_end && !is_closed(raw, self.quote) {
+                        return Err(Swallowed { line: self.next_line, unclosed: true });
+                    }
+                }
+                let breaks = line_breaks(raw);
+                if breaks > CELL_LINES_MAX {
+                    return Err(Swallowed { line: self.next_line, unclosed: false });
+                }
+                self.next_line += breaks;
+            }
+            said_end += written;
+            self.cells.push(Cell { start, end, said_end });
+            if record_end {
+                self.end = end;
+                if !at_end {
+                    self.next = after_line_end(bytes, end);
+                    self.next_line += 1;
+                }
+                self.after = self.next;
+                return Ok(true);
+            }
+        }
+    }
+
+    /// What a cell of the row says, its quotes taken away.
+    pub fn cell(&self, index: usize) -> &str {
+        let Cell { start, end, said_end } = self.cells[index];
+        let said_start = if index == 0 { 0 } else { self.cells[index - 1].said_end };
+        match (end - start) - (said_end - said_start) {
+            0 => &self.text[start..end],
+            2 if self.sound => &self.text[start + 1..end - 1],
+            // The parser only takes ASCII characters away, so that what is left is text.
+            _ => std::str::from_utf8(&self.said[said_start..said_end]).unwrap_or_default(),
+        }
+    }
+
+    /// Whether a cell of the row is quoted.
+    pub fn is_quoted(&self, index: usize) -> bool {
+        let Cell { start, end, .. } = self.cells[index];
+        self.text.as_bytes()[start..end].first() == Some(&self.quote)
+    }
+
+    /// The row verbatim, without its line end.
+    pub fn raw(&self) -> &'t str {
+        &self.text[self.start..self.end]
+    }
+
+    /// The line end of the row; empty at the end of a text that lacks one.
+    pub fn line_end(&self) -> &'t str {
+        &self.text[self.end..self.after]
+    }
+
+    /// A hash of what all cells of the row say, which tells `a,b` and `ab,` apart.
+    pub fn hash(&mut self) -> u128 {
+        let mut length = self.cells.last().map_or(0, |cell| cell.said_end);
+        let needed = length + 8 * (self.cells.len() + 1);
+        if self.said.len() < needed {
+            self.said.resize(needed.next_power_of_two(), 0);
+        }
+        let ends = self.cells.iter().map(|cell| cell.said_end).chain([self.cells.len()]);
+        for end in ends {
+            self.said[length..length + 8].copy_from_slice(&(end as u64).to_le_bytes());
+            length += 8;
+        }
+        xxhash_rust::xxh3::xxh3_128(&self.said[..length])
+    }
+}
+
+/// Where the line goes on after the line end at `at`.
+fn after_line_end(bytes: &[u8], at: usize) -> usize {
+    if bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n') { at + 2 } else { at + 1 }
+}
+
+/// Whether the quotes that a raw cell begins with are closed.
+fn is_closed(raw: &[u8], quote: u8) -> bool {
+    let mut at = 1;
+    while let Some(found) = raw[at..].iter().position(|byte| *byte == quote) {
+        if raw.get(at + found + 1) != Some(&quote) {
+            return true;
+        }
+        at += found + 2;
+    }
+    false
+}
+
+/// What the job file, or an earlier run, says about the layout of a file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Expected<'a> {
+    /// The delimiter of the job file.
+    pub pinned: Option<u8>,
+    /// The delimiter that earlier runs found.
+    pub known: Option<u8>,
+    /// The quote.
+    pub quote: u8,
+    /// The physical line of the header, from 1; 0 for a file without one.
+    pub header: u64,
+    /// The columns that the job needs.
+    pub required: &'a [String],
+    /// How many columns earlier runs found.
+    pub width: Option<usize>,
+}
+
+/// How a file is laid out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub delimiter: u8,
+    pub quote: u8,
+    /// The names of all columns, in the order of the file.
+    pub names: Vec<String>,
+    /// Which of the header's cells are quoted; none are in a file without one.
+    pub quoted: Vec<bool>,
+    /// The physical line of the header, or of the first row.
+    pub header_line: u64,
+    /// Where the rows begin.
+    pub body: usize,
+    /// The physical line on which they begin.
+    pub body_line: u64,
+    /// The line end of the header, or of the lines above it; `\n` if there is none to go by.
+    pub line_end: String,
+}
+
+/// Why no layout was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NoLayout {
+    /// There is no row where the header should be.
+    Empty { lines: u64 },
+    /// The header has text after a closing quote, or an endless cell.
+    Header { line: u64 },
+    /// The file has another delimiter than the expected one.
+    Delimiter { expected: u8, pinned: bool, seen: u8 },
+}
+
+impl Layout {
+    /// Finds out how a text is laid out.
+    ///
+    /// A delimiter of an earlier run is kept as long as the header still has all required columns with it. Otherwise one is looked
+    /// for, and must be the same.
+    pub fn find(text: &str, expected: &Expected<'_>) -> Result<Layout, NoLayout> {
+        let declared = separator_line(text);
+        let (from, line) = match (expected.header, &declared) {
+            (0 | 1, None) => (0, 1),
+            (0 | 1, Some((_, after))) => (*after, 2),
+            (header, _) => skip_lines(text, header - 1),
+        };
+        let delimiter = match (expected.pinned, declared, expected.known) {
+            (Some(pinned), Some((declared, _)), _) if pinned != declared => {
+                return Err(NoLayout::Delimiter { expected: pinned, pinned: true, seen: declared });
+            }
+            (Some(pinned), ..) => pinned,
+            (None, Some((declared, _)), Some(known)) if known != declared => {
+                return Err(NoLayout::Delimiter { expected: known, pinned: false, seen: declared });
+            }
+            (None, Some((declared, _)), _) => declared,
+            (None, None, Some(known)) if Trial::of(text, from, line, known, expected).is_some_and(|trial| trial.fits(expected)) => known,
+            (None, None, known) => {
+                let trials = DELIMITERS.iter().filter_map(|delimiter| Trial::of(text, from, line, *delimiter, expected));
+                // `max_by_key` takes the last of equals: the likeliest delimiter comes last.
+                let best = trials.filter(|trial| trial.width > 1).collect::<Vec<_>>().into_iter().rev().max_by_key(|trial| trial.score());
+                match (best, known) {
+                    (Some(best), Some(known)) if best.delimiter != known => {
+                        return Err(NoLayout::Delimiter { expected: known, pinned: false, seen: best.delimiter });
+                    }
+                    (Some(best), _) => best.delimiter,
+                    (None, known) => known.unwrap_or(DELIMITERS[0]),
+                }
+            }
+        };
+        let quote = expected.quote;
+        let mut rows = Rows::new(text, from, line, delimiter, quote);
+        match rows.advance() {
+            Ok(true) if rows.sound => {}
+            Ok(true) => return Err(NoLayout::Header { line: rows.line }),
+            Ok(false) => return Err(NoLayout::Empty { lines: line_breaks(text.as_bytes()) }),
+            Err(swallowed) => return Err(NoLayout::Header { line: swallowed.line }),
+        }
+        let width = rows.cells.len();
+        let line_end = if rows.line_end().is_empty() { first_line_end(text) } else { rows.line_end() }.to_owned();
+        let header_line = rows.line;
+        Ok(if expected.header == 0 {
+            let names = (1..=width).map(|number| number.to_string()).collect();
+            Layout { delimiter, quote, names, quoted: vec![false; width], header_line, body: from, body_line: line, line_end }
+        } else {
+            let names = (0..width).map(|index| rows.cell(index).to_owned()).collect();
+            let quoted = (0..width).map(|index| rows.is_quoted(index)).collect();
+            Layout { delimiter, quote, names, quoted, header_line, body: rows.next, body_line: rows.next_line, line_end }
+        })
+    }
+
+    /// The first column with this name.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|known| known == name)
+    }
+
+    /// A walk over the rows.
+    pub fn rows<'t>(&self, text: &'t str) -> Rows<'t> {
+        Rows::new(text, self.body, self.body_line, self.delimiter, self.quote)
+    }
+}
+
+/// Excel's first line `sep=;`: the delimiter and where the next line begins.
+fn separator_line(text: &str) -> Option<(u8, usize)> {
+    let bytes = text.as_bytes();
+    let (word, rest) = bytes.split_at_checked(4)?;
+    let [delimiter, line_end @ ..] = rest else { return None };
+    let is_line = word.eq_ignore_ascii_case(b"sep=") && delimiter.is_ascii() && !matches!(delimiter, b'\r' | b'\n' | b'"');
+    match line_end.first() {
+        Some(b'\r' | b'\n') if is_line => Some((*delimiter, after_line_end(bytes, 5))),
+        _ => None,
+    }
+}
+
+/// The first line end of a text, `\n` if it has none.
+fn first_line_end(text: &str) -> &str {
+    match text.bytes().position(|byte| matches!(byte, b'\r' | b'\n')) {
+        Some(at) => &text[at..after_line_end(text.as_bytes(), at)],
+        None => "\n",
+    }
+}
+
+/// Where the physical line after `count` lines begins, and its number; the end of a text that is shorter.
+fn skip_lines(text: &str, count: u64) -> (usize, u64) {
+    let bytes = text.as_bytes();
+    let (mut at, mut line) = (0, 1);
+    while line <= count && at < bytes.len() {
+        match bytes[at..].iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
+            Some(found) => at = after_line_end(bytes, at + found),
+            None => at = bytes.len(),
+        }
+        line += 1;
+    }
+    (at, line)
+}
+
+/// The first rows of a text, read with one delimiter.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    delimiter: u8,
+    width: usize,
+    required_found: usize,
+    /// Rows as wide as the first, in a thousand.
+    even: usize,
+}
+
+impl Trial {
+    fn of(text: &str, from: usize, line: u64, delimiter: u8, expected: &Expected<'_>) -> Option<Trial> {
+        let cut = text.floor_char_boundary(from.saturating_add(SAMPLE_BYTES));
+        let is_cut = cut < text.len();
+        let mut rows = Rows::new(&text[..cut], from, line, delimiter, expected.quote);
+        if !matches!(rows.advance(), Ok(true)) {
+            return None;
+        }
+        let width = rows.cells.len();
+        let is_there = |name: &&String| match expected.header {
+            0 => name.parse().is_ok_and(|number: usize| (1..=width).contains(&number)),
+            _ => (0..width).any(|index| rows.cell(index) == name.as_str()),
+        };
+        let required_found = expected.required.iter().filter(is_there).count();
+        let (mut seen, mut even): (usize, usize) = (0, 0);
+        while seen < SAMPLE_ROWS && matches!(rows.advance(), Ok(true)) {
+            if is_cut && rows.after == cut {
+                break;
+            }
+            seen += 1;
+            even += usize::from(rows.sound && rows.cells.len() == width);
+        }
+        Some(Trial { delimiter, width, required_found, even: (even * 1000).checked_div(seen).unwrap_or(1000) })
+    }
+
+    fn score(&self) -> (usize, usize, usize) {
+        (self.required_found, self.even, self.width)
+    }
+
+    fn fits(&self, expected: &Expected<'_>) -> bool {
+        let has_width = expected.header != 0 || expected.width.is_none_or(|width| width == self.width);
+        self.required_found == expected.required.len() && has_width
+    }
+}
+
+/// Wanted addresses, found in one walk over the rows.
+///
+/// # Design
+/// The index is over what is wanted, not over the file: its size is that of the changes.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    groups: Vec<AddressGroup>,
+    key: Vec<u8>,
+}
+
+/// The addresses over the same columns.
+#[derive(Debug)]
+struct AddressGroup {
+    columns: Vec<usize>,
+    /// By what the columns hold, the numbers of those who want that row.
+    wanted: HashMap<Vec<u8>, Vec<usize>>,
+}
+
+impl Addresses {
+    /// Adds one address. False if it names a column that the file does not have, or none at all: it will not be found.
+    pub fn want(&mut self, layout: &Layout, address: &Address, number: usize) -> bool {
+        let columns: Option<Vec<usize>> = address.iter().map(|part| layout.column(&part.column)).collect();
+        let Some(columns) = columns.filter(|columns| !columns.is_empty()) else { return false };
+        self.key.clear();
+        for part in address {
+            push_part(&mut self.key, part.raw.text.as_deref().unwrap_or_default());
+        }
+        let group = match self.groups.iter().position(|group| group.columns == columns) {
+            Some(group) => group,
+            None => {
+                self.groups.push(AddressGroup { columns, wanted: HashMap::new() });
+                self.groups.len() - 1
+            }
+        };
+        self.groups[group].wanted.entry_ref(self.key.as_slice()).or_default().push(number);
+        true
+    }
+
+    /// Calls `found` with the number of each address that the row has. The row must have all columns of the layout.
+    pub fn at(&mut self, rows: &Rows<'_>, mut found: impl FnMut(usize)) {
+        for AddressGroup { columns, wanted } in &self.groups {
+            self.key.clear();
+            for column in columns {
+                push_part(&mut self.key, rows.cell(*column));
+            }
+            for number in wanted.get(self.key.as_slice()).into_iter().flatten() {
+                found(*number);
+            }
+        }
+    }
+}
+
+/// Adds one part of a key such that no two lists of parts give one key.
+fn push_part(key: &mut Vec<u8>, text: &str) {
+    key.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    key.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn walk(text: &str) -> Result<Vec<(u64, Vec<String>)>, Swallowed> {
+        let mut rows = Rows::new(text, 0, 1, b',', b'"');
+        let mut all = Vec::new();
+        while rows.advance()? {
+            all.push((rows.line, (0..rows.cells.len()).map(|index| rows.cell(index).to_owned()).collect()));
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn every_row_knows_its_physical_line() {
+        for (text, lines) in [
+            ("a,b\nc,d\n", vec![1, 2]),
+            ("a,b\r\nc,d\r\n\r\ne,f", vec![1, 2, 4]),
+            ("\n\na,b\n\n\nc,d", vec![3, 6]),
+            ("a,\"x\r\ny\"\r\nb,c\r\n", vec![1, 3]),
+            ("a,\"x\ny\nz\"\rb,c\r\nd,e\n", vec![1, 4, 5]),
+            ("", vec![]),
+            ("\r\n\r\n", vec![]),
+        ] {
+            let seen: Vec<u64> = walk(text).expect("rows").into_iter().map(|(line, _)| line).collect();
+            assert_eq!(seen, lines, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn cells_say_what_stands_between_their_quotes() {
+        let text = "\"a\",\"b\"\"c\",,\"\", d ,5\" pipe,\"\"\"\",\"Müller, Hans\"";
+        let cells = walk(text).expect("rows").remove(0).1;
+        assert_eq!(cells, ["a", "b\"c", "", "", " d ", "5\" pipe", "\"", "Müller, Hans"]);
+    }
+
+    #[test]
+    fn text_after_a_closing_quote_is_not_sound() {
+        for (text, sound) in [
+            ("\"a\",b", true),
+            ("\"a\"b,c", false),
+            ("\"5\" pipe\",b", false),
+            ("\"a\"\"\",b", true),
+            ("\"\",b", true),
+            ("a\"b\",c", true),
+            ("\"a\" ,b", false),
+            ("1,\"x\n2,\"y\"\n", false),
+        ] {
+            let mut rows = Rows::new(text, 0, 1, b',', b'"');
+            assert_eq!(rows.advance().map(|_| rows.sound), Ok(sound), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_quote_stops_where_the_cell_begins() {
+        let swallowed = |text: &str| walk(text).expect_err("swallowed");
+        assert_eq!(swallowed("a,b\n1,2\n3,\"x\n4,y\n"), Swallowed { line: 3, unclosed: true });
+        assert_eq!(swallowed("a,\"b\"\""), Swallowed { line: 1, unclosed: true });
+        assert_eq!(swallowed("a,b\n1,\""), Swallowed { line: 2, unclosed: true });
+        let many_lines = format!("a,b\n1,\"{}\"\n", "\n".repeat(101));
+        assert_eq!(swallowed(&many_lines), Swallowed { line: 2, unclosed: false });
+        let long = format!("a,b\n\n1,\"x\ny\",\"{}", "z".repeat(CELL_BYTES_MAX + 9));
+        assert_eq!(swallowed(&long), Swallowed { line: 4, unclosed: false });
+        let longest = format!("a,{}\n", "z".repeat(CELL_BYTES_MAX));
+        assert!(walk(&longest).is_ok());
+        let too_long = format!("a,{}\n", "z".repeat(CELL_BYTES_MAX + 1));
+        assert!(walk(&too_long).is_err());
+    }
+
+    #[test]
+    fn the_hash_knows_where_cells_end() {
+        let hash = |text: &str| {
+            let mut rows = Rows::new(text, 0, 1, b',', b'"');
+            assert_eq!(rows.advance(), Ok(true));
+            rows.hash()
+        };
+        assert_ne!(hash("a,b"), hash("ab,"));
+        assert_ne!(hash("a,b"), hash("a,b,"));
+        assert_eq!(hash("a,b\r\n"), hash("\"a\",\"b\""));
+    }
+
+    fn layout(text: &str, expected: Expected<'_>) -> Result<Layout, NoLayout> {
+        Layout::find(text, &Expected { quote: b'"', ..expected })
+    }
+
+    #[test]
+    fn the_delimiter_is_found_by_even_rows() {
+        let required = ["Betrag".to_owned()];
+        for (text, delimiter) in [
+            ("a,b\n1,2\n", b','),
+            ("Name;Betrag\nMüller, Hans;1,50\nMeier, Eva;2,00\n", b';'),
+            ("a\tb\n1\t2,5\n", b'\t'),
+            ("a|b\n1|\"x;y,z\"\n", b'|'),
+            ("a;b\n\"1;5\";\"x\ny\"\n", b';'),
+            ("name\nMüller\nMeier\n", b','),
+            ("a;b\n", b';'),
+        ] {
+            assert_eq!(layout(text, Expected { header: 1, ..Expected::default() }).map(|l| l.delimiter), Ok(delimiter), "{text:?}");
+        }
+        // The header of two columns under both delimiters: the required one decides.
+        let text = "Betrag;Name, Vorname\n1,5;x\n2,5;y\n";
+        assert_eq!(layout(text, Expected { header: 1, required: &required, ..Expected::default() }).map(|l| l.delimiter), Ok(b';'));
+    }
+
+    #[test]
+    fn a_delimiter_that_flips_stops() {
+        let required = ["a".to_owned(), "b".to_owned()];
+        let known = |known| Expected { header: 1, known: Some(known), required: &required, ..Expected::default() };
+        assert_eq!(layout("a;b\n1;2\n", known(b',')), Err(NoLayout::Delimiter { expected: b',', pinned: false, seen: b';' }));
+        assert_eq!(layout("a;b\n1;2,3\n2;3,4\n", known(b';')).map(|l| l.delimiter), Ok(b';'));
+        assert_eq!(layout("sep=;\na;b\n", known(b',')), Err(NoLayout::Delimiter { expected: b',', pinned: false, seen: b';' }));
+        let pinned = Expected { header: 1, pinned: Some(b','), ..Expected::default() };
+        assert_eq!(layout("sep=;\na;b\n", pinned), Err(NoLayout::Delimiter { expected: b',', pinned: true, seen: b';' }));
+    }
+
+    #[test]
+    fn the_header_is_where_the_job_says() {
+        let names = |text: &str, header| layout(text, Expected { header, ..Expected::default() }).map(|l| (l.names.join("+"), l.header_line, l.body_line));
+        let found = |names: &str, header_line, body_line| Ok((names.to_owned(), header_line, body_line));
+        assert_eq!(names("a,b\n1,2\n", 1), found("a+b", 1, 2));
+        assert_eq!(names("\r\na,b\r\n1,2\r\n", 1), found("a+b", 2, 3));
+        assert_eq!(names("Report, of \"today\n\nid,name\n1,2\n", 3), found("id+name", 3, 4));
+        assert_eq!(names("sep=;\r\na;b\r\n1;2\r\n", 1), found("a+b", 2, 3));
+        assert_eq!(names("sep=;\r\na;b\r\n1;2\r\n", 2), found("a+b", 2, 3));
+        assert_eq!(names("SEP=\t\na,b\tc\n", 0), found("1+2", 2, 2));
+        assert_eq!(names("x,y,z\n", 0), found("1+2+3", 1, 1));
+        assert_eq!(names("\"a\nb\",c\n1,2\n", 1), found("a\nb+c", 1, 3));
+        assert_eq!(names("", 1), Err(NoLayout::Empty { lines: 0 }));
+        assert_eq!(names("\n\n", 1), Err(NoLayout::Empty { lines: 2 }));
+        assert_eq!(names("a,b\n1,2\n", 9), Err(NoLayout::Empty { lines: 2 }));
+        assert_eq!(names("\"a\"x,b\n1,2\n", 1), Err(NoLayout::Header { line: 1 }));
+    }
+
+    proptest! {
+        /// The spans and what they say, against the `csv` crate, on files full of quotes and line ends.
+        #[test]
+        fn the_walk_agrees_with_the_csv_crate(text in "[ab,\"\r\n;ü]{0,60}") {
+            let Ok(walked) = walk(&text) else { return Ok(()) };
+            let mut reader = ::csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+            let read: Vec<Vec<String>> = reader.records().map(|row| row.expect("text").iter().map(str::to_owned).collect()).collect();
+            let cells: Vec<Vec<String>> = walked.into_iter().map(|(_, cells)| cells).collect();
+            prop_assert_eq!(cells, read);
+        }
+
+        /// The rows, the line ends and the blank lines together are the whole text.
+        #[test]
+        fn the_spans_cover_the_text(text in "[ab,\"\r\n]{0,60}") {
+            let mut rows = Rows::new(&text, 0, 1, b',', b'"');
+            let mut at = 0;
+            while let Ok(true) = rows.advance() {
+                prop_assert!(text[at..rows.start].bytes().all(|byte| byte == b'\r' || byte == b'\n'));
+                prop_assert_eq!(rows.line, 1 + line_breaks(&text.as_bytes()[..rows.start]));
+                prop_assert_eq!(rows.cells.first().map(|cell| cell.start), Some(rows.start));
+                for pair in rows.cells.windows(2) {
+                    prop_assert_eq!(&text[pair[0].end..pair[1].start], ",");
+                }
+                prop_assert_eq!(rows.cells.last().map(|cell| cell.end), Some(rows.end));
+                at = rows.after;
+            }
+        }
+    }
+}
