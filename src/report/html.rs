@@ -1,8 +1,8 @@
 //! The report as one HTML file: no scripts, no links to the outside, readable on paper, on a phone, in light and dark.
 //!
 //! # Design
-//! [`Writer`] is the only way to make HTML here and in the mail. Markup is `&'static str`, which no text of a run can be;
-//! everything else goes through [`Writer::text`] or an attribute's value, and both escape. So no cell can change the
+//! `Writer` is the only way to make HTML here and in the mail. Markup is `&'static str`, which no text of a run can be;
+//! everything else goes through `Writer::text` or an attribute's value, and both escape. So no cell can change the
 //! structure, and there is no template in which an escape could be forgotten.
 //!
 //! A long section can be folded. It starts open unless it has many rows, and always prints unfolded.
