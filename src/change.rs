@@ -191,6 +191,12 @@ pub struct Change {
     pub action: Action,
     /// Where; empty for a create.
     pub address: Address,
+    /// The row's native id as it was read; nothing for a create, or where the system has none.
+    pub row_id: Option<String>,
+    /// The canonical key that the row had in this system when it was pulled; nothing for a create.
+    pub row_key_before: Option<String>,
+    /// The canonical key that the row has in this system once the change is made.
+    pub row_key_after: String,
     /// Create: every column that gets a value. Update and archive: the columns that change. Delete: every mapped column
     /// with what it held.
     pub cells: Vec<CellChange>,
@@ -198,6 +204,8 @@ pub struct Change {
     pub reason: Reason,
     /// How often this change has been sent in earlier runs.
     pub attempts: u32,
+    /// When the row had been edited last as it was pulled, in microseconds since 1970-01-01T00:00Z, where the system tells.
+    pub edited_at: Option<i64>,
 }
 
 /// What a system says about one change that it was given.
@@ -301,6 +309,8 @@ pub struct Decision {
     pub seen: Vec<SystemValue>,
     /// Values that lost, with the systems that hold them: in a conflict, by drift, under an owner.
     pub overridden: Vec<SystemValue>,
+    /// Systems that lack the value and are not sent it: the job forbids it, or it was refused too often.
+    pub unsent: Vec<String>,
 }
 
 /// What kind of difference is still there after a run.
@@ -440,4 +450,17 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// Every decided field behind them, by record and field.
     pub decisions: Vec<Decision>,
+}
+
+impl Break {
+    /// The identity that a break keeps as long as it is open: a short hash of job, kind, key, field and system.
+    pub fn id(&self, job: &str) -> String {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        let parts = [job, &format!("{:?}", self.kind), &self.key, self.field.as_deref().unwrap_or(""), self.system.as_deref().unwrap_or("")];
+        for part in parts {
+            hasher.update(part.as_bytes());
+            hasher.update(&[0]);
+        }
+        format!("{:016x}", hasher.digest())[..10].to_owned()
+    }
 }

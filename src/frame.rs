@@ -1,4 +1,4 @@
-//! The frames that steps hand to each other: [`Pulled`] → [`Clean`] → [`Keyed`], and the [`Base`] they are compared with.
+//! The frames that steps hand to each other: [`Pulled`] → [`Clean`] → [`Keyed`], and the columns that they are made of.
 //!
 //! Each is a type of its own, so that a wrong order of steps does not compile. Values stay in Polars columns; a row
 //! becomes a [`Value`] only where it is a difference. Row numbers are `u32`: a system holds fewer than 4 billion rows.

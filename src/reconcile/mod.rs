@@ -1,2 +1,17 @@
-//! The core: pure decisions.
+//! The core: from clean frames to a plan, and from what became of it to the next state.
+//!
+//! Pure: frames and values in, values out. No file, clock, environment or network. A run calls
+//! [`dedupe::dedupe`] → [`link::link`] → [`plan::plan`] → [`gates::trips`] before the writes, and [`settle::settle`] →
+//! [`settle::advance`] after them.
+
+pub mod base;
 pub mod clean;
+pub mod dedupe;
+pub mod diff;
+pub mod gates;
+pub mod index;
+pub mod link;
+pub mod merge;
+pub mod plan;
+pub mod settle;
+pub mod totals;

@@ -2,15 +2,39 @@
 //!
 //! Pure: the same [`Report`] always gives the same bytes. A report is complete before it is rendered; renderers decide
 //! nothing but how much of it they show.
+//!
+//! Every renderer starts from the same masked copy, so that a value of a sensitive field cannot reach one of them. Text, HTML
+//! and the mail then share one document of sections and tables; the renderers differ only in how they lay it out. Text that
+//! came from a system is shown with its control characters and bidirectional controls spelled out, so that no cell can move
+//! a cursor, turn a line around or start a header.
+//!
+//! # Design
+//! Amounts stay [`Decimal`]s up to the character; nothing is rounded, and amounts of two currencies are never added up.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::change::{Action, Break, Drift, LinkEvent, Reason, Settled, SystemValue};
+use crate::change::{Action, Break, BreakKind, Drift, LinkEvent, Reason, Settled, SystemValue};
 use crate::diagnostic::Diagnostic;
 use crate::frame::{CleaningCount, Duplicate, Evidence, Quarantined};
 use crate::value::{Decimal, Value};
+
+pub use crate::reconcile::totals::{Identity, RowCounts, TotalReport};
+
+pub mod assemble;
+mod document;
+pub mod html;
+pub mod json;
+pub mod mail;
+mod masked;
+mod shown;
+pub mod text;
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
 
 /// How a run ended, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
@@ -34,6 +58,16 @@ impl Verdict {
             Verdict::Synced => "SYNCED",
             Verdict::Action => "ACTION",
             Verdict::Failed => "FAILED",
+        }
+    }
+
+    /// A symbol that tells it apart without colour.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Verdict::Ok => "✓",
+            Verdict::Synced => "⇄",
+            Verdict::Action => "!",
+            Verdict::Failed => "✗",
         }
     }
 }
@@ -79,6 +113,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// The systems, in the job's order.
     pub systems: Vec<SystemReport>,
+    /// The key fields, in the job's order: a key is masked where one of them is sensitive.
+    pub key: Vec<String>,
     /// How many records the job knows.
     pub records: u64,
     /// The changes, by system and key. In a dry run, or after a gate, what would have been done.
@@ -130,23 +166,6 @@ pub struct SystemReport {
     pub planned: BTreeMap<Action, u64>,
     /// Changes by what became of them.
     pub settled: BTreeMap<Settled, u64>,
-}
-
-/// What became of the rows of a snapshot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct RowCounts {
-    /// Rows that the source delivered.
-    pub read: u64,
-    /// Rows that speak for a record.
-    pub compared: u64,
-    /// Identical rows that collapsed into another.
-    pub repeats: u64,
-    /// Rows held because of a duplicate.
-    pub held: u64,
-    /// Rows outside the job's filter.
-    pub filtered: u64,
-    /// Rows that could not be read.
-    pub quarantined: u64,
 }
 
 /// One change in a report.
@@ -209,9 +228,53 @@ pub struct BreakReport {
     pub first_seen: String,
     /// Whole days since then.
     pub age_days: i64,
+    /// What is at stake: how far the systems are apart, or the whole amount of a record that one of them lacks. Nothing
+    /// where no amount is concerned or none could be read.
+    pub amount: Option<Decimal>,
+    /// The currency of the amount.
+    pub currency: Option<String>,
     /// The break.
     #[serde(flatten)]
     pub open: Break,
+}
+
+impl BreakReport {
+    /// The amount at stake, never negative; where it is not given, the distance between the smallest and the largest number
+    /// among the values.
+    pub fn at_stake(&self) -> Option<Decimal> {
+        if let Some(amount) = self.amount {
+            return Some(amount.abs());
+        }
+        let numbers: Vec<Decimal> = self.open.values.iter().filter_map(|held| held.value.as_decimal()).collect();
+        if numbers.len() < 2 {
+            return None;
+        }
+        numbers.iter().max()?.checked_sub(*numbers.iter().min()?)
+    }
+}
+
+/// The place of a kind of break in the order of severity: 0 is the most severe.
+///
+/// First what we wrote and did not arrive, then what only a person can decide, then what cannot be read, then plain
+/// differences, last what waits for an approval.
+pub fn severity(kind: BreakKind) -> u8 {
+    match kind {
+        BreakKind::WriteNotKept => 0,
+        BreakKind::WriteRejected => 1,
+        BreakKind::Conflict => 2,
+        BreakKind::Cleared => 3,
+        BreakKind::Duplicate => 4,
+        BreakKind::Quarantined => 5,
+        BreakKind::Restored => 6,
+        BreakKind::Missing => 7,
+        BreakKind::Amount => 8,
+        BreakKind::Field => 9,
+        BreakKind::Drift => 10,
+        BreakKind::Orphan => 11,
+        BreakKind::Review => 12,
+        BreakKind::SuggestedLink => 13,
+        BreakKind::Locked => 14,
+    }
 }
 
 /// A break that is gone.
@@ -237,50 +300,6 @@ pub struct QuarantinedReport {
     /// Where and why.
     #[serde(flatten)]
     pub row: Quarantined,
-}
-
-/// One control total of one system, in one group. All amounts have the field's decimals.
-#[derive(Clone, Debug, Serialize)]
-pub struct TotalReport {
-    /// The field that is summed.
-    pub field: String,
-    /// The group: a currency; nothing where the total is not grouped.
-    pub group: Option<String>,
-    /// The system.
-    pub system: String,
-    /// The sum at the last run; nothing at first contact.
-    pub opening: Option<Decimal>,
-    /// Records that appeared.
-    pub appeared: Decimal,
-    /// Records that vanished.
-    pub vanished: Decimal,
-    /// Records whose amount changed: the sum of the differences.
-    pub changed: Decimal,
-    /// Records that were set aside tonight: held, filtered, quarantined.
-    pub set_aside: Decimal,
-    /// Records that had been set aside and are back.
-    pub returned: Decimal,
-    /// The sum tonight.
-    pub closing: Decimal,
-    /// Records in the sum.
-    pub records: u64,
-    /// Records whose amount is empty.
-    pub without_amount: u64,
-    /// Whether rows whose amount could not be read are missing from the sum.
-    pub incomplete: bool,
-}
-
-/// One equation that was checked.
-#[derive(Clone, Debug, Serialize)]
-pub struct Identity {
-    /// Its name: `rows`, `writes`, `totals`.
-    pub name: String,
-    /// What it was checked for: a system, a total.
-    pub of: String,
-    /// The equation with its numbers.
-    pub equation: String,
-    /// Whether it holds.
-    pub holds: bool,
 }
 
 /// The job file before and now.

@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::change::{Address, Change, Outcome};
-use crate::error::Error;
+use crate::diagnostic::{Diagnostic, Place, did_you_mean};
+use crate::error::{Error, Remedy};
 use crate::frame::Pulled;
 use crate::job::{Kind, SystemSpec};
 
@@ -64,6 +65,14 @@ pub trait System: Send {
     /// A full snapshot.
     fn pull(&mut self) -> Result<Pulled, Error>;
 
+    /// Proves, without changing anything, that it can be written: asked before the first write to any system.
+    ///
+    /// # Errors
+    /// No permission, a full disk, a lock that somebody else holds.
+    fn prepare(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Makes the changes; one outcome for each, in their order.
     fn write(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error>;
 
@@ -85,6 +94,20 @@ pub struct Opening<'a> {
     /// What the last run found out about the source ([`crate::frame::Evidence::found`]); empty at first contact. A source
     /// that no longer agrees with it stops the run.
     pub known: BTreeMap<String, String>,
+}
+
+/// The error of a source that lacks columns which the job names; nothing if it has them all. Names are compared verbatim.
+fn missing_columns(origin: &str, system: &str, needed: &[String], there: &[String]) -> Option<Error> {
+    let missing = needed.iter().filter(|column| !there.contains(column));
+    let diagnostics = missing.map(|column| {
+        let message = format!("column `{column}` is not in system `{system}`");
+        let diagnostic = Diagnostic::new(Place::of(origin), message).seen(format!("columns of `{system}`: {}", there.join(", ")));
+        match did_you_mean(column, there.iter().map(String::as_str)) {
+            Some(close) => diagnostic.hint(format!("did you mean `{close}`?")),
+            None => diagnostic,
+        }
+    });
+    Error::of(Remedy::MendJob, diagnostics.collect())
 }
 
 /// Opens a system by its kind. References in its settings are resolved here.

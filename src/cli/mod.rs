@@ -1,0 +1,124 @@
+//! The commands, one short file each, and what they print.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tieout::error::Error;
+use tieout::project::Project;
+
+mod check;
+mod demo;
+mod history;
+mod run;
+mod show;
+
+/// Reconciles systems on schedule: pulls full snapshots, computes keyed diffs, merges by rule, writes the changes back,
+/// proves that they arrived, and mails a report that ties out.
+#[derive(Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 fine · 1 a person must act · 2 mend the arguments or the job file · 3 failed, nothing lost · 4 failed, a person must look · 5 another run holds the lock"
+)]
+struct Arguments {
+    /// The folder with `jobs/`; by default the nearest at or above the current one.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    root: Option<PathBuf>,
+    /// One JSON document on standard output, errors too.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show two nights of an example job in a fresh folder.
+    Demo(demo::Demo),
+    /// Check job files; with --connect also the systems' columns.
+    Check(check::Check),
+    /// Everything up to the first write: print and save the plan, write nothing.
+    Plan(run::PlanJob),
+    /// Run a job: pull, compare, write, verify, report.
+    Run(run::RunJob),
+    /// List past runs, the newest first.
+    History(history::History),
+    /// Show the report of a run.
+    Show(show::Show),
+    /// Print the JSON Schema of the job file, for editors.
+    Schema,
+}
+
+/// What every command needs.
+pub struct Context {
+    root: Option<PathBuf>,
+    /// Whether to print JSON.
+    pub json: bool,
+}
+
+impl Context {
+    /// The root with its settings.
+    pub fn project(&self) -> Result<Project, Error> {
+        Project::find(self.root.as_deref())
+    }
+
+    /// Prints a line of progress on standard error, where somebody watches.
+    pub fn progress(&self, step: &str) {
+        if !self.json && std::io::stderr().is_terminal() {
+            eprintln!("{step}");
+        }
+    }
+}
+
+/// Prints to standard output. A reader that has gone away is no error.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    if !text.ends_with('\n') {
+        let _ = out.write_all(b"\n");
+    }
+    let _ = out.flush();
+}
+
+/// Prints a value as one JSON document.
+pub fn print_json(value: &impl serde::Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => print(&text),
+        Err(error) => eprintln!("error: {error}"),
+    }
+}
+
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let context = Context { root: arguments.root, json: arguments.json };
+    let result = match arguments.command {
+        Command::Demo(command) => command.run(&context),
+        Command::Check(command) => command.run(&context),
+        Command::Plan(command) => command.run(&context),
+        Command::Run(command) => command.run(&context),
+        Command::History(command) => command.run(&context),
+        Command::Show(command) => command.run(&context),
+        Command::Schema => {
+            print(&tieout::job::schema());
+            Ok(0)
+        }
+    };
+    let code = result.unwrap_or_else(|error| fail(&context, &error));
+    ExitCode::from(code)
+}
+
+fn fail(context: &Context, error: &Error) -> u8 {
+    if context.json {
+        let all: Vec<serde_json::Value> = error
+            .diagnostics
+            .iter()
+            .map(|d| serde_json::json!({"kind": error.remedy, "place": d.place, "message": d.message, "seen": d.seen, "hint": d.hint}))
+            .collect();
+        print_json(&serde_json::json!({"error": all.first(), "errors": all}));
+    } else {
+        eprintln!("{error}");
+    }
+    error.remedy.exit_code()
+}

@@ -1,0 +1,108 @@
+//! `tieout run` and `tieout plan`.
+
+use clap::Args;
+use jiff::Timestamp;
+use tieout::diagnostic::{Place, did_you_mean};
+use tieout::error::{Error, Remedy};
+use tieout::project::Project;
+use tieout::reconcile::gates::{Allowed, Gate};
+use tieout::report::{self, Verdict};
+use tieout::run::{self, Finished, Request, World};
+
+use super::{Context, print, print_json};
+
+/// Run a job.
+#[derive(Args)]
+pub struct RunJob {
+    /// The job's name, or the path of its file.
+    job: String,
+    /// Accept the plan of a first contact: of a job that never ran, or with a system that is new to it.
+    #[arg(long)]
+    first_contact: bool,
+    /// Gates that this run may pass: empty, deletes, updates, all-changed, shrink, growth, complete, job; restored takes
+    /// records in again that came back after their delete. `GATE:SYSTEM` limits it to one system.
+    #[arg(long, value_name = "GATE[:SYSTEM],..", value_delimiter = ',')]
+    allow: Vec<String>,
+}
+
+/// Plan a job.
+#[derive(Args)]
+pub struct PlanJob {
+    /// The job's name, or the path of its file.
+    job: String,
+    /// Gates that the plan may pass.
+    #[arg(long, value_name = "GATE[:SYSTEM],..", value_delimiter = ',')]
+    allow: Vec<String>,
+    /// Exit with 1 if a run would write, or if a break is open.
+    #[arg(long)]
+    exit_code: bool,
+}
+
+impl RunJob {
+    /// Runs the command.
+    pub fn run(&self, context: &Context) -> Result<u8, Error> {
+        let project = context.project()?;
+        let finished = start(context, &project, &self.job, Request { plan_only: false, first_contact: self.first_contact, allowed: Vec::new() }, &self.allow)?;
+        tell(context, &finished, &report::text::summary(&finished.report));
+        Ok(finished.report.exit_code)
+    }
+}
+
+impl PlanJob {
+    /// Runs the command.
+    pub fn run(&self, context: &Context) -> Result<u8, Error> {
+        let project = context.project()?;
+        let finished = start(context, &project, &self.job, Request { plan_only: true, first_contact: false, allowed: Vec::new() }, &self.allow)?;
+        tell(context, &finished, &report::text::render(&finished.report, 100));
+        let report = &finished.report;
+        Ok(match report.verdict {
+            Verdict::Failed => report.exit_code,
+            _ => u8::from(self.exit_code && (!report.changes.is_empty() || !report.breaks.is_empty())),
+        })
+    }
+}
+
+fn start(context: &Context, project: &Project, job: &str, request: Request, allow: &[String]) -> Result<Finished, Error> {
+    let job = project.job(job)?;
+    let names: Vec<&str> = job.systems.iter().map(|s| s.name.as_str()).collect();
+    let allowed = allow.iter().map(|word| read_allowed(word, &names)).collect::<Result<_, _>>()?;
+    let now = Timestamp::now;
+    let progress = |step: &str| context.progress(step);
+    let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress };
+    run::run(&world, &job, &Request { allowed, ..request })
+}
+
+fn read_allowed(word: &str, systems: &[&str]) -> Result<Allowed, Error> {
+    let (gate, system) = match word.split_once(':') {
+        Some((gate, system)) => (gate, Some(system)),
+        None => (word, None),
+    };
+    let words: Vec<&str> = Gate::ALL.iter().map(|gate| gate.word()).collect();
+    let wrong = |what: &str, written: &str, known: &[&str]| {
+        let error = Error::new(Remedy::MendJob, Place::of("--allow"), format!("there is no {what} `{written}`")).seen(format!("known: {}", known.join(", ")));
+        match did_you_mean(written, known.iter().copied()) {
+            Some(close) => error.hint(format!("did you mean `{close}`?")),
+            None => error.hint("nothing was read or written"),
+        }
+    };
+    let known = Gate::ALL.into_iter().find(|known| known.word() == gate.trim()).ok_or_else(|| wrong("gate", gate, &words))?;
+    if let Some(system) = system.filter(|system| !systems.contains(system)) {
+        return Err(wrong("system", system, systems));
+    }
+    Ok(Allowed { gate: known, system: system.map(str::to_owned) })
+}
+
+fn tell(context: &Context, finished: &Finished, text: &str) {
+    for error in &finished.afterthoughts {
+        eprintln!("{error}");
+    }
+    if context.json {
+        print_json(&finished.report);
+        return;
+    }
+    print(text);
+    for diagnostic in &finished.report.stopped_by {
+        eprintln!("{diagnostic}");
+    }
+    print(&format!("report: {}", finished.folder.join("report.html").display()));
+}

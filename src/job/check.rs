@@ -1,0 +1,1114 @@
+//! One job file as written → one job that is ready, or everything that is wrong with it.
+//!
+//! A mistake never hides another: what could not be read is left out of the questions that need it, and the rest is still
+//! asked. Each mistake stands at the key or value that a person would change.
+//!
+//! # Design
+//! "No single source of truth" means that a field could be written somewhere and either several systems could change it, or
+//! none decides it. A field that one system carries, or that one system decides, needs neither owner nor rule.
+//!
+//! References may stand in the settings of a kind, which are resolved when the system is opened. What `check` itself has to
+//! understand (roles, columns, filters) is refused as a reference instead of being taken for a name.
+
+use sha2::{Digest, Sha256};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::read::{At, Page, Span, Table, Written};
+use super::ready::*;
+use super::spelling::{cron_problem, format_problem, has_literal_secret, has_reference, is_mail_address, is_timezone, reference_problem, timezone_meant};
+use super::written::{
+    Column, ColumnTable, DeletesWord, EditedAtWritten, Field as FieldWritten, FieldTable, JobTable, LimitsTable, Missed, Rule, Settings as Kinds, Switch,
+    System, SystemTable, unsigned,
+};
+use super::{JobFile, Settings};
+use crate::value::{FieldType, Tolerance, Value};
+
+/// Names that stand for something else where a job's name could stand.
+const NAMES_RESERVED: &[&str] = &["outbox", "index"];
+
+/// Texts that mean null unless the field lists its own; the empty text always does. `na` is none of them: it is Namibia, a
+/// surname and sodium.
+const NULL_TOKENS: &[&str] = &["null", "nil", "none", "n/a", "#n/a", "-", "--", "—", "nan", "(blank)", "(null)", "not available", "?"];
+
+/// A job that is right by itself, and where its names stand.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub job: Job,
+    pub spots: Spots,
+}
+
+/// Where names stand in the job file.
+#[derive(Clone, Debug)]
+pub(super) struct Spots {
+    pub name: Span,
+    /// By system.
+    pub systems: Vec<Span>,
+    /// By field and system; nothing where a system does not carry the field.
+    pub columns: Vec<Vec<Option<Span>>>,
+}
+
+/// Checks one file. Nothing if the page has mistakes afterwards.
+pub(super) fn check_file(file: &JobFile, defaults: &Settings, page: &mut Page<'_>) -> Option<Checked> {
+    let document = page.parse()?;
+    refuse_references(&document, "", page);
+    let table = JobTable::read(&document, "", page)?;
+    let checked = check_table(&table, file, defaults, page);
+    if checked.is_none() && page.is_clean() {
+        page.refuse(&(0..0), "this job file cannot be read");
+    }
+    checked.filter(|_| page.is_clean())
+}
+
+/// References that are not well formed, or stand where nothing resolves them.
+fn refuse_references(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) {
+    match value.get_ref() {
+        DeValue::String(text) => {
+            let mut path = name.split('.');
+            let resolved = path.next() == Some("systems") && path.nth(1).is_some_and(|key| !SystemTable::KEYS.contains(&key));
+            if resolved {
+                if let Some(problem) = reference_problem(text) {
+                    page.refuse(&value.span(), format!("{problem}, in `{name}`")).hint("write `${env:NAME}` or `${file:path}`");
+                }
+            } else if has_reference(text) {
+                page.refuse(&value.span(), format!("a reference cannot stand in `{name}`"))
+                    .seen("references are resolved in the place of a system: its path, its url, its table, its query");
+            }
+        }
+        DeValue::Array(items) => items.iter().for_each(|item| refuse_references(item, name, page)),
+        DeValue::Table(table) => {
+            for (key, inner) in table.iter() {
+                // A dot inside a quoted key is no step of the path.
+                let key = key.get_ref().replace('.', "_");
+                refuse_references(inner, &if name.is_empty() { key } else { format!("{name}.{key}") }, page);
+            }
+        }
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
+    }
+}
+
+/// A system, as far as it could be read.
+struct SystemDraft {
+    name: At<String>,
+    role: Option<Role>,
+    kind: Option<Kind>,
+    may: May,
+    only: Vec<(String, Vec<String>)>,
+    id: Option<At<String>>,
+    edited_at: Option<EditedAt>,
+    /// Whether there is an edit time, readable or not.
+    has_edit_time: bool,
+    gates: Gates,
+    /// Whether all of it could be read.
+    is_whole: bool,
+}
+
+impl SystemDraft {
+    /// Whether any record of it could be changed or created.
+    fn is_written(&self) -> bool {
+        self.role.is_some_and(Role::is_written) && (self.may.update != Permission::Never || self.may.create != Permission::Never)
+    }
+}
+
+/// A column of a field in one system, as far as it could be read.
+#[derive(Clone)]
+struct ColumnDraft {
+    span: Span,
+    spec: Option<ColumnSpec>,
+}
+
+/// A field, as far as it could be read.
+struct FieldDraft<'t> {
+    name: &'t At<String>,
+    table: &'t FieldTable,
+    /// Whether all of it could be read.
+    is_whole: bool,
+    field_type: Option<FieldType>,
+    null_tokens: Vec<String>,
+    /// By system.
+    columns: Vec<Option<ColumnDraft>>,
+}
+
+impl FieldDraft<'_> {
+    fn carriers(&self) -> Vec<usize> {
+        (0..self.columns.len()).filter(|system| self.columns[*system].is_some()).collect()
+    }
+}
+
+fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut Page<'_>) -> Option<Checked> {
+    let mode = table.mode.as_ref().map_or(Mode::Sync, |mode| mode.value);
+    check_name(table, file, page);
+    let contact = table.contact.as_ref().map(|contact| {
+        refuse_address(contact, "contact", page);
+        contact.value.clone()
+    });
+    let schedule = check_schedule(table, defaults, page);
+    let mut systems = check_systems(table, mode, page);
+    check_gates(table, &mut systems, page);
+
+    let fields = check_fields(table, &systems, page);
+    check_columns(&fields, &systems, page);
+    refuse_unfilled_ids(&fields, &systems, page);
+    let key = check_key(table, &fields, &systems, page);
+    let mut ready = Vec::new();
+    for (index, field) in fields.iter().enumerate() {
+        let is_key = key.contains(&index);
+        ready.push(check_field(field, is_key, &systems, mode, table, page));
+    }
+
+    let dedupe = check_dedupe(table, &systems, page);
+    let deletes = check_deletes(table, &fields, page);
+    let totals = check_totals(table, &fields, page);
+    let report = check_report(table, defaults, page);
+    let attempts = table.attempts.as_ref().map_or(defaults.attempts_max, |attempts| {
+        if attempts.value == 0 {
+            page.refuse(&attempts.span, "`attempts` is 0: nothing would ever be written").hint("to write nothing, set `mode = \"audit\"`");
+        }
+        attempts.value
+    });
+
+    let spots = Spots {
+        name: table.name.as_ref().map_or(0..0, |name| name.span.clone()),
+        systems: systems.iter().map(|system| system.name.span.clone()).collect(),
+        columns: fields.iter().map(|field| field.columns.iter().map(|column| column.as_ref().map(|column| column.span.clone())).collect()).collect(),
+    };
+    let systems: Option<Vec<SystemSpec>> = systems
+        .into_iter()
+        .map(|draft| {
+            Some(SystemSpec {
+                name: draft.name.value,
+                kind: draft.kind?,
+                role: draft.role?,
+                may: draft.may,
+                only: draft.only,
+                id: draft.id.map(|id| id.value),
+                edited_at: draft.edited_at,
+                gates: draft.gates,
+            })
+        })
+        .collect();
+    let job = Job {
+        name: table.name.as_ref()?.value.clone(),
+        description: table.description.as_ref().map(|description| description.value.clone()),
+        mode,
+        contact: contact.or_else(|| defaults.contact.clone()),
+        schedule,
+        key,
+        systems: systems?,
+        fields: ready.into_iter().collect::<Option<Vec<Field>>>()?,
+        dedupe,
+        deletes: deletes?,
+        attempts_max: attempts,
+        totals,
+        report,
+        source: Source { path: file.path.clone(), text: file.text.clone(), digest: digest(&file.text) },
+    };
+    Some(Checked { job, spots })
+}
+
+/// The SHA-256 of a text, in hexadecimal.
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether a name is made of small letters, digits and the other characters given, a letter first.
+fn is_small_name(name: &str, others: &[char]) -> bool {
+    name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.chars().all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || others.contains(&character))
+}
+
+fn quoted<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn check_name(table: &JobTable, file: &JobFile, page: &mut Page<'_>) {
+    let Some(name) = &table.name else { return };
+    let last = file.path.rsplit(['/', '\\']).next().unwrap_or(&file.path);
+    let stem = last.strip_suffix(".toml").unwrap_or(last);
+    if !is_small_name(name.as_str(), &['-']) {
+        page.refuse(&name.span, format!("`{}` cannot be the name of a job", name.value)).seen("a name has small letters, digits and `-`, a letter first");
+    } else if NAMES_RESERVED.contains(&name.as_str()) {
+        page.refuse(&name.span, format!("`{}` cannot be the name of a job: the reports folder uses it", name.value))
+            .hint("choose another name, and rename the file");
+    } else if name.value != stem {
+        page.refuse(&name.span, format!("the job is called `{}`, and its file `{last}`", name.value))
+            .hint(format!("write `name = \"{stem}\"`, or rename the file to `{}.toml`", name.value));
+    }
+}
+
+fn refuse_address(address: &At<String>, name: &str, page: &mut Page<'_>) {
+    if !is_mail_address(address.as_str()) && !has_reference(address.as_str()) {
+        page.refuse(&address.span, format!("`{name}` is not a mail address: `{}`", address.value.escape_debug()))
+            .hint("write it as `finance@example.com`, or `Finance <finance@example.com>`");
+    }
+}
+
+/// Refuses what is not the IANA name of a time zone.
+pub(super) fn refuse_timezone(timezone: &At<String>, page: &mut Page<'_>) {
+    if !is_timezone(timezone.as_str()) {
+        let said = page.refuse(&timezone.span, format!("there is no time zone `{}`", timezone.value));
+        match timezone_meant(timezone.as_str()) {
+            Some(meant) => said.hint(format!("did you mean `{meant}`?")),
+            None => said.hint("write an IANA name, such as `Europe/London` or `UTC`"),
+        };
+    }
+}
+
+fn check_schedule(table: &JobTable, defaults: &Settings, page: &mut Page<'_>) -> Option<Schedule> {
+    let schedule = &table.schedule.as_ref()?.value;
+    if let Some(timezone) = &schedule.timezone {
+        refuse_timezone(timezone, page);
+    }
+    let cron = schedule.cron.as_ref()?;
+    if let Some(problem) = cron_problem(cron.as_str()) {
+        page.refuse(&cron.span, format!("`{}` is not a schedule: {problem}", cron.value)).hint("`0 2 * * 1-5` is two o'clock from Monday to Friday");
+    }
+    Some(Schedule {
+        cron: cron.value.clone(),
+        timezone: schedule.timezone.as_ref().map_or_else(|| defaults.timezone.clone(), |timezone| timezone.value.clone()),
+        run_missed_once: schedule.missed.as_ref().is_none_or(|missed| missed.value == Missed::RunOnce),
+    })
+}
+
+fn check_systems(table: &JobTable, mode: Mode, page: &mut Page<'_>) -> Vec<SystemDraft> {
+    let Some(systems) = &table.systems else { return Vec::new() };
+    if systems.value.0.len() < 2 {
+        page.refuse(&systems.value.0.first().map_or(systems.span.clone(), |(name, _)| name.span.clone()), "a job needs at least two systems")
+            .seen(format!("systems: {}", if systems.value.0.is_empty() { "none".to_owned() } else { quoted(systems.value.names()) }));
+    }
+    let mut drafts: Vec<SystemDraft> = Vec::new();
+    for (name, system) in &systems.value.0 {
+        if !is_small_name(name.as_str(), &['-', '_']) {
+            page.refuse(&name.span, format!("`{}` cannot be the name of a system", name.value))
+                .seen("a name has small letters, digits, `-` and `_`, a letter first");
+        }
+        let draft = match system {
+            Some(system) => check_system(name, system, mode, page),
+            None => SystemDraft {
+                name: name.clone(),
+                role: None,
+                kind: None,
+                may: MAY_NEVER,
+                only: Vec::new(),
+                id: None,
+                edited_at: None,
+                has_edit_time: true,
+                gates: Gates::default(),
+                is_whole: false,
+            },
+        };
+        drafts.push(draft);
+    }
+    refuse_shared_places(&drafts, page);
+    drafts
+}
+
+const MAY_NEVER: May = May { create: Permission::Never, update: Permission::Never, delete: Permission::Never };
+
+fn check_system(name: &At<String>, system: &System, mode: Mode, page: &mut Page<'_>) -> SystemDraft {
+    let common = &system.common;
+    let role = common.role.as_ref().map(|role| role.value);
+    let kind = system.settings.as_ref().and_then(|settings| check_kind(name, settings, role, mode, page));
+    let mut only = Vec::new();
+    for (column, values) in common.only.iter().flat_map(|only| &only.value.0) {
+        let values: Vec<String> = values.iter().flat_map(|values| &values.0).map(|value| value.value.trim().to_owned()).collect();
+        if column.value.is_empty() {
+            page.refuse(&column.span, format!("`systems.{}.only` names no column", name.value));
+        } else if values.is_empty() {
+            page.refuse(&column.span, format!("`systems.{}.only` accepts no value of column `{}`", name.value, column.value))
+                .seen("every row would be out of scope");
+        }
+        only.push((column.value.clone(), values));
+    }
+    if let Some(id) = &common.id {
+        refuse_empty(id, &format!("systems.{}.id", name.value), page);
+    }
+    SystemDraft {
+        name: name.clone(),
+        role,
+        may: check_may(name, common, kind.as_ref(), mode, page),
+        kind,
+        only,
+        id: common.id.clone(),
+        edited_at: common.edited_at.as_ref().and_then(|edited_at| check_edited_at(&edited_at.value, page)),
+        has_edit_time: common.edited_at.is_some() || !system.is_whole,
+        gates: Gates::default(),
+        is_whole: system.is_whole,
+    }
+}
+
+fn refuse_empty(text: &At<String>, name: &str, page: &mut Page<'_>) {
+    if text.value.trim().is_empty() {
+        page.refuse(&text.span, format!("`{name}` is empty"));
+    }
+}
+
+fn check_kind(name: &At<String>, settings: &Kinds, role: Option<Role>, mode: Mode, page: &mut Page<'_>) -> Option<Kind> {
+    match settings {
+        Kinds::Csv(csv) => {
+            let mut character = |text: &Option<At<String>>, key: &str| {
+                let text = text.as_ref()?;
+                let mut characters = text.value.chars();
+                match (characters.next(), characters.next()) {
+                    (Some(only), None) if only.is_ascii() && !matches!(only, '\r' | '\n' | '\0') => Some(only),
+                    _ => {
+                        let said =
+                            page.refuse(&text.span, format!("`systems.{}.{key}` must be one plain character, not `{}`", name.value, text.value.escape_debug()));
+                        if text.value.eq_ignore_ascii_case("tab") || text.value == "\\t" {
+                            said.hint("a tab is written `\"\\t\"`");
+                        }
+                        None
+                    }
+                }
+            };
+            let delimiter = character(&csv.delimiter, "delimiter");
+            let quote = character(&csv.quote, "quote");
+            if let (Some(delimiter), Some(at)) = (delimiter, &csv.quote)
+                && quote == Some(delimiter)
+            {
+                page.refuse(&at.span, format!("`systems.{}` has one character as both `delimiter` and `quote`", name.value));
+            }
+            if let Some(encoding) = &csv.encoding
+                && encoding_rs::Encoding::for_label(encoding.value.as_bytes()).is_none()
+            {
+                page.refuse(&encoding.span, format!("there is no encoding `{}`", encoding.value)).known(
+                    "for example",
+                    encoding.as_str(),
+                    ["utf-8", "windows-1252", "utf-16le", "iso-8859-15"],
+                );
+            }
+            let path = csv.path.as_ref()?;
+            refuse_empty(path, &format!("systems.{}.path", name.value), page);
+            Some(Kind::Csv(CsvSettings {
+                path: path.value.clone(),
+                delimiter,
+                quote,
+                encoding: csv.encoding.as_ref().map(|encoding| encoding.value.clone()),
+                header: csv.header.as_ref().map_or(1, |header| u64::from(header.value)),
+            }))
+        }
+        Kinds::Sql(sql) => {
+            for (text, key) in [(&sql.table, "table"), (&sql.query, "query")] {
+                if let Some(text) = text {
+                    refuse_empty(text, &format!("systems.{}.{key}", name.value), page);
+                }
+            }
+            match (&sql.table, &sql.query) {
+                (None, None) => {
+                    page.refuse(&name.span, format!("system `{}` has neither `table` nor `query`", name.value)).hint("name the table that holds the records");
+                }
+                (None, Some(query)) if mode == Mode::Sync && role.is_some_and(Role::is_written) => {
+                    page.refuse(&query.span, format!("system `{}` is written, and a query cannot be", name.value))
+                        .hint("give the `table` that is written, or make the system a source or a witness");
+                }
+                _ => {}
+            }
+            let url = sql.url.as_ref()?;
+            refuse_url(name, url, page);
+            let text = |text: &Option<At<String>>| text.as_ref().map(|text| text.value.clone());
+            Some(Kind::Sql(SqlSettings { url: url.value.clone(), table: text(&sql.table), query: text(&sql.query) }))
+        }
+        Kinds::Memory(memory) => Some(Kind::Memory(memory.table.as_ref().map_or_else(|| name.value.clone(), |table| table.value.clone()))),
+    }
+}
+
+fn refuse_url(name: &At<String>, url: &At<String>, page: &mut Page<'_>) {
+    let key = format!("systems.{}.url", name.value);
+    if has_literal_secret(url.as_str()) {
+        page.refuse(&url.span, format!("a secret stands in `{key}`")).hint("put it into the environment, and write `${env:NAME}` in its place");
+        return;
+    }
+    if url.value.starts_with("${") {
+        return;
+    }
+    let scheme: &str = url.value.split_once(':').map_or("", |(scheme, _)| scheme);
+    let path = url.value.split_once(':').map_or("", |(_, path)| path);
+    match scheme {
+        "sqlite" if path.trim().is_empty() => {
+            page.refuse(&url.span, format!("`{key}` names no file")).hint("for example `sqlite:data/books.db`");
+        }
+        "sqlite" if path.starts_with("//") && !path.starts_with("///") => {
+            page.refuse(&url.span, format!("`{key}` has `//` before its path")).hint(format!("write `sqlite:{}`", &path[2..]));
+        }
+        "sqlite" => {}
+        "postgres" | "postgresql" | "mysql" | "mariadb" => {
+            page.refuse(&url.span, format!("`{scheme}:` databases are not supported by this version")).seen("supported: `sqlite:`");
+        }
+        _ => {
+            page.refuse(&url.span, format!("`{key}` does not say which database it is")).hint("for example `sqlite:data/books.db`");
+        }
+    }
+}
+
+fn check_may(name: &At<String>, common: &SystemTable, kind: Option<&Kind>, mode: Mode, page: &mut Page<'_>) -> May {
+    let role = common.role.as_ref().map(|role| role.value);
+    let is_writable = mode == Mode::Sync && role.is_some_and(Role::is_written) && !matches!(kind, Some(Kind::Sql(SqlSettings { table: None, .. })));
+    let Some(may) = common.may.as_ref().map(|may| &may.value) else {
+        return if is_writable { May::default() } else { MAY_NEVER };
+    };
+    let permission = |permission: &Option<At<Permission>>| permission.as_ref().map_or(Permission::Apply, |permission| permission.value);
+    if let Some(role) = role.filter(|role| !role.is_written() && mode == Mode::Sync) {
+        for (written, key) in [(&may.create, "create"), (&may.update, "update"), (&may.delete, "delete")] {
+            if let Some(written) = written.as_ref().filter(|written| written.value != Permission::Never) {
+                page.refuse(&written.span, format!("`{key}` of system `{}` can only be `never`: a {} is never written", name.value, role_word(role)))
+                    .hint("leave `may` out, or make the system a peer or a target");
+            }
+        }
+    }
+    if !is_writable {
+        return MAY_NEVER;
+    }
+    May { create: permission(&may.create), update: permission(&may.update), delete: permission(&may.delete) }
+}
+
+fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Source => "source",
+        Role::Target => "target",
+        Role::Peer => "peer",
+        Role::Witness => "witness",
+    }
+}
+
+fn check_edited_at(written: &EditedAtWritten, page: &mut Page<'_>) -> Option<EditedAt> {
+    let EditedAtWritten(table) = written;
+    if let Some(format) = &table.format {
+        refuse_format(format, FieldType::Instant, page);
+    }
+    if let Some(timezone) = &table.timezone {
+        refuse_timezone(timezone, page);
+        if table.format.is_none() {
+            page.refuse(&timezone.span, "`timezone` of an edit time needs a `format`").seen("without one it is RFC 3339, which names its offset");
+        }
+    }
+    let column = table.name.as_ref()?;
+    refuse_empty(column, "edited_at", page);
+    Some(EditedAt {
+        column: column.value.clone(),
+        format: table.format.as_ref().map(|format| format.value.clone()),
+        timezone: table.timezone.as_ref().map(|timezone| timezone.value.clone()),
+    })
+}
+
+fn refuse_format(format: &At<String>, field_type: FieldType, page: &mut Page<'_>) {
+    if let Some(problem) = format_problem(format.as_str(), field_type) {
+        let example = if field_type == FieldType::Date { "%d.%m.%Y" } else { "%Y-%m-%d %H:%M:%S" };
+        page.refuse(&format.span, format!("`{}` cannot spell values of type `{field_type}`: {problem}", format.value)).hint(format!("for example `{example}`"));
+    }
+}
+
+/// One place that two systems of a job share could be written through one and read through the other.
+fn refuse_shared_places(systems: &[SystemDraft], page: &mut Page<'_>) {
+    for (index, system) in systems.iter().enumerate() {
+        let Some(kind) = &system.kind else { continue };
+        let twin = systems[..index].iter().find(|other| {
+            other.kind.as_ref().is_some_and(|other| super::across::place_of(other) == super::across::place_of(kind))
+                && (other.is_written() || system.is_written())
+        });
+        if let Some(twin) = twin {
+            page.refuse(&system.name.span, format!("systems `{}` and `{}` are the same place", twin.name.value, system.name.value))
+                .seen(format!("both are {}", kind.place()))
+                .hint("a place that is written can only be one system of a job");
+        }
+    }
+}
+
+fn check_gates(table: &JobTable, systems: &mut [SystemDraft], page: &mut Page<'_>) {
+    let Some(gates) = &table.gates else { return };
+    let all = limited(Gates::default(), &gates.value.all);
+    for system in systems.iter_mut() {
+        system.gates = all;
+    }
+    for (name, limits) in &gates.value.systems {
+        match systems.iter_mut().find(|system| system.name.value == name.value) {
+            Some(system) => system.gates = limited(all, limits),
+            None => {
+                page.refuse(&name.span, format!("`gates` names system `{}`, which the job does not have", name.value)).known(
+                    "systems",
+                    name.as_str(),
+                    systems.iter().map(|system| system.name.as_str()),
+                );
+            }
+        }
+    }
+}
+
+fn limited(gates: Gates, table: &LimitsTable) -> Gates {
+    let limit = |written: &Option<At<Limit>>, or: Limit| written.as_ref().map_or(or, |limit| limit.value);
+    let switch = |written: &Option<At<Switch>>, or: bool| written.as_ref().map_or(or, |switch| switch.value == Switch::Stop);
+    Gates {
+        empty: switch(&table.empty, gates.empty),
+        deletes: limit(&table.deletes, gates.deletes),
+        updates: limit(&table.updates, gates.updates),
+        all_changed: switch(&table.all_changed, gates.all_changed),
+        shrink: limit(&table.shrink, gates.shrink),
+        growth: limit(&table.growth, gates.growth),
+        floor: table.floor.as_ref().map_or(gates.floor, |floor| u64::from(floor.value)),
+    }
+}
+
+fn check_fields<'t>(table: &'t JobTable, systems: &[SystemDraft], page: &mut Page<'_>) -> Vec<FieldDraft<'t>> {
+    let Some(fields) = &table.fields else { return Vec::new() };
+    if fields.value.0.is_empty() {
+        page.refuse(&fields.span, "the job has no fields");
+    }
+    let mut drafts: Vec<FieldDraft<'t>> = Vec::new();
+    for (name, field) in &fields.value.0 {
+        let is_name = name.value.starts_with(|first: char| first.is_ascii_alphabetic())
+            && name.value.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '-'));
+        if !is_name {
+            page.refuse(&name.span, format!("`{}` cannot be the name of a field", name.value))
+                .seen("a name has the letters a to z, digits, `_` and `-`, a letter first")
+                .hint("the column of a system may be called anything: that is what `columns` is for");
+        }
+        if let Some(twin) = drafts.iter().find(|other| other.name.value.eq_ignore_ascii_case(&name.value)) {
+            page.refuse(&name.span, format!("fields `{}` and `{}` differ only in capitals", twin.name.value, name.value));
+        }
+        if let Some(field) = field {
+            drafts.push(check_columns_of(name, field, systems, page));
+        }
+    }
+    drafts
+}
+
+fn check_columns_of<'t>(name: &'t At<String>, written: &'t FieldWritten, systems: &[SystemDraft], page: &mut Page<'_>) -> FieldDraft<'t> {
+    let table = &written.keys;
+    let field_type = table.field_type.as_ref().map(|field_type| field_type.value);
+    let null_tokens = match &table.null_tokens {
+        Some(tokens) => tokens.value.iter().map(|token| token.value.trim().to_lowercase()).filter(|token| !token.is_empty()).collect(),
+        None => NULL_TOKENS.iter().map(|token| (*token).to_owned()).collect(),
+    };
+    let mut draft = FieldDraft { name, table, is_whole: written.is_whole, field_type, null_tokens, columns: vec![None; systems.len()] };
+    let Some(columns) = &table.columns else { return draft };
+    if columns.value.0.is_empty() {
+        page.refuse(&columns.span, format!("field `{}` has no column in any system", name.value)).hint(format!(
+            "for example `columns = {{ {} }}`",
+            systems.iter().map(|system| format!("{} = \"{}\"", system.name.value, name.value)).collect::<Vec<_>>().join(", ")
+        ));
+    }
+    for (system_name, column) in &columns.value.0 {
+        let Some(system) = systems.iter().position(|system| system.name.value == system_name.value) else {
+            page.refuse(&system_name.span, format!("field `{}` has a column in system `{}`, which the job does not have", name.value, system_name.value))
+                .known("systems", system_name.as_str(), systems.iter().map(|system| system.name.as_str()));
+            continue;
+        };
+        let spec = column.as_ref().and_then(|column| check_column(&draft, column, page));
+        draft.columns[system] = Some(ColumnDraft { span: system_name.span.clone(), spec });
+    }
+    draft
+}
+
+fn check_column(field: &FieldDraft<'_>, column: &Column, page: &mut Page<'_>) -> Option<ColumnSpec> {
+    let Column(table) = column;
+    if let Some(field_type) = field.field_type {
+        refuse_options_of_other_types(table, field_type, page);
+        if matches!(field_type, FieldType::Date | FieldType::Instant | FieldType::Datetime) {
+            for format in table.dates.iter().flat_map(|dates| &dates.value.0) {
+                refuse_format(format, field_type, page);
+            }
+        }
+    }
+    if let Some(timezone) = &table.timezone {
+        refuse_timezone(timezone, page);
+    }
+    let decimal = table.decimal.as_ref().and_then(|mark| match mark.as_str() {
+        "." => Some('.'),
+        "," => Some(','),
+        _ => {
+            page.refuse(&mark.span, format!("`{}` is not a decimal mark", mark.value.escape_debug())).hint("write `\".\"` or `\",\"`");
+            None
+        }
+    });
+    let booleans = table.booleans.as_ref().and_then(|words| match words.value.as_slice() {
+        [yes, no] if !yes.value.trim().is_empty() && !no.value.trim().is_empty() && yes.value.trim().to_lowercase() != no.value.trim().to_lowercase() => {
+            Some((yes.value.trim().to_owned(), no.value.trim().to_owned()))
+        }
+        _ => {
+            page.refuse(&words.span, "`booleans` must be two different texts").hint("what true is called comes first: `[\"yes\", \"no\"]`");
+            None
+        }
+    });
+    if let Some(separator) = table.separator.as_ref().filter(|separator| separator.value.is_empty()) {
+        page.refuse(&separator.span, "`separator` is empty");
+    }
+    if let Some(blank) = &table.blank_as {
+        let folded = blank.value.trim().to_lowercase();
+        if !folded.is_empty() && !field.null_tokens.contains(&folded) {
+            page.refuse(&blank.span, format!("`{}` is written for empty, and would not be read as empty", blank.value))
+                .hint(format!("add it to `null_tokens` of field `{}`", field.name.value));
+        }
+    }
+    let name = table.name.as_ref()?;
+    if name.value.is_empty() {
+        page.refuse(&name.span, format!("a column of field `{}` has no name", field.name.value));
+    }
+    Some(ColumnSpec {
+        name: name.value.clone(),
+        decimal,
+        dates: table.dates.iter().flat_map(|dates| &dates.value.0).map(|format| format.value.clone()).collect(),
+        timezone: table.timezone.as_ref().map(|timezone| timezone.value.clone()),
+        blank_as: table.blank_as.as_ref().map(|blank| blank.value.clone()),
+        booleans,
+        separator: table.separator.as_ref().map(|separator| separator.value.clone()),
+    })
+}
+
+fn refuse_options_of_other_types(table: &ColumnTable, field_type: FieldType, page: &mut Page<'_>) {
+    let span = |span: Option<&Span>| span.cloned();
+    let options = [
+        ("decimal", span(table.decimal.as_ref().map(|at| &at.span)), matches!(field_type, FieldType::Integer | FieldType::Decimal(_)), "numbers"),
+        (
+            "dates",
+            span(table.dates.as_ref().map(|at| &at.span)),
+            matches!(field_type, FieldType::Date | FieldType::Instant | FieldType::Datetime),
+            "dates and moments",
+        ),
+        ("timezone", span(table.timezone.as_ref().map(|at| &at.span)), field_type == FieldType::Instant, "fields of type `instant`"),
+        ("booleans", span(table.booleans.as_ref().map(|at| &at.span)), field_type == FieldType::Boolean, "fields of type `boolean`"),
+        ("separator", span(table.separator.as_ref().map(|at| &at.span)), field_type == FieldType::List, "fields of type `list`"),
+    ];
+    for (key, span, fits, purpose) in options {
+        if let Some(span) = span.filter(|_| !fits) {
+            page.refuse(&span, format!("`{key}` says nothing about a field of type `{field_type}`")).seen(format!("it is for {purpose}"));
+        }
+    }
+}
+
+/// Columns that two fields share, and names that a file without a header cannot have.
+fn check_columns(fields: &[FieldDraft<'_>], systems: &[SystemDraft], page: &mut Page<'_>) {
+    for (system_index, system) in systems.iter().enumerate() {
+        let ignores_case = matches!(system.kind, Some(Kind::Sql(_)));
+        let has_no_header = matches!(&system.kind, Some(Kind::Csv(csv)) if csv.header == 0);
+        let mut seen: Vec<(&str, &str)> = Vec::new();
+        for field in fields {
+            let Some(column) = &field.columns[system_index] else { continue };
+            let Some(name) = column.spec.as_ref().map(|spec| spec.name.as_str()).filter(|name| !name.is_empty()) else { continue };
+            let is_twin = |other: &str| other == name || (ignores_case && other.eq_ignore_ascii_case(name));
+            match seen.iter().find(|(other, _)| is_twin(other)) {
+                Some((_, twin)) => {
+                    page.refuse(&column.span, format!("fields `{twin}` and `{}` are both column `{name}` of system `{}`", field.name.value, system.name.value));
+                }
+                None => seen.push((name, field.name.as_str())),
+            }
+            let is_number = !name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit());
+            if has_no_header && !is_number {
+                page.refuse(&column.span, format!("system `{}` has no header, so it has no column `{name}`", system.name.value))
+                    .hint("its columns are called `1`, `2`, `3`, from the left");
+            }
+        }
+    }
+}
+
+/// An id that neither the system nor a field would give to a new record.
+fn refuse_unfilled_ids(fields: &[FieldDraft<'_>], systems: &[SystemDraft], page: &mut Page<'_>) {
+    for (index, system) in systems.iter().enumerate() {
+        let Some(id) = &system.id else { continue };
+        let creates =
+            system.is_whole && matches!(system.kind, Some(Kind::Csv(_))) && system.role.is_some_and(Role::is_written) && system.may.create != Permission::Never;
+        let could_be_mapped = |column: &ColumnDraft| column.spec.as_ref().is_none_or(|spec| spec.name == id.value);
+        let is_mapped = fields.iter().any(|field| field.columns[index].as_ref().is_some_and(could_be_mapped));
+        if creates && !is_mapped {
+            page.refuse(&id.span, format!("nothing would fill `{}` in new rows of system `{}`", id.value, system.name.value))
+                .seen("a file gives no ids, and no field has this column")
+                .hint("set `may = { create = \"never\" }`, map the column as a field, or leave `id` out");
+        }
+    }
+}
+
+fn check_key(table: &JobTable, fields: &[FieldDraft<'_>], systems: &[SystemDraft], page: &mut Page<'_>) -> Vec<usize> {
+    let Some(key) = &table.key else { return Vec::new() };
+    if key.value.is_empty() {
+        page.refuse(&key.span, "`key` names no field").hint("name the fields that identify a record");
+    }
+    let mut indices = Vec::new();
+    for name in &key.value {
+        let Some(index) = find_field(name, "key", table, fields, page) else { continue };
+        if indices.contains(&index) {
+            page.refuse(&name.span, format!("`key` names field `{}` twice", name.value));
+            continue;
+        }
+        indices.push(index);
+        let field = &fields[index];
+        let Some(columns) = field.table.columns.as_ref().filter(|columns| !columns.value.0.is_empty()) else { continue };
+        for (system, _) in systems.iter().zip(&field.columns).filter(|(_, column)| column.is_none()) {
+            page.refuse(&columns.span, format!("key field `{}` has no column in system `{}`", field.name.value, system.name.value))
+                .seen("every system must carry every field of the key")
+                .hint(format!("add `{} = \"..\"` to its `columns`", system.name.value));
+        }
+    }
+    indices
+}
+
+/// The index of a field that the job file names. A field that is there and could not be read is no second mistake.
+fn find_field(name: &At<String>, by: &str, table: &JobTable, fields: &[FieldDraft<'_>], page: &mut Page<'_>) -> Option<usize> {
+    let found = fields.iter().position(|field| field.name.value == name.value);
+    let written = || table.fields.iter().flat_map(|fields| fields.value.names());
+    if found.is_none() && table.fields.is_some() && !written().any(|field| field == name.value) {
+        page.refuse(&name.span, format!("`{by}` names field `{}`, which the job does not have", name.value)).known("fields", name.as_str(), written());
+    }
+    found
+}
+
+fn find_system(name: &At<String>, by: &str, systems: &[SystemDraft], page: &mut Page<'_>) -> Option<usize> {
+    let found = systems.iter().position(|system| system.name.value == name.value);
+    if found.is_none() {
+        page.refuse(&name.span, format!("`{by}` names system `{}`, which the job does not have", name.value)).known(
+            "systems",
+            name.as_str(),
+            systems.iter().map(|system| system.name.as_str()),
+        );
+    }
+    found
+}
+
+fn check_field(field: &FieldDraft<'_>, is_key: bool, systems: &[SystemDraft], mode: Mode, job: &JobTable, page: &mut Page<'_>) -> Option<Field> {
+    let table = field.table;
+    let owner = check_owner(field, systems, mode, page);
+    let merge = check_merge(field, &owner, systems, page);
+    refuse_undecided(field, &owner, systems, mode, page);
+    if let (Some(round), Some(field_type)) = (&table.round, field.field_type)
+        && !matches!(field_type, FieldType::Decimal(_) | FieldType::Integer)
+    {
+        page.refuse(&round.span, format!("`round` says nothing about a field of type `{field_type}`")).seen("it is for numbers");
+    }
+    let tolerance = check_tolerance(field, is_key, page);
+    let columns: Option<Vec<Option<ColumnSpec>>> =
+        field.columns.iter().map(|column| column.as_ref().map_or(Some(None), |column| column.spec.clone().map(Some))).collect();
+    let flag = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|flag| flag.value);
+    Some(Field {
+        name: field.name.value.clone(),
+        field_type: field.field_type?,
+        columns: columns?,
+        clean: table.clean.iter().flat_map(|rules| &rules.value).map(|rule| rule.value).collect(),
+        null_tokens: field.null_tokens.clone(),
+        owner,
+        merge,
+        blank: table.blank.as_ref().map(|blank| blank.value),
+        tolerance,
+        on_drift: match (mode, &table.on_drift) {
+            (Mode::Audit, _) => OnDrift::Report,
+            (Mode::Sync, Some(on_drift)) => on_drift.value,
+            (Mode::Sync, None) => OnDrift::Overwrite,
+        },
+        first_contact: table.first_contact.as_ref().or(job.first_contact.as_ref()).map_or(FirstContact::Decide, |first| first.value),
+        standardise: flag(&table.standardise),
+        round: table.round.as_ref().map(|round| round.value),
+        sensitive: flag(&table.sensitive),
+    })
+}
+
+/// The owners of a field. A source that carries it is one without being named.
+fn check_owner(field: &FieldDraft<'_>, systems: &[SystemDraft], mode: Mode, page: &mut Page<'_>) -> Vec<usize> {
+    let name = &field.name.value;
+    let carriers = field.carriers();
+    let sources: Vec<usize> = carriers.iter().copied().filter(|system| systems[*system].role == Some(Role::Source)).collect();
+    let word = |system: &usize| systems[*system].name.as_str();
+    let Some(written) = &field.table.owner else {
+        if sources.len() > 1 && mode == Mode::Sync {
+            let list = sources.iter().map(|source| format!("\"{}\"", word(source))).collect::<Vec<_>>().join(", ");
+            page.refuse(&field.name.span, format!("field `{name}` has several sources and no `owner`"))
+                .seen(format!("sources that carry it: {}", quoted(sources.iter().map(word))))
+                .hint(format!("say which comes first: `owner = [{list}]`"));
+        }
+        return if sources.len() == 1 { sources } else { Vec::new() };
+    };
+    let mut owners = Vec::new();
+    let mut is_right = true;
+    if written.value.0.is_empty() {
+        page.refuse(&written.span, format!("`owner` of field `{name}` names no system"));
+        return owners;
+    }
+    for owner in &written.value.0 {
+        let Some(system) = find_system(owner, "owner", systems, page) else {
+            is_right = false;
+            continue;
+        };
+        if owners.contains(&system) {
+            page.refuse(&owner.span, format!("`owner` of field `{name}` names system `{}` twice", owner.value));
+            continue;
+        }
+        owners.push(system);
+        let role = systems[system].role;
+        if field.columns[system].is_none() {
+            is_right = false;
+            page.refuse(&owner.span, format!("owner `{}` does not carry field `{name}`", owner.value))
+                .seen(format!("systems that carry it: {}", quoted(carriers.iter().map(word))))
+                .hint(format!("add `{} = \"..\"` to its `columns`, or name another owner", owner.value));
+        } else if let Some(role) = role.filter(|role| !role.votes()) {
+            is_right = false;
+            page.refuse(&owner.span, format!("owner `{}` of field `{name}` is a {}, which never decides", owner.value, role_word(role)))
+                .hint("make it a peer or a source, or name another owner");
+        }
+    }
+    // The sources lead the list, all of them: a source is never written, so only its own value can be the agreed one.
+    let leading = owners.iter().take_while(|owner| sources.contains(owner)).count();
+    if is_right && leading < sources.len() {
+        let missing = sources.iter().find(|source| !owners[..leading].contains(source)).map_or("", word);
+        let order: Vec<String> = owners[..leading]
+            .iter()
+            .chain(sources.iter().filter(|source| !owners[..leading].contains(source)))
+            .chain(owners[leading..].iter().filter(|owner| !sources.contains(owner)))
+            .map(|system| format!("\"{}\"", word(system)))
+            .collect();
+        page.refuse(&written.span, format!("field `{name}` is carried by source `{missing}`, and owned by another system"))
+            .seen("a source is never written: a value that it does not have would be a difference for ever")
+            .hint(format!("write `owner = [{}]`, or make `{missing}` a peer", order.join(", ")));
+    }
+    owners
+}
+
+/// A field that could be written, and of which nobody can tell who is right.
+fn refuse_undecided(field: &FieldDraft<'_>, owner: &[usize], systems: &[SystemDraft], mode: Mode, page: &mut Page<'_>) {
+    let carriers = field.carriers();
+    let is_read = field.is_whole && carriers.iter().all(|system| systems[*system].role.is_some());
+    if mode == Mode::Audit || !is_read || carriers.len() < 2 || field.table.owner.is_some() {
+        return;
+    }
+    let name = &field.name.value;
+    let role = |system: &usize| systems[*system].role;
+    let voters: Vec<usize> = carriers.iter().copied().filter(|system| role(system).is_some_and(Role::votes)).collect();
+    let written: Vec<usize> = carriers.iter().copied().filter(|system| systems[*system].is_written() && (voters != [*system])).collect();
+    let several_sources = carriers.iter().filter(|system| role(system) == Some(Role::Source)).count() > 1;
+    if written.is_empty() || several_sources {
+        return;
+    }
+    let names = |list: &[usize]| quoted(list.iter().map(|system| systems[*system].name.as_str()));
+    if voters.is_empty() {
+        page.refuse(&field.name.span, format!("no system decides field `{name}`"))
+            .seen(format!("carried by {}: targets and witnesses never decide", names(&carriers)))
+            .hint("make one of them a source or a peer");
+    } else if voters.len() > 1 && owner.is_empty() && field.table.merge.is_none() {
+        let first = systems[voters[0]].name.as_str();
+        let rule = if voters.iter().all(|system| systems[*system].has_edit_time) {
+            "merge = \"latest\"".to_owned()
+        } else {
+            let order: Vec<String> = voters.iter().map(|system| format!("\"{}\"", systems[*system].name.value)).collect();
+            format!("merge = {{ priority = [{}] }}", order.join(", "))
+        };
+        page.refuse(&field.name.span, format!("field `{name}` has neither `owner` nor `merge`"))
+            .seen(format!("each of {} could change it", names(&voters)))
+            .hint(format!("name the system that is right, `owner = \"{first}\"`, or what decides a conflict, `{rule}`"));
+    }
+}
+
+/// The rules of a field, the last of them always `review`.
+fn check_merge(field: &FieldDraft<'_>, owner: &[usize], systems: &[SystemDraft], page: &mut Page<'_>) -> Vec<MergeRule> {
+    let mut rules = Vec::new();
+    if let Some(then) = field.table.then.as_ref().filter(|_| field.table.merge.is_none()) {
+        page.refuse(&then.span, format!("field `{}` has a `then` and no `merge`", field.name.value)).hint("call it `merge`");
+    }
+    for (written, key) in [(&field.table.merge, "merge"), (&field.table.then, "then")] {
+        let Some(written) = written else { continue };
+        if let Some(rule) = check_rule(field, written, key, owner, systems, page) {
+            if rules.contains(&rule) {
+                page.refuse(&written.span, format!("`then` of field `{}` is the same rule as `merge`", field.name.value));
+            }
+            rules.push(rule);
+        }
+    }
+    rules.truncate(rules.iter().position(|rule| *rule == MergeRule::Review).unwrap_or(rules.len()));
+    rules.push(MergeRule::Review);
+    rules
+}
+
+fn check_rule(field: &FieldDraft<'_>, written: &At<Rule>, key: &str, owner: &[usize], systems: &[SystemDraft], page: &mut Page<'_>) -> Option<MergeRule> {
+    use FieldType::{Boolean, Date, Datetime, Decimal, Instant, Integer, List, Text};
+    let name = &field.name.value;
+    let (word, fits, purpose): (&str, fn(FieldType) -> bool, &str) = match &written.value {
+        Rule::Max | Rule::Min => (
+            if matches!(written.value, Rule::Max) { "max" } else { "min" },
+            |field_type| matches!(field_type, Integer | Decimal(_) | Date | Instant | Datetime),
+            "numbers, dates and moments",
+        ),
+        Rule::Longest => ("longest", |field_type| field_type == Text, "text"),
+        Rule::Union => ("union", |field_type| field_type == List, "lists"),
+        Rule::SumOfChanges => ("sum-of-changes", |field_type| matches!(field_type, Integer | Decimal(_)), "numbers"),
+        Rule::MostRestrictive(_) => ("most-restrictive", |field_type| matches!(field_type, Text | Boolean | Integer), "text, whole numbers, true and false"),
+        Rule::Latest => ("latest", |_| true, ""),
+        Rule::Priority(_) => ("priority", |_| true, ""),
+        Rule::Review => ("review", |_| true, ""),
+    };
+    if let Some(field_type) = field.field_type.filter(|field_type| !fits(*field_type)) {
+        page.refuse(&written.span, format!("`{word}` cannot decide field `{name}`, which is `{field_type}`")).seen(format!("it is for {purpose}"));
+        return None;
+    }
+    Some(match &written.value {
+        Rule::Latest => {
+            let silent: Vec<&str> = field
+                .carriers()
+                .into_iter()
+                .filter(|system| systems[*system].role.is_some_and(Role::votes) && !owner.contains(system) && !systems[*system].has_edit_time)
+                .map(|system| systems[system].name.as_str())
+                .collect();
+            if !silent.is_empty() {
+                let (verb, each) = if silent.len() == 1 { ("has", "it") } else { ("have", "each of them") };
+                page.refuse(&written.span, format!("`latest` cannot decide field `{name}`: {} {verb} no `edited_at`", quoted(silent.iter().copied())))
+                    .hint(format!("give {each} an `edited_at` column, or take another rule, such as `{{ priority = [..] }}`"));
+            }
+            MergeRule::Latest
+        }
+        Rule::Priority(names) => {
+            if names.is_empty() {
+                page.refuse(&written.span, format!("`priority` of field `{name}` names no system"));
+            }
+            let mut order = Vec::new();
+            for system_name in names {
+                let Some(system) = find_system(system_name, "priority", systems, page) else { continue };
+                if order.contains(&system) {
+                    page.refuse(&system_name.span, format!("`priority` of field `{name}` names system `{}` twice", system_name.value));
+                } else if field.columns[system].is_none() {
+                    page.refuse(&system_name.span, format!("`priority` names system `{}`, which does not carry field `{name}`", system_name.value))
+                        .seen(format!("systems that carry it: {}", quoted(field.carriers().iter().map(|system| systems[*system].name.as_str()))));
+                } else if let Some(role) = systems[system].role.filter(|role| !role.votes()) {
+                    page.refuse(&system_name.span, format!("`priority` names system `{}`, a {}, which never decides", system_name.value, role_word(role)));
+                }
+                order.push(system);
+            }
+            MergeRule::Priority(order)
+        }
+        Rule::MostRestrictive(values) => {
+            if values.is_empty() {
+                page.refuse(&written.span, format!("`most-restrictive` of field `{name}` names no value"));
+            }
+            let field_type = field.field_type?;
+            let mut order = Vec::new();
+            for value in values {
+                let read = value_of(&value.value.0, field_type, &value.span, &format!("{key}` of field `{name}"), page);
+                if read.as_ref().is_some_and(|read| order.contains(read)) {
+                    page.refuse(&value.span, format!("`most-restrictive` of field `{name}` names `{}` twice", value.value.0));
+                }
+                order.extend(read);
+            }
+            MergeRule::MostRestrictive(order)
+        }
+        Rule::Max => MergeRule::Max,
+        Rule::Min => MergeRule::Min,
+        Rule::Longest => MergeRule::Longest,
+        Rule::Union => MergeRule::Union,
+        Rule::SumOfChanges => MergeRule::SumOfChanges,
+        Rule::Review => MergeRule::Review,
+    })
+}
+
+/// A value that the job file gives for a field.
+fn value_of(text: &str, field_type: FieldType, span: &Span, by: &str, page: &mut Page<'_>) -> Option<Value> {
+    let value = Some(text.trim()).filter(|text| !text.is_empty()).and_then(|text| field_type.parse_canonical(text));
+    if value.is_none() {
+        page.refuse(span, format!("`{text}` in `{by}` is not a value of type `{field_type}`"));
+    }
+    value
+}
+
+fn check_tolerance(field: &FieldDraft<'_>, is_key: bool, page: &mut Page<'_>) -> Option<Tolerance> {
+    let written = field.table.tolerance.as_ref()?;
+    let name = &field.name.value;
+    if is_key {
+        page.refuse(&written.span, format!("field `{name}` identifies records and cannot have a `tolerance`"));
+        return None;
+    }
+    let sums = [&field.table.merge, &field.table.then].into_iter().flatten().any(|rule| matches!(rule.value, Rule::SumOfChanges));
+    if sums {
+        page.refuse(&written.span, format!("field `{name}` cannot have both a `tolerance` and `sum-of-changes`"))
+            .seen("a change within the tolerance would be added and not be seen");
+        return None;
+    }
+    let field_type = field.field_type?;
+    let text = written.value.trim();
+    let (tolerance, example) = match field_type {
+        FieldType::Integer | FieldType::Decimal(_) => {
+            let tolerance = match text.strip_suffix('%') {
+                Some(number) => unsigned(number.trim_end()).map(Tolerance::Percent),
+                None => unsigned(text).map(Tolerance::Absolute),
+            };
+            (tolerance, "`\"0.01\"` or `\"1%\"`")
+        }
+        FieldType::Date => (span_of(text).filter(|_| text.ends_with('d')).map(Tolerance::Span), "`\"2d\"` for two days"),
+        FieldType::Instant | FieldType::Datetime => (span_of(text).map(Tolerance::Span), "`\"90s\"`, `\"15m\"`, `\"2h\"` or `\"2d\"`"),
+        FieldType::Text | FieldType::Boolean | FieldType::List => {
+            page.refuse(&written.span, format!("field `{name}` is `{field_type}`, which has no tolerance")).seen("it is for numbers, dates and moments");
+            return None;
+        }
+    };
+    if tolerance.is_none() {
+        page.refuse(&written.span, format!("`{}` is not a tolerance of field `{name}`, which is `{field_type}`", written.value))
+            .hint(format!("write {example}"));
+    }
+    tolerance
+}
+
+/// A number of days, hours, minutes or seconds, in microseconds.
+fn span_of(text: &str) -> Option<i64> {
+    let (seconds, number) = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)].iter().find_map(|(unit, seconds)| Some((*seconds, text.strip_suffix(unit)?)))?;
+    let number = number.trim_end();
+    let count: i64 = number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok()).flatten()?;
+    count.checked_mul(seconds)?.checked_mul(1_000_000)
+}
+
+fn check_dedupe(table: &JobTable, systems: &[SystemDraft], page: &mut Page<'_>) -> Dedupe {
+    let Some(keep) = table.dedupe.as_ref().and_then(|dedupe| dedupe.value.keep.as_ref()) else { return Dedupe::Refuse };
+    if keep.value == Dedupe::Latest && !systems.iter().any(|system| system.has_edit_time) {
+        page.refuse(&keep.span, "`latest` cannot choose among duplicates: no system has an `edited_at`");
+    }
+    keep.value
+}
+
+/// Nothing if the table could not be understood.
+fn check_deletes(table: &JobTable, fields: &[FieldDraft<'_>], page: &mut Page<'_>) -> Option<Deletes> {
+    let Some(deletes) = table.deletes.as_ref().map(|deletes| &deletes.value) else { return Some(Deletes::Report) };
+    let policy = deletes.policy.as_ref().map_or(DeletesWord::Report, |policy| policy.value);
+    let archive = deletes.archive.as_ref().and_then(|archive| {
+        let field = archive.value.field.as_ref()?;
+        let index = find_field(field, "deletes.archive", table, fields, page)?;
+        let value = archive.value.value.as_ref()?;
+        let value = value_of(&value.value.0, fields[index].field_type?, &value.span, "deletes.archive", page)?;
+        Some(Deletes::Archive { field: index, value })
+    });
+    match (policy, &deletes.archive) {
+        (DeletesWord::Archive, None) => {
+            if let Some(policy) = &deletes.policy {
+                page.refuse(&policy.span, "the policy `archive` needs the field that is set")
+                    .hint("add `archive = { field = \"status\", value = \"inactive\" }`");
+            }
+            None
+        }
+        (DeletesWord::Archive, Some(_)) => archive,
+        (_, Some(written)) => {
+            page.refuse(&written.span, "`archive` is set, and the policy is another").hint("set `policy = \"archive\"`, or remove `archive`");
+            None
+        }
+        (DeletesWord::Report, None) => Some(Deletes::Report),
+        (DeletesWord::Propagate, None) => Some(Deletes::Propagate),
+        (DeletesWord::Recreate, None) => Some(Deletes::Recreate),
+    }
+}
+
+fn check_totals(table: &JobTable, fields: &[FieldDraft<'_>], page: &mut Page<'_>) -> Vec<Total> {
+    let mut totals = Vec::new();
+    for (name, total) in table.totals.iter().flat_map(|totals| &totals.value.0) {
+        let field = find_field(name, "totals", table, fields, page);
+        if let Some(field_type) = field.and_then(|field| fields[field].field_type)
+            && !matches!(field_type, FieldType::Integer | FieldType::Decimal(_))
+        {
+            page.refuse(&name.span, format!("field `{}` is `{field_type}` and cannot be summed", name.value))
+                .seen("control totals are of type `integer` or `decimal(n)`");
+        }
+        let written = total.as_ref().and_then(|total| total.by.as_ref());
+        let by = written.and_then(|by| find_field(by, "by", table, fields, page));
+        if let (Some(written), true) = (written, by.is_some() && by == field) {
+            page.refuse(&written.span, format!("the total of field `{}` is grouped by itself", name.value));
+        }
+        totals.extend(field.map(|field| Total { field, by }));
+    }
+    totals
+}
+
+fn check_report(table: &JobTable, defaults: &Settings, page: &mut Page<'_>) -> ReportSpec {
+    let Some(report) = table.report.as_ref().map(|report| &report.value) else { return defaults.report.clone() };
+    for address in report.to.iter().flat_map(|to| &to.value) {
+        refuse_address(address, "report.to", page);
+    }
+    ReportSpec {
+        to: report.to.as_ref().map_or_else(|| defaults.report.to.clone(), |to| to.value.iter().map(|address| address.value.clone()).collect()),
+        when: report.when.as_ref().map_or(defaults.report.when, |when| when.value),
+    }
+}

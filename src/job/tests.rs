@@ -1,0 +1,1068 @@
+//! Job files, right and wrong, as people write them.
+
+use super::*;
+use crate::error::{Error, Remedy};
+use crate::value::{Decimal, FieldType, Tolerance, Value};
+
+/// Customers in two files and a database.
+const CUSTOMERS: &str = r#"name = "customers"
+description = "Customer records in the CRM export, the sales sheet and the invoicing database agree every morning."
+key = ["email"]
+mode = "sync"
+contact = "finance@example.com"
+
+[schedule]
+cron = "0 2 * * 1-5"
+timezone = "Europe/London"
+missed = "run-once"
+
+[systems.crm]
+kind = "csv"
+role = "peer"
+path = "data/crm.csv"
+edited_at = { name = "Updated", format = "%d.%m.%Y %H:%M", timezone = "Europe/Berlin" }
+
+[systems.sheet]
+kind = "csv"
+role = "peer"
+path = "data/customers.csv"
+delimiter = ";"
+encoding = "windows-1252"
+only = { Status = ["active", " new "] }
+
+[systems.invoicing]
+kind = "sql"
+role = "peer"
+url = "sqlite:data/invoicing.db"
+table = "customers"
+id = "customer_id"
+edited_at = "updated_at"
+may = { create = "apply", update = "review", delete = "never" }
+
+[fields.email]
+type = "text"
+columns = { crm = "email", sheet = "E-mail", invoicing = "email" }
+clean = ["email"]
+owner = "crm"
+
+[fields.name]
+type = "text"
+columns = { crm = "name", sheet = "Customer", invoicing = "name" }
+clean = ["collapse-spaces"]
+merge = { priority = ["crm", "invoicing", "sheet"] }
+
+[fields.phone]
+type = "text"
+columns = { crm = "phone", invoicing = "phone" }
+merge = "latest"
+
+[fields.currency]
+type = "text"
+columns = { sheet = "Currency", invoicing = "currency" }
+owner = "invoicing"
+
+[fields.credit_limit]
+type = "decimal(2)"
+columns = { sheet = { name = "Credit limit", decimal = "," }, invoicing = "credit_limit" }
+owner = "invoicing"
+tolerance = "0.01"
+
+[dedupe]
+keep = "refuse"
+
+[deletes]
+policy = "report"
+
+[gates]
+deletes = "2%"
+updates = 500
+growth = "2.5x"
+
+[gates.sheet]
+shrink = "off"
+empty = "off"
+
+[totals]
+credit_limit = { by = "currency" }
+
+[report]
+to = ["finance@example.com"]
+when = "always"
+"#;
+
+fn file(path: &str, text: &str) -> JobFile {
+    JobFile { path: path.to_owned(), text: text.to_owned() }
+}
+
+fn check_one(text: &str) -> Result<Job, Vec<String>> {
+    check_all(&[file("jobs/customers.toml", text)]).map(|mut jobs| jobs.remove(0))
+}
+
+/// The jobs, or each mistake as `place: message` with its hint behind `?`.
+fn check_all(files: &[JobFile]) -> Result<Vec<Job>, Vec<String>> {
+    check(files, &Settings::default()).map_err(|mistakes| {
+        mistakes
+            .iter()
+            .map(|mistake| {
+                let hint = mistake.hint.as_ref().map(|hint| format!(" ? {hint}")).unwrap_or_default();
+                format!("{}: {}{hint}", mistake.place, mistake.message)
+            })
+            .collect()
+    })
+}
+
+/// The file with a piece replaced, which must be there once.
+fn with(text: &str, from: &str, to: &str) -> String {
+    assert_eq!(text.matches(from).count(), 1, "{from:?} stands once in the file");
+    text.replace(from, to)
+}
+
+/// Each slip of the pen: a piece of [`CUSTOMERS`], what stands there instead, and every mistake that is told, with its hint
+/// behind `?`.
+const SLIPS: &[(&str, &str, &[&str])] = &[
+    // syntax
+    (
+        "key = [\"email\"]",
+        "key = [\"email\"",
+        &["4:1: this is not TOML: missing comma between array elements, expected `,` ? is a comma, a `]` or a `}` missing?"],
+    ),
+    ("mode = \"sync\"", "mode = sync", &["4:8: this is not TOML: string values must be quoted, expected literal string"]),
+    ("contact = ", "mode = ", &["5:1: `mode` is given twice ? keep one of the two"]),
+    ("[dedupe]", "[deletes]", &["66:2: `deletes` is given twice ? keep one of the two"]),
+    // keys and words
+    ("mode = \"sync\"", "mod = \"sync\"", &["4:1: unknown key `mod` ? did you mean `mode`?"]),
+    ("mode = \"sync\"", "mode = \"snyc\"", &["4:8: `mode` cannot be `snyc` ? did you mean `sync`?"]),
+    ("mode = \"sync\"", "mode = true", &["4:8: `mode` cannot be `true`"]),
+    ("[dedupe]", "[dedup]", &["63:2: unknown key `dedup` ? did you mean `dedupe`?"]),
+    ("owner = \"crm\"", "ownr = \"crm\"", &["39:1: unknown key `ownr` in `fields.email` ? did you mean `owner`?"]),
+    ("name = \"customers\"\n", "", &["1:1: the file has no `name`"]),
+    ("name = \"customers\"", "name = \"Customers\"", &["1:8: `Customers` cannot be the name of a job"]),
+    (
+        "name = \"customers\"",
+        "name = \"index\"",
+        &["1:8: `index` cannot be the name of a job: the reports folder uses it ? choose another name, and rename the file"],
+    ),
+    (
+        "name = \"customers\"",
+        "name = \"customer\"",
+        &[r#"1:8: the job is called `customer`, and its file `customers.toml` ? write `name = "customers"`, or rename the file to `customer.toml`"#],
+    ),
+    (
+        "contact = \"finance@example.com\"",
+        "contact = \"finance\"",
+        &["5:11: `contact` is not a mail address: `finance` ? write it as `finance@example.com`, or `Finance <finance@example.com>`"],
+    ),
+    ("key = [\"email\"]", "key = [\"emial\"]", &["3:8: `key` names field `emial`, which the job does not have ? did you mean `email`?"]),
+    ("key = [\"email\"]", "key = []", &["3:7: `key` names no field ? name the fields that identify a record"]),
+    ("key = [\"email\"]", "key = \"email\"", &["3:7: `key` must be a list, not text"]),
+    ("key = [\"email\"]", "key = [\"email\", \"email\"]", &["3:17: `key` names field `email` twice"]),
+    (
+        "key = [\"email\"]",
+        "key = [\"email\", \"phone\"]",
+        &[r#"49:11: key field `phone` has no column in system `sheet` ? add `sheet = ".."` to its `columns`"#],
+    ),
+    (
+        "key = [\"email\"]",
+        "key = [\"email\"]\nattempts = 0",
+        &[r#"4:12: `attempts` is 0: nothing would ever be written ? to write nothing, set `mode = "audit"`"#],
+    ),
+    ("key = [\"email\"]", "key = [\"email\"]\nattempts = -1", &["4:12: `attempts` must lie between 0 and 4294967295"]),
+    ("key = [\"email\"]", "key = [\"email\"]\nattempts = \"5\"", &["4:12: `attempts` must be a whole number, not text"]),
+    // schedule
+    (
+        "0 2 * * 1-5",
+        "0 2 * *",
+        &["8:8: `0 2 * *` is not a schedule: it has 4 fields; five are needed, or six with seconds first ? `0 2 * * 1-5` is two o'clock from Monday to Friday"],
+    ),
+    (
+        "0 2 * * 1-5",
+        "0 25 * * 1-5",
+        &[
+            "8:8: `0 25 * * 1-5` is not a schedule: `25` is not right for the hour: it takes 0 to 23, `*`, a range `1-5`, a list `1,3` or a step `*/2` ? `0 2 * * 1-5` is two o'clock from Monday to Friday",
+        ],
+    ),
+    ("timezone = \"Europe/London\"", "timezone = \"London\"", &["9:12: there is no time zone `London` ? did you mean `Europe/London`?"]),
+    ("missed = \"run-once\"", "missed = \"once\"", &["10:10: `schedule.missed` cannot be `once`"]),
+    // systems
+    (
+        "[systems.crm]\nkind = \"csv\"",
+        "[systems.crm]\nkind = \"excel\"",
+        &["13:8: kind `excel` is not supported by this version ? export the records to a csv file, or read them from a database"],
+    ),
+    ("[systems.crm]\nkind = \"csv\"", "[systems.crm]\nkind = \"cvs\"", &["13:8: `systems.crm.kind` cannot be `cvs` ? did you mean `csv`?"]),
+    ("[systems.crm]\nkind = \"csv\"", "[systems.crm]", &["12:1: `systems.crm` has no `kind`"]),
+    (
+        "[systems.crm]\nkind = \"csv\"\nrole = \"peer\"",
+        "[systems.crm]\nkind = \"csv\"\nrole = \"peeer\"",
+        &["14:8: `systems.crm.role` cannot be `peeer` ? did you mean `peer`?"],
+    ),
+    (
+        "[systems.crm]\nkind = \"csv\"",
+        "[systems.crm]\nkind = \"csv\"\ntable = \"x\"",
+        &["14:1: `table` is a key of kind `sql`, and `systems.crm` is of kind `csv`"],
+    ),
+    ("delimiter = \";\"", "delimiter = \"tab\"", &[r#"22:13: `systems.sheet.delimiter` must be one plain character, not `tab` ? a tab is written `"\t"`"#]),
+    ("delimiter = \";\"", "delimiter = \";\"\nquote = \";\"", &["23:9: `systems.sheet` has one character as both `delimiter` and `quote`"]),
+    ("encoding = \"windows-1252\"", "encoding = \"win-1252\"", &["23:12: there is no encoding `win-1252` ? did you mean `windows-1252`?"]),
+    (
+        "delimiter = \";\"",
+        "delimiter = \";\"\nheader = 0",
+        &[
+            "38:28: system `sheet` has no header, so it has no column `E-mail` ? its columns are called `1`, `2`, `3`, from the left",
+            "44:27: system `sheet` has no header, so it has no column `Customer` ? its columns are called `1`, `2`, `3`, from the left",
+            "55:13: system `sheet` has no header, so it has no column `Currency` ? its columns are called `1`, `2`, `3`, from the left",
+            "60:13: system `sheet` has no header, so it has no column `Credit limit` ? its columns are called `1`, `2`, `3`, from the left",
+        ],
+    ),
+    ("path = \"data/customers.csv\"\n", "", &["18:1: `systems.sheet` has no `path`"]),
+    (
+        "path = \"data/customers.csv\"",
+        "path = \"./data//crm.csv\"",
+        &["18:10: systems `crm` and `sheet` are the same place ? a place that is written can only be one system of a job"],
+    ),
+    (
+        "delimiter = \";\"",
+        "delimiter = \";\"\nid = \"Nr\"",
+        &[r#"23:6: nothing would fill `Nr` in new rows of system `sheet` ? set `may = { create = "never" }`, map the column as a field, or leave `id` out"#],
+    ),
+    ("only = { Status = [\"active\", \" new \"] }", "only = { Status = [] }", &["24:10: `systems.sheet.only` accepts no value of column `Status`"]),
+    (
+        "url = \"sqlite:data/invoicing.db\"",
+        "url = \"postgres://app:hunter2@db/books\"",
+        &["29:7: a secret stands in `systems.invoicing.url` ? put it into the environment, and write `${env:NAME}` in its place"],
+    ),
+    ("url = \"sqlite:data/invoicing.db\"", "url = \"postgres://app:${env:PW}@db/books\"", &["29:7: `postgres:` databases are not supported by this version"]),
+    (
+        "url = \"sqlite:data/invoicing.db\"",
+        "url = \"sqlite://data/invoicing.db\"",
+        &["29:7: `systems.invoicing.url` has `//` before its path ? write `sqlite:data/invoicing.db`"],
+    ),
+    (
+        "url = \"sqlite:data/invoicing.db\"",
+        "url = \"sqlite:${env:DATA\"",
+        &["29:7: a reference is not closed with `}`, in `systems.invoicing.url` ? write `${env:NAME}` or `${file:path}`"],
+    ),
+    (
+        "url = \"sqlite:data/invoicing.db\"",
+        "url = \"data/invoicing.db\"",
+        &["29:7: `systems.invoicing.url` does not say which database it is ? for example `sqlite:data/books.db`"],
+    ),
+    (
+        "table = \"customers\"",
+        "query = \"select * from customers\"",
+        &["30:9: system `invoicing` is written, and a query cannot be ? give the `table` that is written, or make the system a source or a witness"],
+    ),
+    ("table = \"customers\"\n", "", &["26:10: system `invoicing` has neither `table` nor `query` ? name the table that holds the records"]),
+    ("contact = \"finance@example.com\"", "contact = \"${env:WHO}\"", &["5:11: a reference cannot stand in `contact`"]),
+    ("edited_at = \"updated_at\"", "edited_at = \"${env:COLUMN}\"", &["32:13: a reference cannot stand in `systems.invoicing.edited_at`"]),
+    (
+        "%d.%m.%Y %H:%M",
+        "%d.%m.%y %H:%M",
+        &[
+            "16:42: `%d.%m.%y %H:%M` cannot spell values of type `instant`: it reads `03.11.31 13:45`, which it writes for 1931-11-03T13:45:00, as 2031-11-03T13:45:00 ? for example `%Y-%m-%d %H:%M:%S`",
+        ],
+    ),
+    (
+        "%d.%m.%Y %H:%M",
+        "DD.MM.YYYY",
+        &["16:42: `DD.MM.YYYY` cannot spell values of type `instant`: `DD.MM.YYYY` cannot be read back with it ? for example `%Y-%m-%d %H:%M:%S`"],
+    ),
+    ("Europe/Berlin", "Europe/Belrin", &["16:71: there is no time zone `Europe/Belrin` ? did you mean `Europe/Berlin`?"]),
+    ("may = { create = \"apply\"", "may = { create = \"always\"", &["33:18: `systems.invoicing.may.create` cannot be `always`"]),
+    (
+        "[systems.invoicing]",
+        "[systems.Invoicing]",
+        &[
+            "26:10: `Invoicing` cannot be the name of a system",
+            r#"37:11: key field `email` has no column in system `Invoicing` ? add `Invoicing = ".."` to its `columns`"#,
+            "37:46: field `email` has a column in system `invoicing`, which the job does not have ? did you mean `Invoicing`?",
+            "43:47: field `name` has a column in system `invoicing`, which the job does not have ? did you mean `Invoicing`?",
+            "45:30: `priority` names system `invoicing`, which the job does not have ? did you mean `Invoicing`?",
+            "49:28: field `phone` has a column in system `invoicing`, which the job does not have ? did you mean `Invoicing`?",
+            "54:33: field `currency` has a column in system `invoicing`, which the job does not have ? did you mean `Invoicing`?",
+            "55:9: `owner` names system `invoicing`, which the job does not have ? did you mean `Invoicing`?",
+            "59:63: field `credit_limit` has a column in system `invoicing`, which the job does not have ? did you mean `Invoicing`?",
+            "60:9: `owner` names system `invoicing`, which the job does not have ? did you mean `Invoicing`?",
+        ],
+    ),
+    // fields
+    ("[fields.phone]\ntype = \"text\"", "[fields.phone]\ntype = \"txt\"", &["48:8: `fields.phone.type` cannot be `txt` ? did you mean `text`?"]),
+    ("type = \"decimal(2)\"", "type = \"decimal(10)\"", &["58:8: `fields.credit_limit.type` has 10 decimals, at most 9 are possible"]),
+    (
+        "type = \"decimal(2)\"",
+        "type = \"decimal\"",
+        &["58:8: `fields.credit_limit.type` does not say how many decimals: `decimal` ? write `decimal(2)` for amounts in cents"],
+    ),
+    (
+        "type = \"decimal(2)\"",
+        "type = \"text\"",
+        &[
+            "59:56: `decimal` says nothing about a field of type `text`",
+            "61:13: field `credit_limit` is `text`, which has no tolerance",
+            "79:1: field `credit_limit` is `text` and cannot be summed",
+        ],
+    ),
+    ("[fields.phone]\ntype = \"text\"\n", "[fields.phone]\n", &["47:1: `fields.phone` has no `type`"]),
+    (
+        "columns = { crm = \"phone\", invoicing = \"phone\" }",
+        "columns = { crn = \"phone\", invoicing = \"phone\" }",
+        &["49:13: field `phone` has a column in system `crn`, which the job does not have ? did you mean `crm`?"],
+    ),
+    (
+        "columns = { crm = \"phone\", invoicing = \"phone\" }",
+        "columns = {}",
+        &[r#"49:11: field `phone` has no column in any system ? for example `columns = { crm = "phone", sheet = "phone", invoicing = "phone" }`"#],
+    ),
+    (
+        "columns = { crm = \"phone\", invoicing = \"phone\" }",
+        "columns = { crm = \"\", invoicing = \"phone\" }",
+        &["49:19: a column of field `phone` has no name"],
+    ),
+    (
+        "columns = { crm = \"phone\", invoicing = \"phone\" }",
+        "columns = { crm = 7, invoicing = \"phone\" }",
+        &[r#"49:19: `fields.phone.columns.crm` must be text or a table, not a whole number ? put it in quotes: `"7"`"#],
+    ),
+    (
+        "columns = { crm = \"phone\", invoicing = \"phone\" }",
+        "columns = { crm = \"phone\", invoicing = \"NAME\" }",
+        &["49:28: fields `name` and `phone` are both column `NAME` of system `invoicing`"],
+    ),
+    (
+        "columns = { crm = \"phone\", invoicing = \"phone\" }",
+        "columns = { crm = \"phone\", sheet = \"Phone\", invoicing = \"phone\" }",
+        &[
+            "50:9: `latest` cannot decide field `phone`: `sheet` has no `edited_at` ? give it an `edited_at` column, or take another rule, such as `{ priority = [..] }`",
+        ],
+    ),
+    (
+        "columns = { crm = \"email\", sheet = \"E-mail\", invoicing = \"email\" }",
+        "columns = { crm = \"email\", invoicing = \"email\" }",
+        &[r#"37:11: key field `email` has no column in system `sheet` ? add `sheet = ".."` to its `columns`"#],
+    ),
+    ("decimal = \",\"", "decimal = \"comma\"", &[r#"59:56: `comma` is not a decimal mark ? write `"."` or `","`"#]),
+    ("decimal = \",\"", "decimals = \",\"", &["59:46: unknown key `decimals` in `fields.credit_limit.columns.sheet` ? did you mean `decimal`?"]),
+    ("decimal = \",\"", "booleans = [\"yes\", \"no\"]", &["59:57: `booleans` says nothing about a field of type `decimal(2)`"]),
+    (
+        "decimal = \",\"",
+        "blank_as = \"keins\"",
+        &["59:57: `keins` is written for empty, and would not be read as empty ? add it to `null_tokens` of field `credit_limit`"],
+    ),
+    ("clean = [\"email\"]", "clean = [\"e-mail\"]", &["38:10: `fields.email.clean` cannot be `e-mail` ? did you mean `email`?"]),
+    (
+        "[fields.phone]",
+        "[fields.\"Téléphone\"]",
+        &["47:9: `Téléphone` cannot be the name of a field ? the column of a system may be called anything: that is what `columns` is for"],
+    ),
+    ("[fields.phone]", "[fields.Name]", &["47:9: fields `name` and `Name` differ only in capitals"]),
+    // who decides
+    (
+        "columns = { crm = \"phone\", invoicing = \"phone\" }\nmerge = \"latest\"",
+        "columns = { crm = \"phone\", invoicing = \"phone\" }",
+        &[
+            r#"47:9: field `phone` has neither `owner` nor `merge` ? name the system that is right, `owner = "crm"`, or what decides a conflict, `merge = "latest"`"#,
+        ],
+    ),
+    ("owner = \"crm\"", "owner = \"cmr\"", &["39:9: `owner` names system `cmr`, which the job does not have ? did you mean `crm`?"]),
+    ("owner = \"crm\"", "owner = []", &["39:9: `owner` of field `email` names no system"]),
+    ("owner = \"crm\"", "owner = [\"crm\", \"crm\"]", &["39:17: `owner` of field `email` names system `crm` twice"]),
+    (
+        "columns = { sheet = \"Currency\", invoicing = \"currency\" }\nowner = \"invoicing\"",
+        "columns = { sheet = \"Currency\", invoicing = \"currency\" }\nowner = \"crm\"",
+        &[r#"55:9: owner `crm` does not carry field `currency` ? add `crm = ".."` to its `columns`, or name another owner"#],
+    ),
+    (
+        "[systems.crm]\nkind = \"csv\"\nrole = \"peer\"",
+        "[systems.crm]\nkind = \"csv\"\nrole = \"target\"",
+        &[
+            "39:9: owner `crm` of field `email` is a target, which never decides ? make it a peer or a source, or name another owner",
+            "45:23: `priority` names system `crm`, a target, which never decides",
+        ],
+    ),
+    (
+        "[systems.sheet]\nkind = \"csv\"\nrole = \"peer\"",
+        "[systems.sheet]\nkind = \"csv\"\nrole = \"source\"",
+        &[
+            r#"39:9: field `email` is carried by source `sheet`, and owned by another system ? write `owner = ["sheet", "crm"]`, or make `sheet` a peer"#,
+            r#"55:9: field `currency` is carried by source `sheet`, and owned by another system ? write `owner = ["sheet", "invoicing"]`, or make `sheet` a peer"#,
+            r#"60:9: field `credit_limit` is carried by source `sheet`, and owned by another system ? write `owner = ["sheet", "invoicing"]`, or make `sheet` a peer"#,
+        ],
+    ),
+    (
+        "merge = { priority = [\"crm\", \"invoicing\", \"sheet\"] }",
+        "merge = { priority = [\"crm\", \"bank\"] }",
+        &["45:30: `priority` names system `bank`, which the job does not have"],
+    ),
+    ("merge = { priority = [\"crm\", \"invoicing\", \"sheet\"] }", "merge = { priority = [] }", &["45:9: `priority` of field `name` names no system"]),
+    (
+        "merge = { priority = [\"crm\", \"invoicing\", \"sheet\"] }",
+        "merge = \"priority\"",
+        &[r#"45:9: `fields.name.merge` needs the systems of `priority` ? name them: `{ priority = ["first", "second"] }`"#],
+    ),
+    (
+        "merge = { priority = [\"crm\", \"invoicing\", \"sheet\"] }",
+        "merge = \"lastest\"",
+        &["45:9: `fields.name.merge` cannot be `lastest` ? did you mean `latest`?"],
+    ),
+    (
+        "merge = { priority = [\"crm\", \"invoicing\", \"sheet\"] }",
+        "merge = {}",
+        &[r#"45:9: `fields.name.merge` has no rule ? for example `{ priority = ["first", "second"] }`"#],
+    ),
+    (
+        "merge = { priority = [\"crm\", \"invoicing\", \"sheet\"] }",
+        "then = \"longest\"",
+        &[
+            r#"41:9: field `name` has neither `owner` nor `merge` ? name the system that is right, `owner = "crm"`, or what decides a conflict, `merge = { priority = ["crm", "sheet", "invoicing"] }`"#,
+            "45:8: field `name` has a `then` and no `merge` ? call it `merge`",
+        ],
+    ),
+    ("merge = { priority = [\"crm\", \"invoicing\", \"sheet\"] }", "merge = \"max\"", &["45:9: `max` cannot decide field `name`, which is `text`"]),
+    (
+        "merge = { priority = [\"crm\", \"invoicing\", \"sheet\"] }",
+        "merge = \"sum-of-changes\"",
+        &["45:9: `sum-of-changes` cannot decide field `name`, which is `text`"],
+    ),
+    ("merge = { priority = [\"crm\", \"invoicing\", \"sheet\"] }", "merge = \"union\"", &["45:9: `union` cannot decide field `name`, which is `text`"]),
+    (
+        "merge = { priority = [\"crm\", \"invoicing\", \"sheet\"] }",
+        "merge = \"longest\"\nthen = \"longest\"",
+        &["46:8: `then` of field `name` is the same rule as `merge`"],
+    ),
+    (
+        "merge = { priority = [\"crm\", \"invoicing\", \"sheet\"] }",
+        "merge = \"latest\"",
+        &[
+            "45:9: `latest` cannot decide field `name`: `sheet` has no `edited_at` ? give it an `edited_at` column, or take another rule, such as `{ priority = [..] }`",
+        ],
+    ),
+    ("tolerance = \"0.01\"", "tolerance = 0.01", &[r#"61:13: `fields.credit_limit.tolerance` must be text, not a number ? put it in quotes: `"0.01"`"#]),
+    (
+        "tolerance = \"0.01\"",
+        "tolerance = \"-1\"",
+        &[r#"61:13: `-1` is not a tolerance of field `credit_limit`, which is `decimal(2)` ? write `"0.01"` or `"1%"`"#],
+    ),
+    (
+        "tolerance = \"0.01\"",
+        "tolerance = \"2d\"",
+        &[r#"61:13: `2d` is not a tolerance of field `credit_limit`, which is `decimal(2)` ? write `"0.01"` or `"1%"`"#],
+    ),
+    (
+        "tolerance = \"0.01\"",
+        "tolerance = \"0.01\"\nmerge = \"sum-of-changes\"",
+        &["61:13: field `credit_limit` cannot have both a `tolerance` and `sum-of-changes`"],
+    ),
+    ("tolerance = \"0.01\"", "merge = \"longest\"", &["61:9: `longest` cannot decide field `credit_limit`, which is `decimal(2)`"]),
+    ("tolerance = \"0.01\"", "merge = { most-restrictive = [\"1\"] }", &["61:9: `most-restrictive` cannot decide field `credit_limit`, which is `decimal(2)`"]),
+    ("merge = \"latest\"", "merge = \"latest\"\ntolerance = \"1\"", &["51:13: field `phone` is `text`, which has no tolerance"]),
+    ("owner = \"crm\"", "owner = \"crm\"\ntolerance = \"1\"", &["40:13: field `email` identifies records and cannot have a `tolerance`"]),
+    // the rest
+    ("keep = \"refuse\"", "keep = \"newest\"", &["64:8: `dedupe.keep` cannot be `newest`"]),
+    (
+        "policy = \"report\"",
+        "policy = \"archive\"",
+        &[r#"67:10: the policy `archive` needs the field that is set ? add `archive = { field = "status", value = "inactive" }`"#],
+    ),
+    (
+        "policy = \"report\"",
+        "archive = { field = \"name\", value = \"x\" }",
+        &[r#"67:11: `archive` is set, and the policy is another ? set `policy = "archive"`, or remove `archive`"#],
+    ),
+    (
+        "policy = \"report\"",
+        "policy = \"archive\"\narchive = { field = \"status\", value = \"x\" }",
+        &["68:21: `deletes.archive` names field `status`, which the job does not have"],
+    ),
+    (
+        "policy = \"report\"",
+        "policy = \"archive\"\narchive = { field = \"credit_limit\", value = \"none\" }",
+        &["68:45: `none` in `deletes.archive` is not a value of type `decimal(2)`"],
+    ),
+    ("deletes = \"2%\"", "deletes = \"2 per cent\"", &[r#"70:11: `gates.deletes` is not a limit ? write `"2%"` for per cent, `50` for a count, or `"off"`"#]),
+    ("deletes = \"2%\"", "deletes = \"3x\"", &[r#"70:11: `gates.deletes` is not a limit ? write `"2%"` for per cent, `50` for a count, or `"off"`"#]),
+    ("deletes = \"2%\"", "deletes = 2.5", &[r#"70:11: `gates.deletes` is not a limit ? write `"2%"` for per cent, `50` for a count, or `"off"`"#]),
+    ("deletes = \"2%\"", "all_changed = \"off\"", &["70:1: unknown key `all_changed` in `gates` ? did you mean `all-changed`?"]),
+    ("empty = \"off\"", "empty = false", &["76:9: `gates.sheet.empty` cannot be `false`"]),
+    ("[gates.sheet]", "[gates.sheets]", &["74:8: `gates` names system `sheets`, which the job does not have ? did you mean `sheet`?"]),
+    (
+        "credit_limit = { by = \"currency\" }",
+        "credit_limt = { by = \"currency\" }",
+        &["79:1: `totals` names field `credit_limt`, which the job does not have ? did you mean `credit_limit`?"],
+    ),
+    (
+        "credit_limit = { by = \"currency\" }",
+        "credit_limit = { by = \"curency\" }",
+        &["79:23: `by` names field `curency`, which the job does not have ? did you mean `currency`?"],
+    ),
+    ("credit_limit = { by = \"currency\" }", "phone = {}", &["79:1: field `phone` is `text` and cannot be summed"]),
+    ("when = \"always\"", "when = \"sometimes\"", &["83:8: `report.when` cannot be `sometimes`"]),
+    (
+        "to = [\"finance@example.com\"]",
+        "to = [\"finance@example.com\\r\\nBcc: all@example.com\"]",
+        &[
+            r#"82:7: `report.to` is not a mail address: `finance@example.com\r\nBcc: all@example.com` ? write it as `finance@example.com`, or `Finance <finance@example.com>`"#,
+        ],
+    ),
+];
+
+#[test]
+fn every_slip_is_told_at_its_place() {
+    for (from, to, expected) in SLIPS {
+        let told = check_one(&with(CUSTOMERS, from, to)).err().unwrap_or_default();
+        let expected: Vec<String> = expected.iter().map(|mistake| format!("jobs/customers.toml:{mistake}")).collect();
+        assert_eq!(told, expected, "{from:?} became {to:?}");
+    }
+}
+
+#[test]
+fn customers_are_ready() {
+    let job = check_one(CUSTOMERS).expect("the file is right");
+    assert_eq!((job.name.as_str(), job.mode, job.attempts_max), ("customers", Mode::Sync, 5));
+    assert_eq!(job.contact.as_deref(), Some("finance@example.com"));
+    assert_eq!(job.schedule, Some(Schedule { cron: "0 2 * * 1-5".into(), timezone: "Europe/London".into(), run_missed_once: true }));
+    assert_eq!(job.key, [0]);
+    assert_eq!(job.source.path, "jobs/customers.toml");
+    assert_eq!(job.source.digest.len(), 64);
+
+    let [crm, sheet, invoicing] = job.systems.as_slice() else { panic!("three systems") };
+    assert_eq!([&crm.name, &sheet.name, &invoicing.name], ["crm", "sheet", "invoicing"]);
+    assert_eq!(crm.kind, Kind::Csv(CsvSettings { path: "data/crm.csv".into(), header: 1, ..CsvSettings::default() }));
+    assert_eq!(crm.edited_at, Some(EditedAt { column: "Updated".into(), format: Some("%d.%m.%Y %H:%M".into()), timezone: Some("Europe/Berlin".into()) }));
+    assert_eq!(
+        sheet.kind,
+        Kind::Csv(CsvSettings { path: "data/customers.csv".into(), delimiter: Some(';'), quote: None, encoding: Some("windows-1252".into()), header: 1 })
+    );
+    assert_eq!(sheet.only, [("Status".to_owned(), vec!["active".to_owned(), "new".to_owned()])]);
+    assert_eq!((crm.may, sheet.id.as_deref()), (May::default(), None));
+    assert_eq!(invoicing.kind, Kind::Sql(SqlSettings { url: "sqlite:data/invoicing.db".into(), table: Some("customers".into()), query: None }));
+    assert_eq!(invoicing.id.as_deref(), Some("customer_id"));
+    assert_eq!(invoicing.may, May { create: Permission::Apply, update: Permission::Review, delete: Permission::Never });
+
+    let all = Gates { updates: Limit::Count(500), growth: Limit::Times(Decimal { units: 25, scale: 1 }), ..Gates::default() };
+    assert_eq!(crm.gates, all);
+    assert_eq!(sheet.gates, Gates { shrink: Limit::Off, empty: false, ..all });
+
+    let [email, name, phone, currency, credit_limit] = job.fields.as_slice() else { panic!("five fields") };
+    assert_eq!((email.clean.as_slice(), email.owner.as_slice(), email.merge.as_slice()), (&[CleanRule::Email][..], &[0][..], &[MergeRule::Review][..]));
+    assert_eq!(name.merge, [MergeRule::Priority(vec![0, 2, 1]), MergeRule::Review]);
+    assert_eq!((phone.merge.as_slice(), phone.columns[1].as_ref()), (&[MergeRule::Latest, MergeRule::Review][..], None));
+    assert_eq!(currency.owner, [2]);
+    assert_eq!(credit_limit.field_type, FieldType::Decimal(2));
+    assert_eq!(credit_limit.columns[1], Some(ColumnSpec { name: "Credit limit".into(), decimal: Some(','), ..ColumnSpec::default() }));
+    assert_eq!(credit_limit.tolerance, Some(Tolerance::Absolute(Decimal { units: 1, scale: 2 })));
+    assert!(email.null_tokens.contains(&"n/a".to_owned()) && !email.null_tokens.contains(&"na".to_owned()));
+    assert_eq!((email.on_drift, email.first_contact, email.blank), (OnDrift::Overwrite, FirstContact::Decide, None));
+
+    assert_eq!((job.dedupe, job.deletes.clone()), (Dedupe::Refuse, Deletes::Report));
+    assert_eq!(job.totals, [Total { field: 4, by: Some(3) }]);
+    assert_eq!(job.report, ReportSpec { to: vec!["finance@example.com".into()], when: ReportWhen::Always });
+}
+
+/// Two systems and one field beside the key, with what the test is about put in.
+fn two(roles: [&str; 2], field: &str, top: &str) -> Result<Job, Vec<String>> {
+    let [a, b] = roles;
+    check_one(&format!(
+        "name = \"customers\"\nkey = [\"nr\"]\n{top}\n[systems.a]\nkind = \"memory\"\n{a}\n[systems.b]\nkind = \"memory\"\n{b}\n\
+         [fields.nr]\ntype = \"text\"\ncolumns = {{ a = \"nr\", b = \"nr\" }}\nowner = \"a\"\n\
+         [fields.x]\ncolumns = {{ a = \"x\", b = \"x\" }}\n{field}\n"
+    ))
+}
+
+#[test]
+fn a_source_owns_what_it_carries() {
+    let job = two(["role = \"source\"", "role = \"target\""], "type = \"text\"", "").expect("the owner is implied");
+    assert_eq!(job.fields[1].owner, [0]);
+    assert_eq!(job.systems[0].may, May { create: Permission::Never, update: Permission::Never, delete: Permission::Never });
+
+    let job =
+        two(["role = \"source\"", "role = \"peer\""], "type = \"text\"\nmerge = \"longest\"\nowner = [\"a\", \"b\"]", "").expect("a list that starts with it");
+    assert_eq!(job.fields[1].owner, [0, 1]);
+
+    let told = two(["role = \"source\"", "role = \"peer\""], "type = \"text\"\nowner = [\"b\", \"a\"]", "").expect_err("the peer comes first");
+    assert_eq!(
+        told,
+        ["jobs/customers.toml:17:9: field `x` is carried by source `a`, and owned by another system ? write `owner = [\"a\", \"b\"]`, or make `a` a peer"]
+    );
+}
+
+#[test]
+fn several_sources_need_an_order() {
+    let sheet = "[systems.c]\nkind = \"memory\"\nrole = \"peer\"\n";
+    let text = |owner: &str| {
+        format!(
+            "name = \"customers\"\nkey = [\"nr\"]\n[systems.a]\nkind = \"memory\"\nrole = \"source\"\n[systems.b]\nkind = \"memory\"\nrole = \"source\"\n{sheet}\
+             [fields.nr]\ntype = \"text\"\ncolumns = {{ a = \"nr\", b = \"nr\", c = \"nr\" }}\n{owner}\n"
+        )
+    };
+    assert_eq!(
+        check_one(&text("")).expect_err("no order"),
+        ["jobs/customers.toml:12:9: field `nr` has several sources and no `owner` ? say which comes first: `owner = [\"a\", \"b\"]`"]
+    );
+    assert_eq!(check_one(&text("owner = [\"b\", \"a\"]")).expect("an order").fields[0].owner, [1, 0]);
+    assert_eq!(
+        check_one(&text("owner = \"a\"")).expect_err("one is left out"),
+        ["jobs/customers.toml:15:9: field `nr` is carried by source `b`, and owned by another system ? write `owner = [\"a\", \"b\"]`, or make `b` a peer"]
+    );
+}
+
+#[test]
+fn a_field_needs_a_decision_only_where_two_could_decide() {
+    let text = "type = \"text\"";
+    assert!(two(["role = \"peer\"", "role = \"target\""], text, "").is_ok(), "one peer decides");
+    assert!(two(["role = \"peer\"", "role = \"witness\""], text, "").is_ok(), "a witness never decides");
+    let never = "role = \"peer\"\nmay = { create = \"never\", update = \"never\" }";
+    assert!(two([never, never], text, "").is_ok(), "nobody is written");
+    assert!(two(["role = \"peer\"", "role = \"peer\""], text, "mode = \"audit\"").is_ok(), "an audit writes nothing");
+    assert_eq!(
+        two(["role = \"peer\"", never], text, "").expect_err("the first one is written"),
+        [
+            "jobs/customers.toml:15:9: field `x` has neither `owner` nor `merge` ? name the system that is right, `owner = \"a\"`, or what decides a conflict, `merge = { priority = [\"a\", \"b\"] }`"
+        ]
+    );
+    let alone = "name = \"customers\"\nkey = [\"nr\"]\n[systems.a]\nkind = \"memory\"\nrole = \"peer\"\n[systems.b]\nkind = \"memory\"\nrole = \"target\"\n\
+         [fields.nr]\ntype = \"text\"\ncolumns = { a = \"nr\", b = \"nr\" }\n[fields.note]\ntype = \"text\"\ncolumns = { b = \"note\" }\n";
+    assert!(check_one(alone).is_ok(), "one system carries the note");
+    let nobody = with(alone, "columns = { b = \"note\" }", "columns = { b = \"note\", c = \"note\" }")
+        .replace("[fields.nr]", "[systems.c]\nkind = \"memory\"\nrole = \"witness\"\n[fields.nr]");
+    let nobody = with(&nobody, "b = \"nr\" }", "b = \"nr\", c = \"nr\" }");
+    assert_eq!(
+        check_one(&nobody).expect_err("a target and a witness"),
+        ["jobs/customers.toml:15:9: no system decides field `note` ? make one of them a source or a peer"]
+    );
+}
+
+#[test]
+fn rules_fall_back_and_end_with_a_person() {
+    let peers = ["role = \"peer\"", "role = \"peer\""];
+    for (field, expected) in [
+        ("type = \"decimal(2)\"\nmerge = \"max\"", vec![MergeRule::Max, MergeRule::Review]),
+        ("type = \"date\"\nmerge = \"min\"\nthen = { priority = [\"b\"] }", vec![MergeRule::Min, MergeRule::Priority(vec![1]), MergeRule::Review]),
+        ("type = \"text\"\nmerge = \"review\"", vec![MergeRule::Review]),
+        ("type = \"text\"\nmerge = \"review\"\nthen = \"longest\"", vec![MergeRule::Review]),
+        ("type = \"list\"\nmerge = \"union\"", vec![MergeRule::Union, MergeRule::Review]),
+        (
+            "type = \"boolean\"\nmerge = { most-restrictive = [false, true] }",
+            vec![MergeRule::MostRestrictive(vec![Value::Boolean(false), Value::Boolean(true)]), MergeRule::Review],
+        ),
+    ] {
+        assert_eq!(two(peers, field, "").expect(field).fields[1].merge, expected, "{field}");
+    }
+}
+
+#[test]
+fn tolerances_have_the_unit_of_their_field() {
+    let peers = ["role = \"peer\"", "role = \"target\""];
+    const DAY: i64 = 86_400_000_000;
+    for (field_type, written, expected) in [
+        ("decimal(2)", "1%", Some(Tolerance::Percent(Decimal { units: 1, scale: 0 }))),
+        ("integer", "5", Some(Tolerance::Absolute(Decimal { units: 5, scale: 0 }))),
+        ("date", "2d", Some(Tolerance::Span(2 * DAY))),
+        ("date", "3h", None),
+        ("instant", "90s", Some(Tolerance::Span(90_000_000))),
+        ("datetime", "1e3s", None),
+        ("instant", "99999999999999d", None),
+        ("decimal(2)", "1,5", None),
+        ("boolean", "1", None),
+    ] {
+        let told = two(peers, &format!("type = \"{field_type}\"\ntolerance = \"{written}\""), "");
+        assert_eq!(told.ok().and_then(|job| job.fields[1].tolerance), expected, "{written} for {field_type}");
+    }
+}
+
+#[test]
+fn nothing_is_written_where_nothing_may_be() {
+    let never = May { create: Permission::Never, update: Permission::Never, delete: Permission::Never };
+    let audit = check_one(&with(CUSTOMERS, "mode = \"sync\"", "mode = \"audit\"")).expect("an audit");
+    assert!(audit.systems.iter().all(|system| system.may == never));
+    assert!(audit.fields.iter().all(|field| field.on_drift == OnDrift::Report));
+
+    let query = with(CUSTOMERS, "table = \"customers\"", "query = \"select * from customers\"");
+    let query = with(&query, "url = \"sqlite:data/invoicing.db\"", "url = \"sqlite:${env:DATA}/invoicing.db\"");
+    let query = with(&query, "kind = \"sql\"\nrole = \"peer\"", "kind = \"sql\"\nrole = \"witness\"");
+    let told = check_one(&query).expect_err("a witness owns and is written");
+    assert_eq!(
+        told,
+        [
+            "jobs/customers.toml:33:18: `create` of system `invoicing` can only be `never`: a witness is never written ? leave `may` out, or make the system a peer or a target",
+            "jobs/customers.toml:33:36: `update` of system `invoicing` can only be `never`: a witness is never written ? leave `may` out, or make the system a peer or a target",
+            "jobs/customers.toml:45:30: `priority` names system `invoicing`, a witness, which never decides",
+            "jobs/customers.toml:55:9: owner `invoicing` of field `currency` is a witness, which never decides ? make it a peer or a source, or name another owner",
+            "jobs/customers.toml:60:9: owner `invoicing` of field `credit_limit` is a witness, which never decides ? make it a peer or a source, or name another owner",
+        ]
+    );
+}
+
+#[test]
+fn one_system_is_too_few() {
+    let told = check_one(
+        "name = \"customers\"\nkey = [\"nr\"]\n[systems.a]\nkind = \"memory\"\nrole = \"peer\"\n[fields.nr]\ntype = \"text\"\ncolumns = { a = \"nr\" }\n",
+    );
+    assert_eq!(told.expect_err("one system"), ["jobs/customers.toml:3:10: a job needs at least two systems"]);
+    assert_eq!(
+        check_one("").expect_err("an empty file"),
+        [
+            "jobs/customers.toml:1:1: the file has no `name`",
+            "jobs/customers.toml:1:1: the file has no `key`",
+            "jobs/customers.toml:1:1: the file has no `systems`",
+            "jobs/customers.toml:1:1: the file has no `fields`"
+        ]
+    );
+}
+
+#[test]
+fn systems_and_fields_keep_the_order_of_the_file() {
+    let text = "name = \"customers\"\nkey = [\"z\"]\n[systems.zulu]\nkind = \"memory\"\nrole = \"source\"\n[fields.z]\ntype = \"text\"\ncolumns = { mike = \"z\", alpha = \"z\", zulu = \"z\" }\n\
+        [systems.mike.only]\nState = \"open\"\n[systems.alpha]\nkind = \"memory\"\nrole = \"peer\"\n[fields.a]\ntype = \"text\"\ncolumns = { zulu = \"a\" }\n\
+        [systems.mike]\nkind = \"memory\"\nrole = \"target\"\n";
+    let job = check_one(text).expect("right");
+    assert_eq!(job.systems.iter().map(|system| system.name.as_str()).collect::<Vec<_>>(), ["zulu", "alpha", "mike"]);
+    assert_eq!(job.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>(), ["z", "a"]);
+    assert_eq!(job.systems[2].only, [("State".to_owned(), vec!["open".to_owned()])]);
+}
+
+#[test]
+fn columns_are_counted_in_characters_and_a_byte_order_mark_is_none() {
+    let text = format!("\u{feff}{}", with(CUSTOMERS, "key = [\"email\"]", "key = [\"Größe\", \"emial\"]")).replace('\n', "\r\n");
+    assert_eq!(
+        check_one(&text).expect_err("two unknown fields"),
+        [
+            "jobs/customers.toml:3:8: `key` names field `Größe`, which the job does not have",
+            "jobs/customers.toml:3:17: `key` names field `emial`, which the job does not have ? did you mean `email`?"
+        ]
+    );
+}
+
+#[test]
+fn all_mistakes_of_all_files_are_told_in_order() {
+    let broken = with(CUSTOMERS, "keep = \"refuse\"", "keep = \"newest\"");
+    let broken = with(&broken, "mode = \"sync\"", "mod = \"sync\"");
+    let files = [
+        file("jobs/zeta.toml", &with(&broken, "name = \"customers\"", "name = \"zeta\"")),
+        file("jobs/alpha.toml", "name = \"alpha\"\nkey = [\n"),
+        file("jobs/customers.toml", &with(CUSTOMERS, "[gates.sheet]", "[gates.sheets]")),
+    ];
+    assert_eq!(
+        check_all(&files).expect_err("three wrong files"),
+        [
+            "jobs/zeta.toml:4:1: unknown key `mod` ? did you mean `mode`?",
+            "jobs/zeta.toml:64:8: `dedupe.keep` cannot be `newest`",
+            "jobs/alpha.toml:2:8: this is not TOML: unclosed array, expected `]` ? is a comma, a `]` or a `}` missing?",
+            "jobs/customers.toml:74:8: `gates` names system `sheets`, which the job does not have ? did you mean `sheet`?",
+        ]
+    );
+}
+
+/// A job that reads one file and writes another.
+fn copies(name: &str, from: &str, to: &str, column: &str) -> JobFile {
+    file(
+        &format!("jobs/{name}.toml"),
+        &format!(
+            "name = \"{name}\"\nkey = [\"nr\"]\n[systems.from]\nkind = \"csv\"\nrole = \"source\"\npath = \"{from}\"\n\
+             [systems.to]\nkind = \"csv\"\nrole = \"target\"\npath = \"{to}\"\n\
+             [fields.nr]\ntype = \"text\"\ncolumns = {{ from = \"nr\", to = \"{column}_nr\" }}\n\
+             [fields.x]\ntype = \"text\"\ncolumns = {{ from = \"x\", to = \"{column}\" }}\n"
+        ),
+    )
+}
+
+#[test]
+fn two_jobs_never_write_one_column() {
+    assert!(check_all(&[copies("one", "a.csv", "c.csv", "x"), copies("two", "b.csv", "c.csv", "y")]).is_ok(), "other columns");
+    assert!(check_all(&[copies("one", "a.csv", "c.csv", "x"), copies("two", "b.csv", "d.csv", "x")]).is_ok(), "other files");
+    assert_eq!(
+        check_all(&[copies("one", "a.csv", "c.csv", "x"), copies("two", "b.csv", "./data/../c.csv", "x")]).expect_err("one column"),
+        [
+            "jobs/two.toml:13:26: column `x_nr` of system `to` is written by two jobs, `one` and `two` ? let one job write it: in the other, `to` can be a source or a witness",
+            "jobs/two.toml:16:25: column `x` of system `to` is written by two jobs, `one` and `two` ? let one job write it: in the other, `to` can be a source or a witness",
+        ]
+    );
+    let twice = [copies("one", "a.csv", "c.csv", "x"), JobFile { path: "old/one.toml".into(), ..copies("one", "d.csv", "e.csv", "x") }];
+    assert_eq!(
+        check_all(&twice).expect_err("one name"),
+        ["old/one.toml:1:8: two job files are called `one` ? their state and their reports would mix: rename one of them"]
+    );
+}
+
+#[test]
+fn jobs_form_no_circle() {
+    assert!(check_all(&[copies("one", "a.csv", "b.csv", "x"), copies("two", "b.csv", "c.csv", "x")]).is_ok(), "a chain");
+    assert_eq!(
+        check_all(&[copies("one", "a.csv", "b.csv", "x"), copies("two", "b.csv", "a.csv", "x")]).expect_err("there and back"),
+        ["jobs/two.toml:3:10: jobs `one`, `two` form a circle ? put the systems into one job, or let one of them be a target or a witness"]
+    );
+    let three = [copies("one", "a.csv", "b.csv", "x"), copies("two", "b.csv", "c.csv", "x"), copies("three", "c.csv", "a.csv", "x")];
+    assert_eq!(
+        check_all(&three).expect_err("round three"),
+        ["jobs/three.toml:3:10: jobs `one`, `two`, `three` form a circle ? put the systems into one job, or let one of them be a target or a witness"]
+    );
+    let audit = JobFile { text: format!("mode = \"audit\"\n{}", three[2].text), path: three[2].path.clone() };
+    assert!(check_all(&[three[0].clone(), three[1].clone(), audit]).is_ok(), "an audit writes nothing");
+
+    // Two jobs that share one place, each with columns of its own, send nothing round.
+    let peers = |name: &str, other: &str, column: &str| {
+        let job = copies(name, "hub.csv", other, column);
+        let text = job.text.replace("\"source\"", "\"peer\"").replace("\"target\"", "\"peer\"");
+        let text = text.replace("from = \"x\"", &format!("from = \"{column}\"")).replace("[fields.x]\n", "[fields.x]\nmerge = \"longest\"\n");
+        JobFile { text: text.replace("[fields.nr]\n", "[fields.nr]\nowner = \"from\"\n"), ..job }
+    };
+    assert!(check_all(&[peers("one", "a.csv", "x"), peers("two", "b.csv", "y")]).is_ok(), "a hub");
+}
+
+#[test]
+fn settings_have_defaults_that_work() {
+    assert_eq!(read_settings("tieout.toml", ""), Ok(Settings::default()));
+    let settings = read_settings(
+        "tieout.toml",
+        "reports = \"out\"\nsnapshots_days = 30\n[mail]\nfrom = \"${env:FROM}\"\n[defaults]\ntimezone = \"Europe/Berlin\"\nattempts = 3\nreport = { to = [\"a@example.com\"], when = \"problems\" }\n",
+    )
+    .expect("right");
+    assert_eq!((settings.state.as_str(), settings.reports.as_str(), settings.snapshots_days), ("state", "out", 30));
+    assert_eq!((settings.mail_from.as_str(), settings.timezone.as_str(), settings.attempts_max), ("${env:FROM}", "Europe/Berlin", 3));
+
+    let told: Vec<String> = read_settings("tieout.toml", "stat = \"x\"\nreports = \"\"\n[mail]\nfrom = \"me\"\n[defaults]\ntimezone = \"Berlin\"\n")
+        .expect_err("four mistakes")
+        .iter()
+        .map(|mistake| format!("{}: {}", mistake.place, mistake.message))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "tieout.toml:1:1: unknown key `stat`",
+            "tieout.toml:2:11: `reports` names no folder",
+            "tieout.toml:4:8: `mail.from` is not a mail address: `me`",
+            "tieout.toml:6:12: there is no time zone `Berlin`"
+        ]
+    );
+
+    let text = with(CUSTOMERS, "timezone = \"Europe/London\"\n", "").replace("[report]\nto = [\"finance@example.com\"]\nwhen = \"always\"\n", "");
+    let jobs = check(&[file("jobs/customers.toml", &text)], &settings).expect("right");
+    assert_eq!(jobs[0].schedule.as_ref().map(|schedule| schedule.timezone.as_str()), Some("Europe/Berlin"));
+    assert_eq!((jobs[0].report.to.as_slice(), jobs[0].attempts_max), (&["a@example.com".to_owned()][..], 3));
+}
+
+/// Every key that there is, once at least.
+const EVERY_KEY: &str = r#"name = "customers"
+description = "Every key."
+key = ["nr"]
+mode = "sync"
+contact = "finance@example.com"
+attempts = 3
+first_contact = "review"
+schedule = { cron = "0 2 * * *", timezone = "UTC", missed = "skip" }
+dedupe = { keep = "latest" }
+deletes = { policy = "archive", archive = { field = "open", value = false } }
+report = { to = ["finance@example.com"], when = "changes" }
+totals = { amount = { by = "nr" } }
+
+[gates]
+empty = "stop"
+deletes = 10
+updates = "30%"
+all-changed = "off"
+shrink = "off"
+growth = "3x"
+floor = 10
+b = { floor = 0 }
+
+[systems.a]
+kind = "csv"
+role = "peer"
+path = "${env:DATA}/a.csv"
+delimiter = "\t"
+quote = "'"
+encoding = "utf-16le"
+header = 3
+id = "nr"
+edited_at = { name = "edited", format = "%d.%m.%Y", timezone = "UTC" }
+only = { State = "open" }
+may = { create = "review", update = "apply", delete = "never" }
+
+[systems.b]
+kind = "sql"
+role = "peer"
+url = "sqlite:b.db"
+table = "b"
+query = "select * from b where live"
+edited_at = "edited"
+
+[fields.nr]
+type = "text"
+columns = { a = "nr", b = "nr" }
+clean = ["digits", "upper"]
+null_tokens = ["leer"]
+owner = ["a", "b"]
+sensitive = true
+
+[fields.amount]
+type = "decimal(2)"
+columns = { a = { name = "Amount", decimal = ",", blank_as = "-" }, b = "amount" }
+merge = "latest"
+then = { priority = ["b"] }
+blank = "propagate"
+tolerance = "1%"
+on_drift = "report"
+first_contact = "fill-blanks"
+standardise = true
+round = "half-even"
+
+[fields.open]
+type = "boolean"
+columns = { a = { name = "Open", booleans = ["ja", "nein"] }, b = "open" }
+merge = { most-restrictive = [false, true] }
+
+[fields.since]
+type = "instant"
+columns = { a = { name = "Since", dates = ["%d.%m.%Y %H:%M"], timezone = "Europe/Berlin" }, b = "since" }
+merge = "min"
+
+[fields.tags]
+type = "list"
+columns = { a = { name = "Tags", separator = "|" }, b = "tags" }
+merge = "union"
+"#;
+
+/// Whether a value is right by the part of JSON Schema that the schema uses. Patterns are left out.
+fn is_right(schema: &serde_json::Value, value: &serde_json::Value) -> bool {
+    use serde_json::Value as Json;
+    schema.as_object().expect("a schema").iter().all(|(word, rule)| match word.as_str() {
+        "$schema" | "title" | "description" | "pattern" | "minItems" => true,
+        "minimum" => value.as_f64() >= rule.as_f64(),
+        "maximum" => value.as_f64() <= rule.as_f64(),
+        "const" => value == rule,
+        "type" => {
+            let is = |word: &Json| match (word.as_str().expect("a word"), value) {
+                ("string", Json::String(_))
+                | ("boolean", Json::Bool(_))
+                | ("array", Json::Array(_))
+                | ("object", Json::Object(_))
+                | ("number", Json::Number(_)) => true,
+                ("integer", Json::Number(number)) => number.is_i64(),
+                _ => false,
+            };
+            rule.as_array().map_or_else(|| is(rule), |words| words.iter().any(is))
+        }
+        "anyOf" => rule.as_array().expect("a list").iter().any(|rule| is_right(rule, value)),
+        "oneOf" => rule.as_array().expect("a list").iter().filter(|rule| is_right(rule, value)).count() == 1,
+        "items" => value.as_array().is_none_or(|items| items.iter().all(|item| is_right(rule, item))),
+        "required" => value.as_object().is_none_or(|table| rule.as_array().expect("a list").iter().all(|key| table.contains_key(key.as_str().expect("a key")))),
+        "properties" => value.as_object().is_none_or(|table| table.iter().all(|(key, value)| rule.get(key).is_none_or(|rule| is_right(rule, value)))),
+        "additionalProperties" => value.as_object().is_none_or(|table| {
+            let known = |key: &String| schema.get("properties").is_some_and(|properties| properties.get(key).is_some());
+            table.iter().filter(|(key, _)| !known(key)).all(|(_, value)| if rule.is_object() { is_right(rule, value) } else { rule == true })
+        }),
+        other => panic!("the schema uses `{other}`"),
+    })
+}
+
+fn keys_of(schema: &serde_json::Value, keys: &mut std::collections::BTreeSet<String>) {
+    match schema {
+        serde_json::Value::Object(table) => {
+            for (word, inner) in table {
+                if let ("properties", Some(properties)) = (word.as_str(), inner.as_object()) {
+                    keys.extend(properties.keys().cloned());
+                }
+                keys_of(inner, keys);
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| keys_of(item, keys)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_schema_and_the_check_know_the_same_keys() {
+    let text = schema();
+    assert!(text.ends_with("}\n"));
+    let schema: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let json = |text: &str| serde_json::to_value(toml::from_str::<toml::Table>(text).expect("TOML")).expect("JSON");
+
+    check_one(EVERY_KEY).expect("the check knows every key");
+    assert!(is_right(&schema, &json(EVERY_KEY)), "the schema knows every key of the check");
+    assert!(is_right(&schema, &json(CUSTOMERS)));
+    let mut keys = std::collections::BTreeSet::new();
+    keys_of(&schema, &mut keys);
+    for key in keys {
+        assert!(EVERY_KEY.contains(&format!("{key} = ")) || EVERY_KEY.contains(&format!("[{key}")), "`{key}` of the schema stands in the file of every key");
+    }
+    for (from, to) in [
+        ("mode = \"sync\"", "mod = \"sync\""),
+        ("role = \"peer\"\npath", "role = \"boss\"\npath"),
+        ("quote = \"'\"", "table = \"x\""),
+        ("type = \"list\"", "type = \"lists\""),
+    ] {
+        let wrong = with(EVERY_KEY, from, to);
+        assert!(to.contains("lists") || !is_right(&schema, &json(&wrong)), "{to}");
+        assert!(check_one(&wrong).is_err(), "{to}");
+    }
+    assert!(!text.contains("memory"), "what is for tests only is not shown");
+}
+
+#[test]
+fn every_part_of_the_schema_says_what_it_is_for() {
+    fn look(schema: &serde_json::Value, path: &str) {
+        let Some(table) = schema.as_object() else { return };
+        for (key, property) in table.get("properties").and_then(|properties| properties.as_object()).into_iter().flatten() {
+            assert!(property["description"].as_str().is_some_and(|about| about.ends_with(['.', '`'])), "{path}.{key} has a description");
+            look(property, &format!("{path}.{key}"));
+        }
+        for word in ["anyOf", "oneOf"] {
+            for inner in table.get(word).and_then(|list| list.as_array()).into_iter().flatten() {
+                look(inner, path);
+            }
+        }
+        for word in ["items", "additionalProperties"] {
+            look(table.get(word).unwrap_or(&serde_json::Value::Null), path);
+        }
+    }
+    look(&serde_json::from_str(&schema()).expect("JSON"), "job");
+}
+
+/// Every folder `fixtures/errors/job_*`: its `jobs/*.toml`, by name, and in `expected.txt` what is told. With
+/// `TIEOUT_REWRITE=1` the expectations are written anew, to be reviewed in the diff.
+#[test]
+fn every_message_is_the_one_of_its_folder() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/errors");
+    let sorted = |folder: &std::path::Path| {
+        let mut paths: Vec<_> = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        paths
+    };
+    let name = |path: &std::path::Path| path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+    let folders: Vec<_> = sorted(&root).into_iter().filter(|folder| name(folder).starts_with("job_")).collect();
+    assert!(!folders.is_empty());
+    for folder in folders {
+        let files: Vec<JobFile> = sorted(&folder.join("jobs"))
+            .iter()
+            .map(|path| file(&format!("jobs/{}", name(path)), &std::fs::read_to_string(path).expect("a job file")))
+            .collect();
+        let mistakes = check(&files, &Settings::default()).expect_err("a wrong job file");
+        let error = Error::of(Remedy::MendJob, mistakes).expect("a mistake");
+        let told = format!("{error}\nexit {}\n", error.remedy.exit_code());
+        let expected = folder.join("expected.txt");
+        if std::env::var_os("TIEOUT_REWRITE").is_some() {
+            std::fs::write(&expected, &told).expect("written");
+        }
+        assert_eq!(std::fs::read_to_string(&expected).unwrap_or_default(), told, "{}", folder.display());
+    }
+}
+
+#[test]
+fn half_a_file_is_refused_and_never_more_than_that() {
+    for file_text in [CUSTOMERS, EVERY_KEY] {
+        let lines: Vec<&str> = file_text.lines().collect();
+        for left_out in 0..lines.len() {
+            let mut rest = lines.clone();
+            rest.remove(left_out);
+            // Right or wrong, it is decided; a job comes out only with all its systems.
+            if let Ok(job) = check_one(&rest.join("\n")) {
+                assert!(job.systems.len() >= 2 && !job.key.is_empty(), "without line {}", left_out + 1);
+            }
+        }
+        for end in (0..file_text.len()).step_by(11).filter(|end| file_text.is_char_boundary(*end)) {
+            if let Err(told) = check_one(&file_text[..end]) {
+                assert!(!told.is_empty() && told.iter().all(|mistake| mistake.starts_with("jobs/customers.toml:")), "cut at byte {end}");
+            }
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! What is carried from run to run: for each system a [`Base`], and beside them what is still owed.
+//!
+//! A base holds, per record, where the record is in the system and, per field, the value that was last read from the system
+//! and took part in a decision. *No base* (the field was never seen there) and *null* (it was seen empty) are different.
+
+use std::collections::BTreeMap;
+
+use polars::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::change::Reason;
+use crate::frame::{FieldColumn, FieldColumnBuilder, NO_ROW};
+use crate::job::Job;
+use crate::value::{FieldType, Value};
+
+/// How a record stands in a system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Standing {
+    /// It has been read there.
+    Live = 0,
+    /// We created it, and it has not been read back yet.
+    Awaited = 1,
+    /// Its delete was agreed: a tombstone.
+    Ended = 2,
+    /// It was archived there: the row stays, the link is over.
+    Archived = 3,
+}
+
+impl Standing {
+    fn from_u8(number: u8) -> Standing {
+        match number {
+            0 => Standing::Live,
+            1 => Standing::Awaited,
+            2 => Standing::Ended,
+            _ => Standing::Archived,
+        }
+    }
+
+    /// Whether the record is, as far as we know, in the system and in the job.
+    pub fn is_linked(self) -> bool {
+        matches!(self, Standing::Live | Standing::Awaited)
+    }
+}
+
+/// The amounts of one control total as they were last read.
+#[derive(Clone, Debug)]
+pub struct BaseTotal {
+    /// The amounts; null where the record was not in the sum.
+    pub amounts: FieldColumn,
+    /// The group of each, where the total is grouped.
+    pub groups: StringChunked,
+}
+
+/// The base of one system. All columns have one row a record, in ascending order of `records`.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// The record numbers, ascending.
+    pub records: Vec<u64>,
+    /// The native ids; null where the system has none or has not told it yet.
+    pub ids: StringChunked,
+    /// The canonical keys.
+    pub keys: StringChunked,
+    /// How each record stands.
+    pub standings: Vec<Standing>,
+    /// The edit time that was read back after our last write; null if the last edit was not ours.
+    pub our_edits: Int64Chunked,
+    /// By the job's fields: the values, or nothing where the system does not carry the field.
+    pub fields: Vec<Option<FieldColumn>>,
+    /// By the job's fields: whether there is a base at all.
+    pub seen: Vec<Option<BooleanChunked>>,
+    /// By the job's totals: what was last read.
+    pub totals: Vec<Option<BaseTotal>>,
+}
+
+impl Base {
+    /// The base of a system that was never read.
+    pub fn empty(job: &Job, system: usize) -> Base {
+        BaseBuilder::new(job, system, 0).finish()
+    }
+
+    /// How many records it knows.
+    pub fn height(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The base value of a field; nothing if it was never seen.
+    pub fn value(&self, field: usize, row: u32) -> Option<Value> {
+        let seen = self.seen[field].as_ref()?.get(row as usize)?;
+        seen.then(|| self.fields[field].as_ref().map_or(Value::Null, |column| column.value(row)))
+    }
+
+    /// The base as one frame, to be stored.
+    pub fn to_frame(&self, job: &Job) -> PolarsResult<DataFrame> {
+        let mut columns: Vec<Column> = vec![
+            UInt64Chunked::from_slice("@record".into(), &self.records).into_series().into(),
+            self.ids.clone().with_name("@id".into()).into_series().into(),
+            self.keys.clone().with_name("@key".into()).into_series().into(),
+            UInt8Chunked::from_iter_values("@standing".into(), self.standings.iter().map(|s| *s as u8)).into_series().into(),
+            self.our_edits.clone().with_name("@our_edit".into()).into_series().into(),
+        ];
+        for (field, (values, seen)) in job.fields.iter().zip(self.fields.iter().zip(&self.seen)) {
+            if let (Some(values), Some(seen)) = (values, seen) {
+                columns.push(values.to_series(&format!("value:{}", field.name))?.into());
+                columns.push(seen.clone().with_name(format!("seen:{}", field.name).into()).into_series().into());
+            }
+        }
+        for (total, base) in job.totals.iter().zip(&self.totals) {
+            if let Some(base) = base {
+                let name = &job.fields[total.field].name;
+                columns.push(base.amounts.to_series(&format!("total:{name}"))?.into());
+                columns.push(base.groups.clone().with_name(format!("total-group:{name}").into()).into_series().into());
+            }
+        }
+        DataFrame::new(self.records.len(), columns)
+    }
+
+    /// The base that [`Base::to_frame`] wrote. A field that the frame does not hold, or holds with another type, was never
+    /// seen. Nothing if the frame is not a base at all.
+    pub fn from_frame(job: &Job, system: usize, frame: &DataFrame) -> Option<Base> {
+        let series = |name: &str| frame.column(name).ok().map(|c| c.as_materialized_series().rechunk());
+        let height = frame.height();
+        let mut base = Base::empty(job, system);
+        base.records = series("@record")?.u64().ok()?.into_no_null_iter().collect();
+        base.ids = series("@id")?.str().ok()?.clone();
+        base.keys = series("@key")?.str().ok()?.clone();
+        base.standings = series("@standing")?.u8().ok()?.into_no_null_iter().map(Standing::from_u8).collect();
+        base.our_edits = series("@our_edit")?.i64().ok()?.clone();
+        for (index, field) in job.fields.iter().enumerate() {
+            if !field.is_carried_by(system) {
+                continue;
+            }
+            let values = series(&format!("value:{}", field.name)).and_then(|s| FieldColumn::from_series(&s, field.field_type));
+            let seen = series(&format!("seen:{}", field.name)).and_then(|s| s.bool().ok().cloned());
+            (base.fields[index], base.seen[index]) = match (values, seen) {
+                (Some(values), Some(seen)) => (Some(values), Some(seen)),
+                _ => (Some(nulls(field.field_type, height)), Some(BooleanChunked::full("".into(), false, height))),
+            };
+        }
+        for (index, total) in job.totals.iter().enumerate() {
+            let field = &job.fields[total.field];
+            if !field.is_carried_by(system) {
+                continue;
+            }
+            let amounts = series(&format!("total:{}", field.name)).and_then(|s| FieldColumn::from_series(&s, field.field_type));
+            let groups = series(&format!("total-group:{}", field.name)).and_then(|s| s.str().ok().cloned());
+            base.totals[index] = Some(match (amounts, groups) {
+                (Some(amounts), Some(groups)) => BaseTotal { amounts, groups },
+                _ => BaseTotal { amounts: nulls(field.field_type, height), groups: StringChunked::full_null("".into(), height) },
+            });
+        }
+        (base.records.len() == height && base.standings.len() == height).then_some(base)
+    }
+}
+
+fn nulls(field_type: FieldType, height: usize) -> FieldColumn {
+    FieldColumn::from_values(field_type, std::iter::repeat_n(Value::Null, height))
+}
+
+/// One cell of a base that is being built.
+#[derive(Clone, Copy, Debug)]
+pub enum BaseCell<'a> {
+    /// Never seen.
+    None,
+    /// This value.
+    Value(&'a Value),
+    /// The value in this row of a column.
+    From(&'a FieldColumn, u32),
+}
+
+/// Builds a [`Base`] record by record, in ascending order of their numbers.
+pub struct BaseBuilder {
+    records: Vec<u64>,
+    ids: StringChunkedBuilder,
+    keys: StringChunkedBuilder,
+    standings: Vec<Standing>,
+    our_edits: Vec<Option<i64>>,
+    fields: Vec<Option<(FieldColumnBuilder, Vec<bool>)>>,
+    totals: Vec<Option<(FieldColumnBuilder, StringChunkedBuilder)>>,
+}
+
+impl BaseBuilder {
+    /// An empty base of a system, with room for `capacity` records.
+    pub fn new(job: &Job, system: usize, capacity: usize) -> BaseBuilder {
+        let text = || StringChunkedBuilder::new("".into(), capacity);
+        BaseBuilder {
+            records: Vec::with_capacity(capacity),
+            ids: text(),
+            keys: text(),
+            standings: Vec::with_capacity(capacity),
+            our_edits: Vec::with_capacity(capacity),
+            fields: job
+                .fields
+                .iter()
+                .map(|field| field.is_carried_by(system).then(|| (FieldColumnBuilder::new(field.field_type, capacity), Vec::with_capacity(capacity))))
+                .collect(),
+            totals: job
+                .totals
+                .iter()
+                .map(|total| {
+                    let field = &job.fields[total.field];
+                    field.is_carried_by(system).then(|| (FieldColumnBuilder::new(field.field_type, capacity), text()))
+                })
+                .collect(),
+        }
+    }
+
+    /// Adds a record. Its fields and totals follow with [`BaseBuilder::push_field`] and [`BaseBuilder::push_total`], one of
+    /// each that the system carries.
+    pub fn push_record(&mut self, record: u64, id: Option<&str>, key: &str, standing: Standing, our_edit: Option<i64>) {
+        self.records.push(record);
+        self.ids.append_option(id);
+        self.keys.append_value(key);
+        self.standings.push(standing);
+        self.our_edits.push(our_edit);
+    }
+
+    /// Adds the cell of a field.
+    pub fn push_field(&mut self, field: usize, cell: BaseCell<'_>) {
+        if let Some((values, seen)) = &mut self.fields[field] {
+            match cell {
+                BaseCell::None => values.push(&Value::Null),
+                BaseCell::Value(value) => values.push(value),
+                BaseCell::From(column, row) => values.push_from(column, row),
+            }
+            seen.push(!matches!(cell, BaseCell::None));
+        }
+    }
+
+    /// Adds the amount of a total; null where the record is not in the sum.
+    pub fn push_total(&mut self, total: usize, amount: Option<(&FieldColumn, u32)>, group: Option<&str>) {
+        if let Some((amounts, groups)) = &mut self.totals[total] {
+            match amount {
+                Some((column, row)) => amounts.push_from(column, row),
+                None => amounts.push(&Value::Null),
+            }
+            groups.append_option(if amount.is_some_and(|(_, row)| row != NO_ROW) { group } else { None });
+        }
+    }
+
+    /// The finished base.
+    pub fn finish(self) -> Base {
+        let mut base = Base {
+            records: self.records,
+            ids: self.ids.finish(),
+            keys: self.keys.finish(),
+            standings: self.standings,
+            our_edits: self.our_edits.into_iter().collect(),
+            fields: Vec::new(),
+            seen: Vec::new(),
+            totals: Vec::new(),
+        };
+        for field in self.fields {
+            let (values, seen) = match field {
+                Some((values, seen)) => (Some(values.finish()), Some(BooleanChunked::from_slice("".into(), &seen))),
+                None => (None, None),
+            };
+            base.fields.push(values);
+            base.seen.push(seen);
+        }
+        base.totals = self.totals.into_iter().map(|t| t.map(|(amounts, groups)| BaseTotal { amounts: amounts.finish(), groups: groups.finish() })).collect();
+        base
+    }
+}
+
+/// What one system still has to do with a decided field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FieldDebt {
+    /// It has not taken the value yet: sent every run.
+    Owed {
+        /// How often it has been sent.
+        attempts: u32,
+        /// What the last write left there, if it was not the value that was sent.
+        left: Option<Value>,
+        /// Whether the last write may have arrived and been edited since: then nobody can tell what an edit adds to.
+        uncertain: bool,
+        /// What happened, in words.
+        why: String,
+    },
+    /// It makes this of the value and keeps it so: an accepted difference.
+    Normalised {
+        /// What it stores.
+        stored: Value,
+    },
+}
+
+/// A decided field that some system does not simply hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenField {
+    /// The decided value.
+    pub value: Value,
+    /// Why it was decided.
+    pub reason: Reason,
+    /// The systems whose value it is.
+    pub from: Vec<String>,
+    /// By system: what it still has to do, or what it makes of the value.
+    pub debts: BTreeMap<String, FieldDebt>,
+}
+
+/// A create, recreate, delete or archive that a system has not taken yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRecord {
+    /// How often it has been sent.
+    pub attempts: u32,
+    /// What happened, in words.
+    pub why: String,
+}
+
+/// What is still open of earlier decisions. Sparse: most records have nothing here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    /// By record and field name.
+    pub fields: BTreeMap<(u64, String), OpenField>,
+    /// By record and system name.
+    pub records: BTreeMap<(u64, String), OpenRecord>,
+}
+
+/// Everything that one run leaves to the next.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// By the job's systems.
+    pub bases: Vec<Base>,
+    /// What is still open.
+    pub open: Open,
+    /// The first record number that was never given.
+    pub next_record: u64,
+}
+
+impl State {
+    /// The state of a job that never ran.
+    pub fn first_contact(job: &Job) -> State {
+        State { bases: (0..job.systems.len()).map(|system| Base::empty(job, system)).collect(), open: Open::default(), next_record: 1 }
+    }
+}

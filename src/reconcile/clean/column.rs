@@ -1,0 +1,406 @@
+//! One column: a [`Reader`] knows how one field is spelled in one column, and reads a cell, or all of them in one pass.
+//!
+//! # Design
+//! A pass walks the raw Polars column once and fills a typed column; it makes no text and no [`Value`] of a cell that needs no
+//! cleaning. A text column in which nothing changes *is* the raw column, shared; where cells only became null, the
+//! texts are shared and only the nulls are new.
+
+use std::borrow::Cow;
+
+use polars::prelude::*;
+
+use crate::frame::{FieldColumn, Pulled};
+use crate::job::{ColumnSpec, Field};
+use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
+use crate::reconcile::clean::moment::Moments;
+use crate::reconcile::clean::number::Numbers;
+use crate::reconcile::clean::text::{NullTokens, Texts, tidy};
+use crate::value::{Decimal, FieldType, Storage, Value};
+
+/// What stands between the items of a list where a column does not say.
+const SEPARATOR: &str = ";";
+
+/// How one field is read from one column.
+pub(super) struct Reader<'a> {
+    null: NullTokens,
+    kind: Kind<'a>,
+}
+
+enum Kind<'a> {
+    Text(Texts<'a>),
+    Integer(Numbers),
+    Decimal(Numbers, u8),
+    Boolean(Booleans),
+    Date(Moments),
+    Instant(Moments),
+    Datetime(Moments),
+    List(Lists<'a>),
+}
+
+/// How true and false are spelled in a column, in lower case, beside the usual words.
+struct Booleans {
+    declared: Option<(String, String)>,
+}
+
+/// How lists are spelled in a column.
+struct Lists<'a> {
+    separator: &'a str,
+    texts: Texts<'a>,
+}
+
+/// The cells of one column of a snapshot, and what is to become of them.
+pub(super) struct Cells<'a> {
+    /// The raw column.
+    pub(super) raw: &'a StringChunked,
+    /// The storage classes, where the system tells them apart.
+    pub(super) storage: Option<&'a UInt8Chunked>,
+    /// Rows that the job's filter leaves out; no rows at all if it leaves out none.
+    pub(super) outside: &'a [bool],
+    /// Whether the cells of rows outside are read all the same. They are never counted, and never at fault.
+    pub(super) reads_outside: bool,
+}
+
+/// What a pass over a column gives.
+pub(super) struct Pass {
+    /// The values; null where a cell could not be read. Rows outside the filter may hold anything unless they were read.
+    pub(super) column: FieldColumn,
+    /// What was done to the cells.
+    pub(super) counts: Counts,
+    /// The cells that could not be read, by row.
+    pub(super) unreadable: Vec<(u32, Unreadable)>,
+}
+
+/// What a cell of a text column is.
+enum TextCell<'a> {
+    Same,
+    Null,
+    Other(Cow<'a, str>),
+}
+
+impl<'a> Cells<'a> {
+    /// All cells of a column of the source.
+    pub(super) fn of(pulled: &'a Pulled, name: &str) -> Option<Cells<'a>> {
+        Some(Cells { raw: pulled.column(name)?, storage: pulled.storage(name), outside: &[], reads_outside: false })
+    }
+
+    /// Reads each cell in turn and hands on the value; nothing for a null, for a cell that could not be read, and outside.
+    fn each<T>(
+        &self,
+        mut read: impl FnMut(&'a str, Storage, &mut Counts) -> Result<Option<T>, Unreadable>,
+        mut take: impl FnMut(usize, Option<T>),
+    ) -> (Counts, Vec<(u32, Unreadable)>) {
+        let (mut counts, mut uncounted) = (Counts::new(), Counts::new());
+        let mut unreadable = Vec::new();
+        let mut storage = self.storage.map(|column| column.iter());
+        for (row, cell) in self.raw.iter().enumerate() {
+            let storage = storage.as_mut().and_then(Iterator::next).flatten().map_or(Storage::Text, Storage::from_u8);
+            let is_outside = self.outside.get(row).copied().unwrap_or(false);
+            let value = match cell {
+                Some(cell) if is_outside => if self.reads_outside { read(cell, storage, &mut uncounted) } else { Ok(None) }.unwrap_or(None),
+                Some(cell) => match if storage == Storage::Blob { Err(Unreadable::But("holds bytes".to_owned())) } else { read(cell, storage, &mut counts) } {
+                    Ok(value) => value,
+                    Err(why) => {
+                        unreadable.push((row as u32, why));
+                        None
+                    }
+                },
+                None => None,
+            };
+            take(row, value);
+        }
+        (counts, unreadable)
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// The reader of a field in a column.
+    pub(super) fn new(field: &'a Field, column: &'a ColumnSpec) -> Reader<'a> {
+        let moments = || Moments::new(&column.dates, column.timezone.as_deref());
+        let kind = match field.field_type {
+            FieldType::Text => Kind::Text(Texts { rules: &field.clean }),
+            FieldType::Integer => Kind::Integer(Numbers::new(field, column)),
+            FieldType::Decimal(scale) => Kind::Decimal(Numbers::new(field, column), scale),
+            FieldType::Boolean => Kind::Boolean(Booleans { declared: column.booleans.as_ref().map(|(yes, no)| (declared(yes), declared(no))) }),
+            FieldType::Date => Kind::Date(moments()),
+            FieldType::Instant => Kind::Instant(moments()),
+            FieldType::Datetime => Kind::Datetime(moments()),
+            FieldType::List => {
+                let separator = column.separator.as_deref().filter(|separator| !separator.is_empty()).unwrap_or(SEPARATOR);
+                Kind::List(Lists { separator, texts: Texts { rules: &field.clean } })
+            }
+        };
+        Reader { null: NullTokens::new(field, column), kind }
+    }
+
+    /// The reader of native ids: text that is tidied and nothing more.
+    pub(super) fn of_ids() -> Reader<'a> {
+        Reader { null: NullTokens::of([]), kind: Kind::Text(Texts { rules: &[] }) }
+    }
+
+    /// The reader of edit times.
+    pub(super) fn of_edit_times(moments: Moments) -> Reader<'a> {
+        Reader { null: NullTokens::of([]), kind: Kind::Instant(moments) }
+    }
+
+    /// Reads all cells.
+    pub(super) fn pass(&self, cells: &Cells<'_>) -> Pass {
+        let height = cells.raw.len();
+        let no_name = || PlSmallStr::EMPTY;
+        let (column, (counts, unreadable)) = match &self.kind {
+            Kind::Text(texts) => return self.text_pass(texts, cells),
+            Kind::Integer(numbers) => {
+                let mut values = PrimitiveChunkedBuilder::<Int64Type>::new(no_name(), height);
+                let seen = cells.each(|cell, storage, counts| self.integer(numbers, cell, storage, counts), |_, value| values.append_option(value));
+                (FieldColumn::Integer(values.finish()), seen)
+            }
+            Kind::Decimal(numbers, scale) => {
+                let mut values = PrimitiveChunkedBuilder::<Int128Type>::new(no_name(), height);
+                let seen = cells.each(|cell, storage, counts| self.units(numbers, cell, storage, counts), |_, value| values.append_option(value));
+                (FieldColumn::Decimal(values.finish(), *scale), seen)
+            }
+            Kind::Boolean(booleans) => {
+                let mut values = BooleanChunkedBuilder::new(no_name(), height);
+                let seen = cells.each(|cell, storage, counts| self.boolean(booleans, cell, storage, counts), |_, value| values.append_option(value));
+                (FieldColumn::Boolean(values.finish()), seen)
+            }
+            Kind::Date(moments) => {
+                let mut values = PrimitiveChunkedBuilder::<Int32Type>::new(no_name(), height);
+                let seen = cells.each(|cell, _, counts| self.date(moments, cell, counts), |_, value| values.append_option(value));
+                (FieldColumn::Date(values.finish()), seen)
+            }
+            Kind::Instant(moments) => {
+                let mut values = PrimitiveChunkedBuilder::<Int64Type>::new(no_name(), height);
+                let seen = cells.each(|cell, _, counts| self.instant(moments, cell, counts), |_, value| values.append_option(value));
+                (FieldColumn::Instant(values.finish()), seen)
+            }
+            Kind::Datetime(moments) => {
+                let mut values = PrimitiveChunkedBuilder::<Int64Type>::new(no_name(), height);
+                let seen = cells.each(|cell, _, counts| self.datetime(moments, cell, counts), |_, value| values.append_option(value));
+                (FieldColumn::Datetime(values.finish()), seen)
+            }
+            Kind::List(lists) => {
+                let mut values = StringChunkedBuilder::new(no_name(), height);
+                let read = |cell: &str, _: Storage, counts: &mut Counts| Ok(self.list(lists, cell, counts));
+                let seen = cells.each(read, |_, items: Option<Vec<String>>| values.append_option(items.map(|items| Value::List(items).to_string())));
+                (FieldColumn::List(values.finish()), seen)
+            }
+        };
+        Pass { column, counts, unreadable }
+    }
+
+    /// Reads one cell.
+    pub(super) fn value(&self, cell: &str, storage: Storage) -> Result<Value, Unreadable> {
+        let counts = &mut Counts::new();
+        let value = match &self.kind {
+            Kind::Text(texts) => texts.read(cell, &self.null, counts).map(|text| Value::Text(text.into_owned())),
+            Kind::Integer(numbers) => self.integer(numbers, cell, storage, counts)?.map(Value::Integer),
+            Kind::Decimal(numbers, scale) => self.units(numbers, cell, storage, counts)?.map(|units| Value::Decimal(Decimal { units, scale: *scale })),
+            Kind::Boolean(booleans) => self.boolean(booleans, cell, storage, counts)?.map(Value::Boolean),
+            Kind::Date(moments) => self.date(moments, cell, counts)?.map(Value::Date),
+            Kind::Instant(moments) => self.instant(moments, cell, counts)?.map(Value::Instant),
+            Kind::Datetime(moments) => self.datetime(moments, cell, counts)?.map(Value::Datetime),
+            Kind::List(lists) => self.list(lists, cell, counts).map(Value::List),
+        };
+        Ok(value.unwrap_or(Value::Null))
+    }
+
+    /// A tidy text; nothing if it means null.
+    fn tidy<'c>(&self, cell: &'c str, counts: &mut Counts) -> Option<Cow<'c, str>> {
+        let text = tidy(cell, counts);
+        (!self.null.is_null(&text, counts)).then_some(text)
+    }
+
+    fn units(&self, numbers: &Numbers, cell: &str, storage: Storage, counts: &mut Counts) -> Result<Option<i128>, Unreadable> {
+        if !self.null.may_be(cell)
+            && let Some(units) = numbers.plain(cell, storage)
+        {
+            return Ok(Some(units));
+        }
+        self.tidy(cell, counts).map(|text| numbers.read(&text, storage, counts)).transpose()
+    }
+
+    fn integer(&self, numbers: &Numbers, cell: &str, storage: Storage, counts: &mut Counts) -> Result<Option<i64>, Unreadable> {
+        self.units(numbers, cell, storage, counts)?.map(|units| numbers.integer(units)).transpose()
+    }
+
+    fn boolean(&self, booleans: &Booleans, cell: &str, storage: Storage, counts: &mut Counts) -> Result<Option<bool>, Unreadable> {
+        let Some(text) = self.tidy(cell, counts) else { return Ok(None) };
+        let text = match storage {
+            Storage::Real => text.strip_suffix(".0").unwrap_or(&text),
+            _ => &text,
+        };
+        booleans.read(text).map(Some).ok_or_else(|| Unreadable::IsNot("true or false".to_owned()))
+    }
+
+    fn date(&self, moments: &Moments, cell: &str, counts: &mut Counts) -> Result<Option<i32>, Unreadable> {
+        if !self.null.may_be(cell)
+            && let Some(days) = moments.plain_date(cell)
+        {
+            return Ok(Some(days));
+        }
+        self.tidy(cell, counts).map(|text| moments.date(&text)).transpose()
+    }
+
+    fn instant(&self, moments: &Moments, cell: &str, counts: &mut Counts) -> Result<Option<i64>, Unreadable> {
+        self.tidy(cell, counts).map(|text| moments.instant(&text, counts)).transpose()
+    }
+
+    fn datetime(&self, moments: &Moments, cell: &str, counts: &mut Counts) -> Result<Option<i64>, Unreadable> {
+        self.tidy(cell, counts).map(|text| moments.datetime(&text, counts)).transpose()
+    }
+
+    /// The items; nothing if there are none.
+    fn list(&self, lists: &Lists<'_>, cell: &str, counts: &mut Counts) -> Option<Vec<String>> {
+        let text = self.tidy(cell, counts)?;
+        let items = match items_of_json(&text) {
+            Some(items) => lists.clean(items.iter().map(String::as_str), counts),
+            // The cell as it was, because tidying drops control characters and some systems put one between items.
+            None => lists.clean(lists.split(cell), counts),
+        };
+        (!items.is_empty()).then_some(items)
+    }
+
+    fn text_pass(&self, texts: &Texts<'_>, cells: &Cells<'_>) -> Pass {
+        let mut cleaned = CleanedTexts::new(cells.raw);
+        let read = |cell, _: Storage, counts: &mut Counts| {
+            Ok(Some(if !self.null.may_be(cell) && texts.leaves(cell) {
+                TextCell::Same
+            } else {
+                match texts.read(cell, &self.null, counts) {
+                    None => TextCell::Null,
+                    Some(text) if text.len() == cell.len() && text == cell => TextCell::Same,
+                    Some(text) => TextCell::Other(text),
+                }
+            }))
+        };
+        let (counts, unreadable) = cells.each(read, |row, cell| {
+            let not_read = || if cells.raw.get(row).is_some() { TextCell::Null } else { TextCell::Same };
+            cleaned.push(row, cell.unwrap_or_else(not_read));
+        });
+        Pass { column: FieldColumn::Text(cleaned.finish()), counts, unreadable }
+    }
+}
+
+/// The spelling of true or false that a column declares, ready to be compared.
+fn declared(spelling: &str) -> String {
+    tidy(spelling, &mut Counts::new()).to_lowercase()
+}
+
+impl Booleans {
+    fn read(&self, text: &str) -> Option<bool> {
+        const TRUE: [&str; 5] = ["true", "yes", "y", "t", "1"];
+        const FALSE: [&str; 5] = ["false", "no", "n", "f", "0"];
+        let is = |spelling: &str| spelling.eq_ignore_ascii_case(text) || (!text.is_ascii() && spelling == text.to_lowercase());
+        if let Some((yes, no)) = &self.declared {
+            if is(yes) {
+                return Some(true);
+            }
+            if is(no) {
+                return Some(false);
+            }
+        }
+        if TRUE.into_iter().any(is) {
+            return Some(true);
+        }
+        FALSE.into_iter().any(is).then_some(false)
+    }
+}
+
+impl Lists<'_> {
+    /// The items of a plainly spelled list, not cleaned. White space round the separator is no part of it, so that `a;b` and
+    /// `a; b` are one list; a separator of nothing but white space is taken as it is.
+    fn split<'c>(&self, cell: &'c str) -> std::str::Split<'c, &str> {
+        let visible = self.separator.trim();
+        cell.split(match visible {
+            "" if self.separator.contains('\n') => "\n",
+            "" => self.separator,
+            visible => visible,
+        })
+    }
+
+    fn clean<'c>(&self, items: impl Iterator<Item = &'c str>, counts: &mut Counts) -> Vec<String> {
+        let mut clean = Vec::new();
+        let mut dropped = false;
+        // Counts are of cells, and the cell as a whole was counted already.
+        let uncounted = &mut Counts::new();
+        for item in items {
+            let item = self.texts.apply(tidy(item, uncounted), uncounted);
+            if item.is_empty() {
+                dropped = true;
+            } else {
+                clean.push(item.into_owned());
+            }
+        }
+        if dropped {
+            counts.add(Rule::EmptyItems);
+        }
+        clean
+    }
+}
+
+/// The items of a JSON array of texts, numbers, truths and nulls; nothing if the text is none.
+fn items_of_json(text: &str) -> Option<Vec<String>> {
+    if !text.starts_with('[') {
+        return None;
+    }
+    let items: Vec<serde_json::Value> = serde_json::from_str(text).ok()?;
+    let item = |item| match item {
+        serde_json::Value::String(text) => Some(text),
+        serde_json::Value::Number(number) => Some(number.to_string()),
+        serde_json::Value::Bool(boolean) => Some(boolean.to_string()),
+        serde_json::Value::Null => Some(String::new()),
+        serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
+    };
+    items.into_iter().map(item).collect()
+}
+
+/// A text column that is copied only from the first cell on that holds another text.
+struct CleanedTexts<'a> {
+    raw: &'a StringChunked,
+    /// Rows that became null before there was a copy.
+    nulls: Vec<usize>,
+    copy: Option<StringChunkedBuilder>,
+}
+
+impl<'a> CleanedTexts<'a> {
+    fn new(raw: &'a StringChunked) -> CleanedTexts<'a> {
+        CleanedTexts { raw, nulls: Vec::new(), copy: None }
+    }
+
+    /// The cell of the next row.
+    fn push(&mut self, row: usize, cell: TextCell<'_>) {
+        match (cell, &mut self.copy) {
+            (TextCell::Same, None) => {}
+            (TextCell::Same, Some(copy)) => copy.append_option(self.raw.get(row)),
+            (TextCell::Null, None) => self.nulls.push(row),
+            (TextCell::Null, Some(copy)) => copy.append_null(),
+            (TextCell::Other(text), Some(copy)) => copy.append_value(text),
+            (TextCell::Other(text), None) => {
+                let mut copy = StringChunkedBuilder::new(PlSmallStr::EMPTY, self.raw.len());
+                let mut nulls = self.nulls.iter().peekable();
+                for (before, cell) in self.raw.iter().take(row).enumerate() {
+                    copy.append_option(if nulls.next_if_eq(&&before).is_some() { None } else { cell });
+                }
+                copy.append_value(text);
+                self.copy = Some(copy);
+            }
+        }
+    }
+
+    fn finish(self) -> StringChunked {
+        if let Some(copy) = self.copy {
+            return copy.finish();
+        }
+        if self.nulls.is_empty() {
+            return self.raw.clone();
+        }
+        let mut nulls = self.nulls.iter().peekable();
+        let stays = |row| nulls.next_if_eq(&&row).is_none();
+        let stays: BooleanChunked = (0..self.raw.len()).map(stays).collect();
+        let present = stays & self.raw.is_not_null();
+        match (self.raw.rechunk().downcast_iter().next(), present.rechunk().downcast_iter().next()) {
+            (Some(texts), Some(present)) => StringChunked::with_chunk(PlSmallStr::EMPTY, texts.clone().with_validity(Some(present.values().clone()))),
+            _ => self.raw.clone(),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What cleaning did to the cells of one column, counted by rule, and why a cell could not be read.
+
+use std::collections::BTreeMap;
+
+use crate::frame::CleaningCount;
+use crate::job::Field;
+
+/// Declares the rules once, so that their numbers, their words and how many there are cannot disagree.
+macro_rules! rules {
+    ($($rule:ident => $words:literal,)*) => {
+        /// Something that cleaning does to a cell, or sees in it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Rule { $($rule,)* }
+
+        /// The words of each rule, by its number.
+        const WORDS: &[&str] = &[$($words,)*];
+    };
+}
+
+rules! {
+    WhiteSpace => "white space trimmed",
+    NoBreakSpace => "no-break space removed",
+    Invisible => "invisible characters removed",
+    Control => "control characters removed",
+    LineEnds => "line ends unified",
+    LineTails => "white space before line ends removed",
+    Composed => "characters composed (NFC)",
+    NullToken => "null token read as empty",
+    CollapseSpaces => "white space collapsed",
+    Upper => "turned into upper case",
+    Lower => "turned into lower case",
+    AsciiPunct => "typographic quotes and dashes replaced",
+    Email => "e-mail address tidied",
+    Digits => "everything but digits removed",
+    WronglyDecoded => "looks wrongly decoded, left as it is",
+    Replacement => "holds a replacement character, left as it is",
+    Scientific => "looks like a number shortened by a spreadsheet, left as it is",
+    Groups => "group separators removed",
+    Minus => "unusual minus sign understood",
+    Rounded => "rounded to the declared decimals",
+    Cut => "cut to the microsecond",
+    EmptyItems => "empty list items dropped",
+    EditTime => "edit time could not be read",
+}
+
+/// How many cells each rule touched.
+#[derive(Clone, Debug)]
+pub(super) struct Counts {
+    cells: [u64; WORDS.len()],
+    currencies: BTreeMap<String, u64>,
+}
+
+impl Counts {
+    /// Nothing counted yet.
+    pub(super) fn new() -> Counts {
+        Counts { cells: [0; WORDS.len()], currencies: BTreeMap::new() }
+    }
+
+    /// One more cell for a rule.
+    pub(super) fn add(&mut self, rule: Rule) {
+        self.cells[rule as usize] += 1;
+    }
+
+    /// One more amount whose currency was taken off. Each currency is counted by itself, so that a column of several shows.
+    pub(super) fn add_currency(&mut self, currency: &str) {
+        match self.currencies.get_mut(currency) {
+            Some(cells) => *cells += 1,
+            None => {
+                self.currencies.insert(currency.to_owned(), 1);
+            }
+        }
+    }
+
+    /// The counts above zero under the name of a field.
+    pub(super) fn of(&self, field: &str) -> Vec<CleaningCount> {
+        let rules = WORDS.iter().zip(self.cells).filter(|(_, cells)| *cells > 0);
+        let rules = rules.map(|(words, cells)| CleaningCount { field: field.to_owned(), rule: (*words).to_owned(), cells });
+        let currencies = self.currencies.iter();
+        let currencies =
+            currencies.map(|(currency, cells)| CleaningCount { field: field.to_owned(), rule: format!("currency {currency} removed"), cells: *cells });
+        rules.chain(currencies).collect()
+    }
+}
+
+/// Why a cell could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It is not such a thing: `a decimal number`.
+    IsNot(String),
+    /// It is, and yet cannot be taken: `has 3 decimals, the field declares 2`.
+    But(String),
+}
+
+impl Unreadable {
+    /// The reason in words. The text of a field that reports mask is not repeated in them, nor is what follows from it.
+    pub(super) fn words(&self, field: &Field, text: &str) -> String {
+        const SHOWN_MAX: usize = 60;
+        match self {
+            _ if field.sensitive => format!("the value cannot be read as {}", field.field_type),
+            Unreadable::But(why) => why.clone(),
+            Unreadable::IsNot(what) => {
+                let mut shown: String = text.chars().take(SHOWN_MAX).collect();
+                if shown.len() < text.len() {
+                    shown.push('…');
+                }
+                format!("`{shown}` is not {what}")
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The way back: how a system spells a clean value, and what becomes of a value when a system has to hold it.
+
+use crate::job::{ColumnSpec, Field};
+use crate::reconcile::clean::column::Reader;
+use crate::reconcile::clean::moment::Moments;
+use crate::reconcile::clean::text::is_plain;
+use crate::value::{FieldType, Raw, Storage, Value};
+
+/// How a column spells a value: with its decimal mark, its first date format, its time zone, its words for true and false,
+/// its list separator; a null as `blank_as`, or as the system's own null.
+///
+/// Cleaning the spelling gives the value back, unless the column cannot hold it: see [`canonical`]. A list one of whose items
+/// would be read differently is spelled as a JSON array, which every column of lists is read from. A local time that the
+/// column's zone has twice is spelled with its offset where no format forbids it.
+pub fn spell(field: &Field, column: &ColumnSpec, value: &Value) -> Raw {
+    match value {
+        Value::Null => null(column),
+        Value::List(items) if items.is_empty() => null(column),
+        Value::Text(text) => Raw::text(text.clone()),
+        Value::Integer(_) => Raw::text(value.to_string()),
+        Value::Decimal(decimal) => {
+            let scaled = match field.field_type {
+                FieldType::Decimal(scale) => decimal.rescale(scale).unwrap_or(*decimal),
+                _ => *decimal,
+            };
+            let text = scaled.to_string();
+            Raw::text(match column.decimal {
+                None | Some('.') => text,
+                Some(mark) => text.replace('.', mark.encode_utf8(&mut [0; 4])),
+            })
+        }
+        Value::Boolean(truth) => Raw::text(match &column.booleans {
+            Some((yes, no)) => if *truth { yes } else { no }.clone(),
+            None => truth.to_string(),
+        }),
+        Value::Date(_) | Value::Instant(_) | Value::Datetime(_) => Raw::text(Moments::new(&column.dates, column.timezone.as_deref()).spell(value)),
+        Value::List(items) => {
+            let plain = items.join(column.separator.as_deref().filter(|separator| !separator.is_empty()).unwrap_or(";"));
+            let is_understood = Reader::new(field, column).value(&plain, Storage::Text).is_ok_and(|read| read == *value);
+            Raw::text(if is_understood { plain } else { value.to_string() })
+        }
+    }
+}
+
+fn null(column: &ColumnSpec) -> Raw {
+    column.blank_as.clone().map_or_else(Raw::null, Raw::text)
+}
+
+/// The value as a column can hold it: what is read after it was spelled there. Mostly the value itself; a coarser one where
+/// the date format leaves out the seconds, null where its spelling means null there.
+///
+/// A value that the column cannot hold at all is given back as it is; [`why_not_held`] says that and why.
+pub fn canonical(field: &Field, column: &ColumnSpec, value: &Value) -> Value {
+    if is_held_exactly(field, column, value) {
+        return value.clone();
+    }
+    read_back(field, column, value).unwrap_or_else(|_| value.clone())
+}
+
+/// Why a column cannot hold a value: its spelling could not be read again, like a local time that happens twice. Nothing if
+/// it can, if only as its [`canonical`] form.
+pub fn why_not_held(field: &Field, column: &ColumnSpec, value: &Value) -> Option<String> {
+    if is_held_exactly(field, column, value) {
+        return None;
+    }
+    read_back(field, column, value).err()
+}
+
+/// The value that one raw cell holds; nothing if it cannot be read as the field.
+pub fn read_one(field: &Field, column: &ColumnSpec, raw: &Raw) -> Option<Value> {
+    match &raw.text {
+        None => Some(Value::Null),
+        Some(text) => Reader::new(field, column).value(text, raw.storage).ok(),
+    }
+}
+
+fn read_back(field: &Field, column: &ColumnSpec, value: &Value) -> Result<Value, String> {
+    match spell(field, column, value).text {
+        None => Ok(Value::Null),
+        Some(text) => Reader::new(field, column).value(&text, Storage::Text).map_err(|why| why.words(field, &text)),
+    }
+}
+
+/// Whether a column certainly holds a value as it is: seen without spelling it, in the cases that most columns are.
+fn is_held_exactly(field: &Field, column: &ColumnSpec, value: &Value) -> bool {
+    if column.blank_as.is_some() {
+        return value.is_null();
+    }
+    // Every number, date and moment has a digit.
+    let tokens_have_digits = || field.null_tokens.iter().any(|token| token.bytes().any(|byte| byte.is_ascii_digit()));
+    let is_token = |text: &str| field.null_tokens.iter().any(|token| token.eq_ignore_ascii_case(text));
+    match (field.field_type, value) {
+        (_, Value::Null) => true,
+        (FieldType::Text, Value::Text(text)) => field.clean.is_empty() && text.is_ascii() && !text.is_empty() && is_plain(text) && !is_token(text),
+        (FieldType::Integer, Value::Integer(_)) => !tokens_have_digits(),
+        (FieldType::Decimal(scale), Value::Decimal(decimal)) => decimal.scale == scale && decimal.in_range() && !tokens_have_digits(),
+        (FieldType::Boolean, Value::Boolean(_)) => column.booleans.is_none() && !is_token("true") && !is_token("false"),
+        (FieldType::Date, Value::Date(_)) | (FieldType::Datetime, Value::Datetime(_)) | (FieldType::Instant, Value::Instant(_)) => {
+            column.dates.is_empty() && column.timezone.is_none() && !tokens_have_digits()
+        }
+        _ => false,
+    }
+}

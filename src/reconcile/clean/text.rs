@@ -1,0 +1,373 @@
+//! Text: what always happens to a cell, null tokens, and the rules that a field adds.
+//!
+//! [`tidy`] is loss-free in meaning: NFC, no control characters, `\n` as the only line end, nothing invisible at either end
+//! or before a line end. It never folds, never repairs and never touches what stands between visible characters.
+//! [`Texts`] adds null tokens and the rules of the field.
+//!
+//! # Design
+//! Nearly every cell is printable ASCII, or Latin letters, with nothing to do. [`is_plain`] finds that out in one pass over the
+//! bytes without a branch for each; only the others are looked at character by character. A cell that is merely trimmed is borrowed, so that
+//! padded columns do not allocate either.
+//!
+//! The rules of a field are repeated until the text no longer changes: one rule may make work for an earlier one (`ŉ` in
+//! upper case is `ʼN`, whose apostrophe is then replaced), and cleaning twice must give what cleaning once gives.
+
+use std::borrow::Cow;
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc, is_nfc_quick};
+
+use crate::job::{CleanRule, ColumnSpec, Field};
+use crate::reconcile::clean::counts::{Counts, Rule};
+
+/// Whether a cell is of printable ASCII and Latin letters alone, and neither begins nor ends with a space: then [`tidy`] leaves
+/// it as it is. The empty cell is plain.
+///
+/// In UTF-8 the letters U+00C0 to U+02FF begin with the bytes C3 to CB; all of them are composed, none is white space,
+/// invisible or a control character.
+pub(super) fn is_plain(cell: &str) -> bool {
+    let bytes = cell.as_bytes();
+    let odd = bytes.iter().fold(false, |odd, byte| odd | (*byte < 0x20) | (*byte == 0x7f) | (*byte == 0xc2) | (*byte > 0xcb));
+    !odd && bytes.first() != Some(&b' ') && bytes.last() != Some(&b' ')
+}
+
+/// What cannot be seen at the end of a text and means nothing there, white space apart. The joiners U+200C and U+200D are not
+/// among it: Persian, Indic scripts and emoji need them.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}' | '\u{feff}' | '\u{2060}' | '\u{ad}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn is_trimmed(c: char) -> bool {
+    c.is_whitespace() || is_invisible(c)
+}
+
+fn is_dropped(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t' | '\r')
+}
+
+/// A cell without white space and invisible characters at its ends. What a filter compares.
+pub(super) fn trim(cell: &str) -> &str {
+    cell.trim_matches(is_trimmed)
+}
+
+/// What always happens to text.
+pub(super) fn tidy<'a>(cell: &'a str, counts: &mut Counts) -> Cow<'a, str> {
+    if is_plain(cell) {
+        return Cow::Borrowed(cell);
+    }
+    let mut text = Cow::Borrowed(cell);
+    if cell.chars().any(|c| c == '\r' || is_dropped(c)) {
+        text = Cow::Owned(without_controls(cell, counts));
+    }
+    if !text.is_ascii() && !composed(&text) {
+        counts.add(Rule::Composed);
+        text = Cow::Owned(text.nfc().collect());
+    }
+    let kept = trim(&text);
+    if kept.len() < text.len() {
+        let start = kept.as_ptr() as usize - text.as_ptr() as usize;
+        let end = start + kept.len();
+        let cut = || text[..start].chars().chain(text[end..].chars());
+        let is_no_break = |c| matches!(c, '\u{a0}' | '\u{202f}' | '\u{2007}');
+        for (rule, found) in [
+            (Rule::NoBreakSpace, cut().any(is_no_break)),
+            (Rule::WhiteSpace, cut().any(|c| c.is_whitespace() && !is_no_break(c))),
+            (Rule::Invisible, cut().any(is_invisible)),
+        ] {
+            if found {
+                counts.add(rule);
+            }
+        }
+        text = match text {
+            Cow::Borrowed(whole) => Cow::Borrowed(&whole[start..end]),
+            Cow::Owned(whole) => Cow::Owned(whole[start..end].to_owned()),
+        };
+    }
+    if text.contains('\n') && text.split('\n').any(|line| line.ends_with(is_trimmed)) {
+        counts.add(Rule::LineTails);
+        let lines: Vec<&str> = text.split('\n').map(|line| line.trim_end_matches(is_trimmed)).collect();
+        text = Cow::Owned(lines.join("\n"));
+    }
+    text
+}
+
+fn composed(text: &str) -> bool {
+    match is_nfc_quick(text.chars()) {
+        IsNormalized::Yes => true,
+        IsNormalized::No => false,
+        IsNormalized::Maybe => is_nfc(text),
+    }
+}
+
+/// `\n` for every CRLF and CR, and no other control characters but tabs.
+fn without_controls(cell: &str, counts: &mut Counts) -> String {
+    if cell.contains('\r') {
+        counts.add(Rule::LineEnds);
+    }
+    if cell.contains(is_dropped) {
+        counts.add(Rule::Control);
+    }
+    let mut text = String::with_capacity(cell.len());
+    let mut chars = cell.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\r' if chars.peek() == Some(&'\n') => {}
+            '\r' => text.push('\n'),
+            c if is_dropped(c) => {}
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// The texts that mean null in one column: the empty one, the field's tokens, and how the system spells a null.
+pub(super) struct NullTokens {
+    /// Those of ASCII. No other text becomes one of them in lower case.
+    ascii: Vec<String>,
+    /// The others, in lower case.
+    others: Vec<String>,
+    /// No text of more bytes than this is one of the others.
+    others_bytes_max: usize,
+    /// Whether some token may begin with this byte.
+    may_begin: [bool; 256],
+}
+
+impl NullTokens {
+    /// The tokens of a field in a column.
+    pub(super) fn new(field: &Field, column: &ColumnSpec) -> NullTokens {
+        let blank_as = column.blank_as.as_deref().map(|blank| tidy(blank, &mut Counts::new()).to_lowercase());
+        NullTokens::of(field.null_tokens.iter().cloned().chain(blank_as))
+    }
+
+    /// These tokens, in lower case.
+    pub(super) fn of(tokens: impl IntoIterator<Item = String>) -> NullTokens {
+        /// A letter may be longer in upper case, but never so much longer.
+        const GROWTH_MAX: usize = 3;
+        let (ascii, others): (Vec<String>, Vec<String>) = tokens.into_iter().filter(|token| !token.is_empty()).partition(|token| token.is_ascii());
+        let mut may_begin = [false; 256];
+        may_begin[128..].fill(!others.is_empty());
+        for first in ascii.iter().chain(&others).filter_map(|token| token.bytes().next()) {
+            may_begin[usize::from(first)] = true;
+            may_begin[usize::from(first.to_ascii_uppercase())] = true;
+        }
+        let others_bytes_max = others.iter().map(|token| token.len() * GROWTH_MAX).max().unwrap_or(0);
+        NullTokens { ascii, others, others_bytes_max, may_begin }
+    }
+
+    /// Whether a text may be null, seen only by its first byte; a text for which this is false is none.
+    pub(super) fn may_be(&self, text: &str) -> bool {
+        text.bytes().next().is_none_or(|first| self.may_begin[usize::from(first)])
+    }
+
+    /// Whether a tidy text means null.
+    pub(super) fn is_null(&self, text: &str, counts: &mut Counts) -> bool {
+        if text.is_empty() {
+            return true;
+        }
+        let is_token = self.may_be(text)
+            && if text.is_ascii() {
+                self.ascii.iter().any(|token| token.eq_ignore_ascii_case(text))
+            } else {
+                text.len() <= self.others_bytes_max && self.others.contains(&text.to_lowercase())
+            };
+        if is_token {
+            counts.add(Rule::NullToken);
+        }
+        is_token
+    }
+}
+
+/// How the texts of one field are cleaned.
+pub(super) struct Texts<'a> {
+    /// The field's own rules.
+    pub(super) rules: &'a [CleanRule],
+}
+
+impl Texts<'_> {
+    /// Whether a cell that is not null is certainly clean, and nothing about it is to be counted.
+    pub(super) fn leaves(&self, cell: &str) -> bool {
+        self.rules.is_empty() && is_plain(cell) && !may_be_flagged(cell)
+    }
+
+    /// The clean text of a cell; nothing if it is null.
+    pub(super) fn read<'a>(&self, cell: &'a str, null: &NullTokens, counts: &mut Counts) -> Option<Cow<'a, str>> {
+        flag(cell, counts);
+        let text = tidy(cell, counts);
+        if null.is_null(&text, counts) {
+            return None;
+        }
+        let text = self.apply(text, counts);
+        // A rule may leave nothing, or a token: no digits at all, a dash that was a typographic one.
+        (self.rules.is_empty() || !null.is_null(&text, counts)).then_some(text)
+    }
+
+    /// A tidy text after the field's own rules.
+    pub(super) fn apply<'a>(&self, mut text: Cow<'a, str>, counts: &mut Counts) -> Cow<'a, str> {
+        /// No chain of rules is known that needs more than three rounds; the bound only makes the end certain.
+        const ROUNDS_MAX: usize = 8;
+        if self.rules.is_empty() {
+            return text;
+        }
+        for round in 0..ROUNDS_MAX {
+            let before = text.clone();
+            for rule in self.rules {
+                if let Some(now) = apply(*rule, &text) {
+                    // Later rounds tidy up after the first, and are not counted again.
+                    if round == 0 {
+                        counts.add(counted_as(*rule));
+                    }
+                    text = Cow::Owned(tidy(&now, &mut Counts::new()).into_owned());
+                }
+            }
+            if text == before {
+                break;
+            }
+        }
+        text
+    }
+}
+
+fn counted_as(rule: CleanRule) -> Rule {
+    match rule {
+        CleanRule::CollapseSpaces => Rule::CollapseSpaces,
+        CleanRule::Upper => Rule::Upper,
+        CleanRule::Lower => Rule::Lower,
+        CleanRule::AsciiPunct => Rule::AsciiPunct,
+        CleanRule::Email => Rule::Email,
+        CleanRule::Digits => Rule::Digits,
+    }
+}
+
+/// The text after one rule; nothing if the rule leaves it as it is.
+fn apply(rule: CleanRule, text: &str) -> Option<String> {
+    let now = match rule {
+        CleanRule::CollapseSpaces => {
+            let mut before = 'x';
+            let stays = |c: char| {
+                let stays = !c.is_whitespace() || (c == ' ' && before != ' ');
+                before = c;
+                stays
+            };
+            if text.chars().all(stays) {
+                return None;
+            }
+            text.split_whitespace().collect::<Vec<&str>>().join(" ")
+        }
+        CleanRule::Upper => {
+            if text.is_ascii() && !text.bytes().any(|b| b.is_ascii_lowercase()) {
+                return None;
+            }
+            text.to_uppercase()
+        }
+        CleanRule::Lower => lower(text)?,
+        CleanRule::AsciiPunct => {
+            if text.is_ascii() {
+                return None;
+            }
+            text.chars().map(ascii_punct).collect()
+        }
+        CleanRule::Email => {
+            let bare = bare_address(text);
+            lower(bare).unwrap_or_else(|| bare.to_owned())
+        }
+        CleanRule::Digits => {
+            if text.bytes().all(|b| b.is_ascii_digit()) {
+                return None;
+            }
+            text.chars().filter_map(digit).collect()
+        }
+    };
+    // In upper or lower case a text may no longer be composed, and is not new if composing undoes the change.
+    let now = if now.is_ascii() { now } else { now.nfc().collect() };
+    (now != text).then_some(now)
+}
+
+fn lower(text: &str) -> Option<String> {
+    (!text.is_ascii() || text.bytes().any(|b| b.is_ascii_uppercase())).then(|| text.to_lowercase())
+}
+
+fn ascii_punct(c: char) -> char {
+    match c {
+        '“' | '”' | '„' | '«' | '»' => '"',
+        '‘' | '’' | '‚' | '′' | 'ʼ' => '\'',
+        '‐' | '‑' | '‒' | '–' | '—' | '−' => '-',
+        other => other,
+    }
+}
+
+/// An address without `mailto:`, without angle brackets round all of it, and without punctuation after it.
+fn bare_address(text: &str) -> &str {
+    let mut bare = text;
+    loop {
+        let mut next = trim(bare).trim_end_matches(['.', ',', ';']);
+        if next.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("mailto:")) {
+            next = &next[7..];
+        }
+        if let Some(inner) = next.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
+            next = inner;
+        }
+        if next.len() == bare.len() {
+            return bare;
+        }
+        bare = next;
+    }
+}
+
+/// The ASCII digit that a character stands for: Arabic-Indic and full-width digits are digits too.
+fn digit(c: char) -> Option<char> {
+    let zero = match c {
+        '0'..='9' => return Some(c),
+        '\u{660}'..='\u{669}' => 0x660,
+        '\u{6f0}'..='\u{6f9}' => 0x6f0,
+        '\u{ff10}'..='\u{ff19}' => 0xff10,
+        _ => return None,
+    };
+    char::from_digit(u32::from(c) - zero, 10)
+}
+
+/// Whether a plain cell may be [flagged](flag), at a quick look.
+fn may_be_flagged(cell: &str) -> bool {
+    match cell.bytes().next() {
+        Some(b'0'..=b'9') if cell.contains("E+") => true,
+        _ => !cell.is_ascii() && cell.contains('Ã'),
+    }
+}
+
+/// Counts what looks damaged. Nobody can tell what stood there before, so that it is left as it is.
+fn flag(cell: &str, counts: &mut Counts) {
+    let bytes = cell.as_bytes();
+    if bytes.is_ascii() {
+        if is_shortened_number(bytes) {
+            counts.add(Rule::Scientific);
+        }
+        return;
+    }
+    if cell.contains(char::REPLACEMENT_CHARACTER) {
+        counts.add(Rule::Replacement);
+    }
+    let mut before = ' ';
+    let wrongly_decoded = cell.chars().any(|c| {
+        let found = match before {
+            // The two bytes of a Latin letter, each read as a character of its own, in Latin-1 or Windows-1252.
+            'Ã' => matches!(c, '\u{80}'..='\u{bf}' | '„' | '–' | 'Ÿ' | 'œ' | '‰'),
+            'Â' => matches!(c, '\u{80}'..='\u{bf}'),
+            'â' => c == '€',
+            _ => false,
+        };
+        before = c;
+        found
+    });
+    if wrongly_decoded {
+        counts.add(Rule::WronglyDecoded);
+    }
+}
+
+/// `1.23457E+15`: what a spreadsheet makes of a long number.
+fn is_shortened_number(bytes: &[u8]) -> bool {
+    let [b'0'..=b'9', rest @ ..] = bytes else { return false };
+    let Some(exponent) = rest.len().checked_sub(4).into_iter().chain(rest.len().checked_sub(5)).find(|at| rest[*at..].starts_with(b"E+")) else {
+        return false;
+    };
+    let (mantissa, exponent) = (&rest[..exponent], &rest[exponent + 2..]);
+    let is_mantissa = mantissa.is_empty() || (matches!(mantissa[0], b'.' | b',') && mantissa.len() > 1 && mantissa[1..].iter().all(u8::is_ascii_digit));
+    is_mantissa && exponent.iter().all(u8::is_ascii_digit)
+}

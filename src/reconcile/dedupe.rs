@@ -1,0 +1,129 @@
+//! One row a key: repeats collapse, duplicates are refused or have a survivor.
+//!
+//! A *repeat* agrees with another row in every column of the source, and goes without loss. A *duplicate* does not, and
+//! then a rule decides which row speaks for the record; the losers stay where they are. Nothing is ever deleted here.
+//!
+//! # Design
+//! A row whose native id is already linked to a record speaks before any rule is asked: a link is never decided again. Two
+//! linked rows with one key are two records with one key, and both are held.
+
+use std::collections::BTreeMap;
+
+use super::base::Base;
+use super::index::TextIndex;
+use crate::change::key_for_people;
+use crate::frame::{Clean, Duplicate, Keyed, NO_ROW, Silence};
+use crate::job::{Dedupe, Job};
+
+/// Leaves one row a key.
+///
+/// Repeats are held like duplicates where collapsing them could lose a transaction: the job sums an amount, and the system
+/// has no native id that would tell two equal rows apart.
+pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed {
+    let (_, again) = TextIndex::build(&clean.keys);
+    if again.is_empty() {
+        return Keyed { clean, repeats_collapsed: 0, duplicates: Vec::new(), losers: 0 };
+    }
+    let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (first, row) in again {
+        groups.entry(first).or_insert_with(|| vec![first]).push(row);
+    }
+
+    let spec = &job.systems[system];
+    let repeats_may_be_transactions = !job.totals.is_empty() && spec.id.is_none();
+    let (linked, _) = TextIndex::build(&base.ids);
+    let is_linked = |row: u32| clean.ids.as_ref().and_then(|ids| ids.get(row as usize)).is_some_and(|id| linked.get(id).is_some());
+
+    let mut leaves = vec![false; clean.rows.len()];
+    let mut repeats_collapsed = 0;
+    let mut duplicates = Vec::new();
+    let mut refused: Vec<u32> = Vec::new();
+    let mut losers = 0;
+    for rows in groups.values() {
+        let hash = |row: u32| clean.pulled.hash(clean.rows[row as usize]);
+        let line = |row: u32| clean.pulled.line(clean.rows[row as usize]);
+        let mut distinct: Vec<u32> = Vec::new();
+        for row in rows {
+            let repeats = !repeats_may_be_transactions && distinct.iter().any(|other| hash(*other) == hash(*row));
+            if repeats {
+                leaves[*row as usize] = true;
+                repeats_collapsed += 1;
+            } else {
+                distinct.push(*row);
+            }
+        }
+        if distinct.len() == 1 {
+            continue;
+        }
+        let known: Vec<u32> = distinct.iter().copied().filter(|row| is_linked(*row)).collect();
+        let (survivor, rule) = match (known.as_slice(), job.dedupe) {
+            ([only], rule) if rule != Dedupe::Refuse => (Some(*only), "the row that is already linked"),
+            ([_, _, ..], _) | (_, Dedupe::Refuse) => (None, "refuse"),
+            (_, Dedupe::Latest) => (latest(&clean, &distinct), "latest"),
+            (_, Dedupe::MostComplete) => (most_complete(&clean, &distinct), "most-complete"),
+        };
+        let key = clean.keys.get(rows[0] as usize).unwrap_or_default();
+        let lost: Vec<u32> = distinct.iter().copied().filter(|row| Some(*row) != survivor).collect();
+        for row in &lost {
+            leaves[*row as usize] = true;
+        }
+        match survivor {
+            Some(_) => losers += lost.len() as u64,
+            None => refused.extend(&lost),
+        }
+        duplicates.push(Duplicate {
+            system: spec.name.clone(),
+            key: key_for_people(key),
+            survivor: survivor.map(line),
+            losers: lost.iter().map(|row| line(*row)).collect(),
+            rule: rule.to_owned(),
+        });
+    }
+    for row in refused {
+        let text = |column: Option<&polars::prelude::StringChunked>| column.and_then(|c| c.get(row as usize)).map(str::to_owned);
+        let (key, id) = (text(Some(&clean.keys)), text(clean.ids.as_ref()));
+        clean.silent.push(clean.rows[row as usize], Silence::Duplicate, key, id);
+    }
+    duplicates.sort_by(|a, b| a.key.cmp(&b.key));
+    let stays: Vec<u32> = (0..clean.rows.len() as u32).filter(|row| !leaves[*row as usize]).collect();
+    Keyed { clean: clean.take(&stays), repeats_collapsed, duplicates, losers }
+}
+
+/// The smallest native id, then the first line: the end of every rule.
+fn last_resort(clean: &Clean, row: u32) -> (bool, String, u32) {
+    let id = clean.ids.as_ref().and_then(|ids| ids.get(row as usize)).unwrap_or_default();
+    // Numbers sort as numbers: a shorter run of digits is smaller.
+    (!id.bytes().all(|b| b.is_ascii_digit()), format!("{:020}{id}", id.len()), row)
+}
+
+fn latest(clean: &Clean, rows: &[u32]) -> Option<u32> {
+    let edited = |row: u32| clean.edited_at.as_ref().and_then(|times| times.get(row as usize));
+    // A row without an edit time cannot be compared: nobody is chosen.
+    if rows.iter().any(|row| edited(*row).is_none()) {
+        return None;
+    }
+    rows.iter().copied().min_by_key(|row| (std::cmp::Reverse(edited(*row)), last_resort(clean, *row)))
+}
+
+fn most_complete(clean: &Clean, rows: &[u32]) -> Option<u32> {
+    let nulls = |row: u32| clean.fields.iter().flatten().filter(|column| column.is_null(row)).count();
+    rows.iter().copied().min_by_key(|row| (nulls(*row), last_resort(clean, *row)))
+}
+
+impl Clean {
+    /// The records in these positions, in their order.
+    fn take(self, positions: &[u32]) -> Clean {
+        use polars::prelude::{ChunkTake, IdxCa, NewChunkedArray};
+        let picks = IdxCa::from_slice("".into(), positions);
+        let text = |column: &polars::prelude::StringChunked| column.take(&picks).map(|c| c.rechunk().into_owned()).unwrap_or_else(|_| column.clear());
+        debug_assert!(positions.iter().all(|p| *p != NO_ROW));
+        Clean {
+            rows: positions.iter().map(|p| self.rows[*p as usize]).collect(),
+            keys: text(&self.keys),
+            ids: self.ids.as_ref().map(text),
+            edited_at: self.edited_at.as_ref().map(|times| positions.iter().map(|p| times.get(*p as usize)).collect()),
+            fields: self.fields.iter().map(|field| field.as_ref().map(|column| column.take(positions))).collect(),
+            ..self
+        }
+    }
+}

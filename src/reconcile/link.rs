@@ -1,0 +1,452 @@
+//! Which row of which system is which record.
+//!
+//! Known links come first and are never computed again. Then a row whose native id vanished is found by its key, then a
+//! new row joins the one record that has its key elsewhere. What remains is new. Only unique matches act by themselves:
+//! everything else is held, with its reason.
+//!
+//! # Design
+//! The result is columns of row numbers, not rows: a record is a position, and each system says in which row of its base
+//! and in which row of its snapshot that record is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hashbrown::HashMap;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::base::{Base, Standing, State};
+use super::index::TextIndex;
+use crate::change::{Break, BreakKind, LinkEvent, key_for_people};
+use crate::frame::{Keyed, NO_ROW, Silence};
+use crate::job::{Job, Role};
+
+/// Rows by record: what the diff works on.
+#[derive(Clone, Debug)]
+pub struct Linked {
+    /// The record numbers, ascending. New records are at the end.
+    pub records: Vec<u64>,
+    /// How many of them were known before.
+    pub known: usize,
+    /// By system and record: the row in the base.
+    pub base_rows: Vec<Vec<u32>>,
+    /// By system and record: the row in the keyed snapshot.
+    pub now_rows: Vec<Vec<u32>>,
+    /// By system: the records that are there, but silent.
+    pub silent: Vec<HashMap<u32, Silence>>,
+    /// Records that are held as a whole, with the break that says why.
+    pub held: BTreeMap<u32, Vec<Break>>,
+    /// Breaks of rows that belong to no record yet.
+    pub loose: Vec<Break>,
+    /// By system: rows that stay there although their record was archived.
+    pub archived_rows: Vec<u64>,
+    /// What happened to links.
+    pub events: Vec<LinkEvent>,
+    /// The first record number that is still free.
+    pub next_record: u64,
+}
+
+impl Linked {
+    /// The canonical key of a record: as its first system in the job's order has it now, else as it was last read.
+    pub fn key<'a>(&self, record: u32, nows: &'a [Keyed], bases: &'a [Base]) -> &'a str {
+        let now = nows.iter().zip(&self.now_rows).find_map(|(now, rows)| {
+            let row = rows[record as usize];
+            if row == NO_ROW { None } else { now.clean.keys.get(row as usize) }
+        });
+        now.or_else(|| {
+            bases.iter().zip(&self.base_rows).find_map(|(base, rows)| {
+                let row = rows[record as usize];
+                if row == NO_ROW { None } else { base.keys.get(row as usize) }
+            })
+        })
+        .unwrap_or_default()
+    }
+
+    /// How a record stands in a system; nothing if it was never there.
+    pub fn standing(&self, system: usize, record: u32, bases: &[Base]) -> Option<Standing> {
+        let row = self.base_rows[system][record as usize];
+        (row != NO_ROW).then(|| bases[system].standings[row as usize])
+    }
+
+    fn push_new(&mut self) -> u32 {
+        let index = self.records.len() as u32;
+        self.records.push(self.next_record);
+        self.next_record += 1;
+        for rows in self.base_rows.iter_mut().chain(&mut self.now_rows) {
+            rows.push(NO_ROW);
+        }
+        index
+    }
+}
+
+/// Links every row to a record.
+///
+/// With `restored_allowed` a row that comes back after its delete was agreed is a new record; otherwise it is held.
+pub fn link(job: &Job, state: &State, nows: &[Keyed], restored_allowed: bool) -> Linked {
+    let mut linked = known_records(state);
+    let mut unlinked: Vec<Vec<u32>> = Vec::with_capacity(nows.len());
+    for (system, now) in nows.iter().enumerate() {
+        unlinked.push(apply_known_links(job, system, &state.bases[system], now, &mut linked, restored_allowed));
+    }
+    for (system, now) in nows.iter().enumerate() {
+        follow_reloaded_rows(job, system, &state.bases[system], now, &mut linked, &mut unlinked[system]);
+    }
+    join_by_key(job, state, nows, &mut linked, &unlinked);
+    for (system, now) in nows.iter().enumerate() {
+        suggest_key_changes(job, system, &state.bases[system], now, &mut linked);
+    }
+    hold_shared_keys(job, nows, &mut linked);
+    linked
+}
+
+/// All records of all bases, with their rows there.
+fn known_records(state: &State) -> Linked {
+    let systems = state.bases.len();
+    let longest = state.bases.iter().map(Base::height).max().unwrap_or(0);
+    let mut records: Vec<u64> = Vec::with_capacity(longest);
+    let mut base_rows: Vec<Vec<u32>> = vec![Vec::with_capacity(longest); systems];
+    let mut at = vec![0_usize; systems];
+    // A merge of ascending lists.
+    while let Some(next) = state.bases.iter().zip(&at).filter_map(|(base, at)| base.records.get(*at)).min().copied() {
+        records.push(next);
+        for ((base, at), rows) in state.bases.iter().zip(&mut at).zip(&mut base_rows) {
+            if base.records.get(*at) == Some(&next) {
+                rows.push(*at as u32);
+                *at += 1;
+            } else {
+                rows.push(NO_ROW);
+            }
+        }
+    }
+    let known = records.len();
+    Linked {
+        known,
+        now_rows: vec![vec![NO_ROW; known]; systems],
+        silent: vec![HashMap::new(); systems],
+        held: BTreeMap::new(),
+        loose: Vec::new(),
+        archived_rows: vec![0; systems],
+        events: Vec::new(),
+        next_record: state.next_record,
+        records,
+        base_rows,
+    }
+}
+
+/// The record of each row of a base.
+fn record_of_base_row(base: &Base, base_rows: &[u32]) -> Vec<u32> {
+    let mut record_of = vec![NO_ROW; base.height()];
+    for (record, row) in base_rows.iter().enumerate() {
+        if *row != NO_ROW {
+            record_of[*row as usize] = record as u32;
+        }
+    }
+    record_of
+}
+
+/// Links rows by native id, or by key where the system has no ids. Gives the rows that are left.
+fn apply_known_links(job: &Job, system: usize, base: &Base, now: &Keyed, linked: &mut Linked, restored_allowed: bool) -> Vec<u32> {
+    let spec = &job.systems[system];
+    let record_of = record_of_base_row(base, &linked.base_rows[system]);
+    let by_id = spec.id.is_some();
+    // A tombstone must not hide a living record that took its key over: living ones are looked up first.
+    let mut names = if by_id { base.ids.clone() } else { base.keys.clone() };
+    let ended: Vec<bool> = base.standings.iter().map(|s| !s.is_linked()).collect();
+    let tombstones: Option<polars::prelude::StringChunked> = ended.iter().any(|e| *e).then(|| {
+        let all = names.clone();
+        names = all.iter().zip(&ended).map(|(name, ended)| if *ended { None } else { name }).collect();
+        all.iter().zip(&ended).map(|(name, ended)| if *ended { name } else { None }).collect()
+    });
+    let (living, _) = TextIndex::build(&names);
+    let tombs = tombstones.as_ref().map(|t| TextIndex::build(t).0);
+
+    let mut left = Vec::new();
+    for row in 0..now.height() as u32 {
+        let key = now.clean.keys.get(row as usize).unwrap_or_default();
+        let name = if by_id { now.clean.ids.as_ref().and_then(|ids| ids.get(row as usize)) } else { Some(key) };
+        let Some(name) = name else {
+            left.push(row);
+            continue;
+        };
+        if let Some(base_row) = living.get(name) {
+            linked.now_rows[system][record_of[base_row as usize] as usize] = row;
+        } else if let Some(base_row) = tombs.as_ref().and_then(|t| t.get(name)) {
+            let standing = base.standings[base_row as usize];
+            if standing == Standing::Archived && !restored_allowed {
+                linked.archived_rows[system] += 1;
+                continue;
+            }
+            if restored_allowed {
+                left.push(row);
+                continue;
+            }
+            linked.loose.push(Break {
+                kind: BreakKind::Restored,
+                key: key.to_owned(),
+                field: None,
+                system: Some(spec.name.clone()),
+                values: Vec::new(),
+                why: format!("it came back in `{}` after its delete was agreed", spec.name),
+                next_step: "delete the row again, or accept it as a new record with `--allow restored`".to_owned(),
+            });
+        } else {
+            left.push(row);
+        }
+    }
+    for ((key, id), why) in now.clean.silent.keys.iter().zip(&now.clean.silent.ids).zip(&now.clean.silent.why) {
+        let name = if by_id { id } else { key };
+        if let Some(base_row) = name.as_deref().and_then(|name| living.get(name)) {
+            linked.silent[system].insert(record_of[base_row as usize], *why);
+        }
+    }
+    left
+}
+
+/// A table that was loaded again has new ids and the same keys: the links move along.
+fn follow_reloaded_rows(job: &Job, system: usize, base: &Base, now: &Keyed, linked: &mut Linked, unlinked: &mut Vec<u32>) {
+    if job.systems[system].id.is_none() || unlinked.is_empty() {
+        return;
+    }
+    let rows: HashMap<&str, u32> = unlinked.iter().filter_map(|row| Some((now.clean.keys.get(*row as usize)?, *row))).collect();
+    let mut taken = BTreeSet::new();
+    for (record, base_row) in linked.base_rows[system].clone().into_iter().enumerate() {
+        if base_row == NO_ROW || linked.now_rows[system][record] != NO_ROW || !base.standings[base_row as usize].is_linked() {
+            continue;
+        }
+        let Some(key) = base.keys.get(base_row as usize) else { continue };
+        let Some(row) = rows.get(key).copied().filter(|row| !taken.contains(row)) else { continue };
+        // Its own row may be there and only be silent: then the id did not vanish.
+        if linked.silent[system].contains_key(&(record as u32)) {
+            continue;
+        }
+        taken.insert(row);
+        linked.now_rows[system][record] = row;
+        let id = |text: Option<&str>| text.unwrap_or("none").to_owned();
+        let before = base.ids.get(base_row as usize);
+        linked.events.push(LinkEvent {
+            system: job.systems[system].name.clone(),
+            record: linked.records[record],
+            key: key_for_people(key),
+            event: format!("renumbered from {} to {}", id(before), id(now.clean.ids.as_ref().and_then(|ids| ids.get(row as usize)))),
+            notable: before.is_some(),
+        });
+    }
+    unlinked.retain(|row| !taken.contains(row));
+}
+
+/// A new row joins the one record that has its key elsewhere and is not in its system. New rows of several systems with one
+/// key are one new record. Silent rows join too, so that nothing is done for their records.
+fn join_by_key(job: &Job, state: &State, nows: &[Keyed], linked: &mut Linked, unlinked: &[Vec<u32>]) {
+    let key_of = |system: usize, row: u32| nows[system].clean.keys.get(row as usize).unwrap_or_default();
+    let mut wanted: HashMap<&str, BTreeSet<u32>> = HashMap::new();
+    if linked.known > 0 {
+        for (system, rows) in unlinked.iter().enumerate() {
+            wanted.extend(rows.iter().map(|row| (key_of(system, *row), BTreeSet::new())));
+        }
+        for now in nows {
+            wanted.extend(now.clean.silent.keys.iter().flatten().map(|key| (key.as_str(), BTreeSet::new())));
+        }
+        for (system, rows) in linked.now_rows.iter().enumerate() {
+            if wanted.is_empty() || job.systems[system].role == Role::Witness {
+                continue;
+            }
+            for (record, row) in rows.iter().enumerate() {
+                if *row != NO_ROW
+                    && let Some(records) = wanted.get_mut(key_of(system, *row))
+                {
+                    records.insert(record as u32);
+                }
+            }
+        }
+    }
+
+    // Who claims which record is known before any claim is granted, so that the order of rows does not matter.
+    let mut claims: BTreeMap<(usize, u32), Vec<u32>> = BTreeMap::new();
+    let mut new: Vec<(&str, usize, u32)> = Vec::new();
+    for (system, rows) in unlinked.iter().enumerate() {
+        for row in rows {
+            let key = key_of(system, *row);
+            let records = wanted.get(key);
+            let only = records.filter(|records| records.len() == 1).and_then(|records| records.first().copied());
+            let free = only.filter(|record| {
+                linked.now_rows[system][*record as usize] == NO_ROW
+                    && !linked.silent[system].contains_key(record)
+                    && linked.standing(system, *record, &state.bases).is_none_or(Standing::is_linked)
+            });
+            match free {
+                Some(record) => claims.entry((system, record)).or_default().push(*row),
+                None => new.push((key, system, *row)),
+            }
+        }
+    }
+    for ((system, record), rows) in claims {
+        let [row] = rows.as_slice() else {
+            new.extend(rows.iter().map(|row| (key_of(system, *row), system, *row)));
+            continue;
+        };
+        linked.now_rows[system][record as usize] = *row;
+        let moved = linked.standing(system, record, &state.bases).is_some();
+        linked.events.push(LinkEvent {
+            system: job.systems[system].name.clone(),
+            record: linked.records[record as usize],
+            key: key_for_people(key_of(system, *row)),
+            event: if moved { "found again by the key that the record has elsewhere".to_owned() } else { "linked by key".to_owned() },
+            notable: moved,
+        });
+    }
+
+    new.sort_unstable();
+    let mut last: Option<(&str, u32)> = None;
+    let mut new_records: HashMap<&str, u32> = HashMap::new();
+    let some_silent = nows.iter().any(|now| !now.clean.silent.keys.is_empty());
+    for (key, system, row) in new {
+        let record = match last {
+            Some((same, record)) if same == key => record,
+            _ => linked.push_new(),
+        };
+        last = Some((key, record));
+        linked.now_rows[system][record as usize] = row;
+        if some_silent {
+            new_records.insert(key, record);
+        }
+    }
+    for (system, now) in nows.iter().enumerate() {
+        for (key, why) in now.clean.silent.keys.iter().zip(&now.clean.silent.why) {
+            let Some(key) = key.as_deref() else { continue };
+            let known = wanted.get(key).into_iter().flatten();
+            for record in known.chain(new_records.get(key)) {
+                // A row outside the filter does not silence a record that is there with a row of its own.
+                if *why != Silence::Filtered || linked.now_rows[system][*record as usize] == NO_ROW {
+                    linked.silent[system].entry(*record).or_insert(*why);
+                }
+            }
+        }
+    }
+}
+
+/// Where rows have no ids, a changed key looks like one row gone and one row new. Where the two agree in every other field,
+/// that is suggested, and both are held.
+fn suggest_key_changes(job: &Job, system: usize, base: &Base, now: &Keyed, linked: &mut Linked) {
+    let spec = &job.systems[system];
+    let others: Vec<usize> = (0..job.fields.len()).filter(|f| job.fields[*f].is_carried_by(system) && !job.key.contains(f)).collect();
+    if spec.id.is_some() || spec.role == Role::Witness || base.height() == 0 || linked.records.len() == linked.known || others.is_empty() {
+        return;
+    }
+    let print = |cell: &dyn Fn(usize) -> Option<crate::value::Value>| {
+        let mut hasher = Xxh3::new();
+        let mut any = false;
+        for field in &others {
+            let value = cell(*field)?;
+            any |= !value.is_null();
+            hasher.update(value.to_string().as_bytes());
+            hasher.update(&[u8::from(value.is_null()), 0]);
+        }
+        // Rows whose other fields are all empty tell nothing.
+        any.then(|| hasher.digest128())
+    };
+    let mut gone: BTreeMap<u128, Vec<u32>> = BTreeMap::new();
+    for record in 0..linked.known as u32 {
+        let base_row = linked.base_rows[system][record as usize];
+        let vanished = base_row != NO_ROW
+            && linked.now_rows[system][record as usize] == NO_ROW
+            && base.standings[base_row as usize] == Standing::Live
+            && !linked.silent[system].contains_key(&record);
+        if vanished && let Some(hash) = print(&|field| base.value(field, base_row)) {
+            gone.entry(hash).or_default().push(record);
+        }
+    }
+    if gone.is_empty() {
+        return;
+    }
+    let mut new: HashMap<u128, Vec<u32>> = HashMap::new();
+    for record in linked.known as u32..linked.records.len() as u32 {
+        let row = linked.now_rows[system][record as usize];
+        if row != NO_ROW
+            && let Some(hash) = print(&|field| now.clean.fields[field].as_ref().map(|column| column.value(row)))
+        {
+            new.entry(hash).or_default().push(record);
+        }
+    }
+    for (hash, records) in gone {
+        let Some(fresh) = new.get(&hash) else { continue };
+        let ([old], [new]) = (records.as_slice(), fresh.as_slice()) else { continue };
+        let row = linked.now_rows[system][*new as usize];
+        let old_key = base.keys.get(linked.base_rows[system][*old as usize] as usize).unwrap_or_default().to_owned();
+        let new_key = now.clean.keys.get(row as usize).unwrap_or_default();
+        linked.held.entry(*new).or_default();
+        linked.held.entry(*old).or_default().push(Break {
+            kind: BreakKind::SuggestedLink,
+            why: format!(
+                "in `{}` the row `{}` vanished and `{}` is new (line {}), with every other field the same: probably a changed key",
+                spec.name,
+                key_for_people(&old_key),
+                key_for_people(new_key),
+                now.line(row)
+            ),
+            next_step: format!(
+                "if it is one record, change its key in the other systems too; if it is not, change another field of the new row in `{}`",
+                spec.name
+            ),
+            key: old_key,
+            field: None,
+            system: Some(spec.name.clone()),
+            values: Vec::new(),
+        });
+    }
+}
+
+/// A key that two records have, in whatever systems, is held in both: writing it anywhere would merge them.
+fn hold_shared_keys(job: &Job, nows: &[Keyed], linked: &mut Linked) {
+    use hashbrown::hash_table::{Entry, HashTable};
+    let key_of = |system: usize, row: u32| nows[system].clean.keys.get(row as usize).unwrap_or_default();
+    let hash = |key: &str| xxhash_rust::xxh3::xxh3_64(key.as_bytes());
+    let mut seen: HashTable<(usize, u32, u32)> = HashTable::with_capacity(linked.records.len());
+    let mut shared: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+    let voices: Vec<usize> = (0..nows.len()).filter(|s| job.systems[*s].role != Role::Witness).collect();
+    for record in 0..linked.records.len() as u32 {
+        let mut first: Option<&str> = None;
+        for system in &voices {
+            let row = linked.now_rows[*system][record as usize];
+            if row == NO_ROW {
+                continue;
+            }
+            let key = key_of(*system, row);
+            if first == Some(key) {
+                continue;
+            }
+            first = first.or(Some(key));
+            match seen.entry(hash(key), |(s, r, _)| key_of(*s, *r) == key, |(s, r, _)| hash(key_of(*s, *r))) {
+                Entry::Occupied(other) => {
+                    let other = other.get().2;
+                    if other != record {
+                        shared.entry(key).or_default().extend([other, record]);
+                    }
+                }
+                Entry::Vacant(place) => {
+                    place.insert((*system, row, record));
+                }
+            }
+        }
+    }
+    for (key, records) in shared {
+        let holders: Vec<String> = voices
+            .iter()
+            .filter(|s| records.iter().any(|r| linked.now_rows[**s][*r as usize] != NO_ROW && key_of(**s, linked.now_rows[**s][*r as usize]) == key))
+            .map(|s| job.systems[*s].name.clone())
+            .collect();
+        let mut breaks = vec![Break {
+            kind: BreakKind::Duplicate,
+            key: key.to_owned(),
+            field: None,
+            system: None,
+            values: Vec::new(),
+            why: format!(
+                "{} different records have this key, in {}: a key was changed to one that is taken",
+                records.len(),
+                crate::change::join_names(&holders)
+            ),
+            next_step: "give one of them another key, or delete one of them".to_owned(),
+        }];
+        for record in records {
+            linked.held.entry(record).or_default().append(&mut breaks);
+        }
+    }
+}

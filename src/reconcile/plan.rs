@@ -1,0 +1,1005 @@
+//! From links and values to a plan: existence first, then every field, then the changes of each system.
+//!
+//! Existence, per record and system:
+//!
+//! | in the system | linked | what it means | scenario |
+//! | --- | --- | --- | --- |
+//! | yes, elsewhere not | never | new: created elsewhere where allowed; waits while one of its fields is held | `create` |
+//! | gone, edited by another voter | yes | an edit beats a delete: recreated | `edit_beats_delete` |
+//! | gone, untouched elsewhere | yes | deleted: report, propagate, archive or recreate | `delete_report` … |
+//! | gone, an open decision on the record | yes | the delete waits for it | `delete_joins_decision` |
+//! | nowhere | yes | the link ends | `both_gone` |
+//! | silent | either | nothing is created, changed or deleted for the record anywhere | `quarantined_is_silent` |
+//! | gone from a target | yes | drift: created again | `target_delete_is_drift` |
+//! | only in targets | never | an orphan: listed | `orphan` |
+//!
+//! An absence counts only where the record was read in that system since it was linked, and where no row with an unreadable
+//! key could be it.
+
+use std::collections::BTreeMap;
+
+use super::base::{FieldDebt, Open, OpenField, Standing, State};
+use super::clean;
+use super::diff;
+use super::link::Linked;
+use super::merge::{self, Case, Decided, Ruling, Voice};
+use crate::change::{
+    Action, Address, AddressPart, Break, BreakKind, CellChange, Change, Decision, Drift, LinkEvent, Plan, PlanHeader, Reason, SystemValue, key_for_people,
+};
+use crate::frame::{Keyed, NO_ROW};
+use crate::job::{Blank, Deletes, Job, Mode, OnDrift, Permission, Role};
+use crate::value::{FieldType, KEY_SEPARATOR, Raw, Value};
+
+/// What happens to a field's bases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BaseMove {
+    /// They stay: the field waits.
+    Stay,
+    /// They become what was read, or read back.
+    Move,
+}
+
+/// What happens to a record's bases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Treatment {
+    /// All of them stay. A record that was never linked stays unlinked.
+    Held,
+    /// Field by field.
+    Fields(Vec<BaseMove>),
+    /// The record is gone everywhere: its links end.
+    Ends,
+}
+
+/// All decisions of one run.
+#[derive(Clone, Debug)]
+pub struct Decisions {
+    /// What is to be written, and what was decided behind it.
+    pub plan: Plan,
+    /// Which row is which record.
+    pub linked: Linked,
+    /// What stays open whatever becomes of the writes.
+    pub breaks: Vec<Break>,
+    /// Edits in systems that do not decide.
+    pub drift: Vec<Drift>,
+    /// Decisions in which a rule chose between voters.
+    pub conflicts: Vec<Decision>,
+    /// By position in `linked.records`, for all records that are not quiet.
+    pub treatments: BTreeMap<u32, Treatment>,
+    /// What happened to links beyond `linked.events`.
+    pub events: Vec<LinkEvent>,
+}
+
+/// Decides every record.
+pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: PlanHeader) -> Decisions {
+    let restless = diff::restless(job, state, nows, &linked);
+    let mut planner = Planner {
+        job,
+        state,
+        nows,
+        linked: &linked,
+        unproven: nows.iter().map(|now| now.clean.silent.hides_a_key()).collect(),
+        breaks: linked.loose.clone(),
+        drift: Vec::new(),
+        decisions: Vec::new(),
+        conflicts: Vec::new(),
+        changes: Vec::new(),
+        events: Vec::new(),
+    };
+    let mut treatments = BTreeMap::new();
+    for record in restless {
+        let treatment = planner.record(record);
+        treatments.insert(record, treatment);
+    }
+    let Planner { mut changes, mut breaks, drift, decisions, conflicts, events, .. } = planner;
+    // What must be released comes before what may take it over: deletes first, creates last.
+    let rank = |action: Action| match action {
+        Action::Delete => 0,
+        Action::Archive => 1,
+        Action::Update => 2,
+        Action::Create => 3,
+    };
+    let position = |change: &Change| job.system(&change.system).unwrap_or(usize::MAX);
+    changes.sort_by(|a, b| (position(a), rank(a.action), &a.key, a.record).cmp(&(position(b), rank(b.action), &b.key, b.record)));
+    for (index, change) in changes.iter_mut().enumerate() {
+        change.number = index as u32 + 1;
+    }
+    breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
+    let header = PlanHeader { next_record: linked.next_record, ..header };
+    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, treatments, events, linked }
+}
+
+/// Where a record is tonight, as far as one system goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    /// There, in this row of the snapshot.
+    Here(u32),
+    /// It was there and is gone.
+    Gone,
+    /// Not there, but that proves nothing.
+    Unproven,
+    /// Never there, or there no more by agreement.
+    Never,
+    /// Archived there.
+    Archived,
+}
+
+struct Planner<'a> {
+    job: &'a Job,
+    state: &'a State,
+    nows: &'a [Keyed],
+    linked: &'a Linked,
+    unproven: Vec<bool>,
+    breaks: Vec<Break>,
+    drift: Vec<Drift>,
+    decisions: Vec<Decision>,
+    conflicts: Vec<Decision>,
+    changes: Vec<Change>,
+    events: Vec<LinkEvent>,
+}
+
+impl Planner<'_> {
+    fn record(&mut self, record: u32) -> Treatment {
+        if let Some(breaks) = self.linked.held.get(&record) {
+            self.breaks.extend(breaks.iter().cloned());
+            return Treatment::Held;
+        }
+        let role = |system: usize| self.job.systems[system].role;
+        let systems: Vec<usize> = (0..self.job.systems.len()).collect();
+        if systems.iter().any(|s| role(*s) != Role::Witness && self.linked.silent[*s].contains_key(&record)) {
+            return Treatment::Held;
+        }
+        let key = self.linked.key(record, self.nows, &self.state.bases).to_owned();
+        let presence: Vec<Presence> = systems.iter().map(|s| self.presence(*s, record)).collect();
+        let here: Vec<usize> = systems.iter().copied().filter(|s| matches!(presence[*s], Presence::Here(_)) && role(*s) != Role::Witness).collect();
+        let at = |wanted: Presence| -> Vec<usize> { systems.iter().copied().filter(|s| presence[*s] == wanted && role(*s) != Role::Witness).collect() };
+        let gone = at(Presence::Gone);
+        let unproven = at(Presence::Unproven);
+
+        if here.is_empty() {
+            return self.nowhere(record, &key, &presence, &unproven);
+        }
+        if self.job.mode == Mode::Audit {
+            return self.audit(record, &key, &presence);
+        }
+        if !here.iter().any(|s| role(*s).votes()) {
+            let voters_gone = gone.iter().any(|s| role(*s).votes());
+            if !voters_gone {
+                let names: Vec<String> = here.iter().map(|s| self.name(*s)).collect();
+                let (kind, why, next_step) = if unproven.iter().any(|s| role(*s).votes()) {
+                    (
+                        BreakKind::Missing,
+                        "the systems that decide do not show it, and that proves nothing tonight".to_owned(),
+                        "look again after the next run".to_owned(),
+                    )
+                } else {
+                    (
+                        BreakKind::Orphan,
+                        format!("only {} has it, and that does not decide whether a record exists", crate::change::join_names(&names)),
+                        format!("delete it there, or add it to a system that decides: {}", self.voters_for_people()),
+                    )
+                };
+                self.push_break(kind, &key, None, names.first().cloned(), Vec::new(), why, next_step);
+                return Treatment::Held;
+            }
+        }
+
+        // The delete, if there is one that counts.
+        let deleted_in = gone.iter().copied().find(|s| role(*s).votes());
+        let edited_by = here.iter().copied().filter(|s| role(*s).votes()).find(|s| self.is_edited(record, *s));
+        let comes_back = deleted_in.is_none() || edited_by.is_some() || self.job.deletes == Deletes::Recreate;
+        // A system that gets the record back has no say in what it gets, though it may own fields.
+        let forgotten: &[usize] = if comes_back { &gone } else { &[] };
+        let rulings = self.rulings(record, &presence, forgotten);
+        let any_held = rulings.iter().any(|(_, ruling)| matches!(ruling, Ruling::Held { .. }));
+        let mut recreate: BTreeMap<usize, Reason> = BTreeMap::new();
+        let mut creates_wait = false;
+        if let Some(first_gone) = deleted_in {
+            if let Some(editor) = edited_by {
+                for system in &gone {
+                    recreate.insert(*system, Reason::EditBeatsDelete { system: self.name(editor) });
+                }
+            } else if any_held {
+                creates_wait = true;
+                self.missing(
+                    &key,
+                    first_gone,
+                    "it was deleted there, and a decision on the record is open: the delete waits for it".to_owned(),
+                    "settle the open decision first".to_owned(),
+                );
+            } else {
+                match &self.job.deletes {
+                    Deletes::Report => {
+                        creates_wait = true;
+                        for system in &gone {
+                            self.missing(
+                                &key,
+                                *system,
+                                "it was deleted there, and the job only reports deletes".to_owned(),
+                                format!("delete it in {} too, or add it to `{}` again", self.names_for_people(&here), self.name(*system)),
+                            );
+                        }
+                    }
+                    Deletes::Propagate => return self.propagate_delete(record, &key, first_gone, &presence, &here),
+                    Deletes::Archive { field, value } => return self.archive(record, &key, first_gone, (*field, value), &presence, &here),
+                    Deletes::Recreate => {
+                        for system in &gone {
+                            recreate.insert(*system, Reason::Recreated { because: "the job recreates deleted records".to_owned() });
+                        }
+                    }
+                }
+            }
+        } else {
+            for system in &gone {
+                recreate.insert(*system, Reason::Recreated { because: format!("`{}` does not decide whether a record exists", self.name(*system)) });
+            }
+        }
+
+        let moves = self.fields(record, &key, &presence, &rulings);
+        let origin = here.iter().copied().find(|s| role(*s).votes()).unwrap_or(here[0]);
+        for system in systems {
+            match presence[system] {
+                Presence::Gone if recreate.contains_key(&system) => {
+                    let reason = recreate[&system].clone();
+                    self.create(record, &key, system, reason, &rulings, &presence);
+                }
+                Presence::Never if !creates_wait => {
+                    let again = self.linked.standing(system, record, &self.state.bases) == Some(Standing::Ended);
+                    let reason = if again {
+                        Reason::Recreated { because: format!("it lives on in `{}`", self.name(origin)) }
+                    } else {
+                        Reason::NewRecord { system: self.name(origin) }
+                    };
+                    self.create(record, &key, system, reason, &rulings, &presence);
+                }
+                Presence::Unproven if role(system) != Role::Witness => {
+                    let why = if self.unproven[system] {
+                        "it is not among the rows that could be read there; one that could not may be it".to_owned()
+                    } else {
+                        "we created it there, and it does not show yet".to_owned()
+                    };
+                    self.missing(&key, system, why, "mend the unreadable rows, or look again after the next run".to_owned());
+                }
+                Presence::Gone | Presence::Never if role(system) == Role::Witness => {
+                    self.missing(&key, system, "the witness does not have it".to_owned(), format!("find out why `{}` lacks it", self.name(system)));
+                }
+                _ => {}
+            }
+        }
+        Treatment::Fields(moves)
+    }
+
+    fn name(&self, system: usize) -> String {
+        self.job.systems[system].name.clone()
+    }
+
+    fn names_for_people(&self, systems: &[usize]) -> String {
+        crate::change::join_names(&systems.iter().map(|s| self.name(*s)).collect::<Vec<_>>())
+    }
+
+    fn voters_for_people(&self) -> String {
+        let voters: Vec<usize> = (0..self.job.systems.len()).filter(|s| self.job.systems[*s].role.votes()).collect();
+        self.names_for_people(&voters)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a break has this many parts, and each has another type or meaning")]
+    fn push_break(
+        &mut self,
+        kind: BreakKind,
+        key: &str,
+        field: Option<usize>,
+        system: Option<String>,
+        values: Vec<SystemValue>,
+        why: String,
+        next_step: String,
+    ) {
+        let field = field.map(|f| self.job.fields[f].name.clone());
+        self.breaks.push(Break { kind, key: key.to_owned(), field, system, values, why, next_step });
+    }
+
+    fn missing(&mut self, key: &str, system: usize, why: String, next_step: String) {
+        let name = self.name(system);
+        self.push_break(BreakKind::Missing, key, None, Some(name), Vec::new(), why, next_step);
+    }
+
+    fn presence(&self, system: usize, record: u32) -> Presence {
+        let row = self.linked.now_rows[system][record as usize];
+        if row != NO_ROW {
+            return Presence::Here(row);
+        }
+        match self.linked.standing(system, record, &self.state.bases) {
+            Some(Standing::Live) if !self.unproven[system] => Presence::Gone,
+            Some(Standing::Live | Standing::Awaited) => Presence::Unproven,
+            Some(Standing::Archived) => Presence::Archived,
+            Some(Standing::Ended) | None if self.unproven[system] => Presence::Unproven,
+            Some(Standing::Ended) | None => Presence::Never,
+        }
+    }
+
+    /// No system that counts has the record.
+    fn nowhere(&mut self, record: u32, key: &str, presence: &[Presence], unproven: &[usize]) -> Treatment {
+        let witness = presence.iter().position(|p| matches!(p, Presence::Here(_)));
+        if !unproven.is_empty() && record < self.linked.known as u32 && presence.iter().enumerate().any(|(s, _)| self.was_linked(s, record)) {
+            let linked: Vec<usize> = unproven.iter().copied().filter(|s| self.was_linked(*s, record)).collect();
+            for system in linked {
+                self.missing(
+                    key,
+                    system,
+                    "it does not show there, and that proves nothing tonight".to_owned(),
+                    "mend the unreadable rows, or look again after the next run".to_owned(),
+                );
+            }
+            return Treatment::Held;
+        }
+        if let Some(witness) = witness {
+            let name = self.name(witness);
+            let all: Vec<usize> = (0..self.job.systems.len()).filter(|s| self.job.systems[*s].role != Role::Witness).collect();
+            let why = format!("only the witness `{name}` has it");
+            let next_step = format!("find out why {} lacks it", self.names_for_people(&all));
+            self.push_break(BreakKind::Orphan, key, None, Some(name), Vec::new(), why, next_step);
+        }
+        let linked_before = (0..self.job.systems.len()).any(|s| self.was_linked(s, record));
+        if !linked_before {
+            return Treatment::Held;
+        }
+        self.events.push(LinkEvent {
+            system: self.names_for_people(&(0..self.job.systems.len()).filter(|s| self.was_linked(*s, record)).collect::<Vec<_>>()).replace('`', ""),
+            record: self.linked.records[record as usize],
+            key: key_for_people(key),
+            event: "gone from every system: the link ends".to_owned(),
+            notable: true,
+        });
+        Treatment::Ends
+    }
+
+    fn was_linked(&self, system: usize, record: u32) -> bool {
+        self.linked.standing(system, record, &self.state.bases).is_some_and(Standing::is_linked)
+    }
+
+    fn voices(&self, record: u32, field: usize, presence: &[Presence], forgotten: &[usize]) -> Vec<Voice> {
+        let open = self.open_field(record, field);
+        (0..self.job.systems.len())
+            .filter(|system| self.job.fields[field].is_carried_by(*system))
+            .map(|system| {
+                let base_row = self.linked.base_rows[system][record as usize];
+                let base = &self.state.bases[system];
+                let now = match presence[system] {
+                    Presence::Here(row) => self.nows[system].clean.fields[field].as_ref().map(|column| column.value(row)),
+                    _ => None,
+                };
+                let edited_at = match presence[system] {
+                    Presence::Here(row) => self.nows[system].clean.edited_at.as_ref().and_then(|times| times.get(row as usize)),
+                    _ => None,
+                };
+                let ours = if base_row == NO_ROW { None } else { base.our_edits.get(base_row as usize) };
+                let known = base_row != NO_ROW && !forgotten.contains(&system);
+                Voice {
+                    system,
+                    now,
+                    base: if known { base.value(field, base_row) } else { None },
+                    linked: known && self.was_linked(system, record),
+                    edited_at: edited_at.filter(|at| ours.is_none_or(|ours| *at > ours)),
+                    debt: open.and_then(|open| open.debts.get(&self.job.systems[system].name)).cloned(),
+                }
+            })
+            .collect()
+    }
+
+    fn open_field(&self, record: u32, field: usize) -> Option<&OpenField> {
+        let open: &Open = &self.state.open;
+        if open.fields.is_empty() {
+            return None;
+        }
+        open.fields.get(&(self.linked.records[record as usize], self.job.fields[field].name.clone()))
+    }
+
+    /// The voices on each field and the ruling that they lead to.
+    fn rulings(&self, record: u32, presence: &[Presence], forgotten: &[usize]) -> Vec<(Vec<Voice>, Ruling)> {
+        (0..self.job.fields.len())
+            .map(|index| {
+                let voices = self.voices(record, index, presence, forgotten);
+                let field = &self.job.fields[index];
+                let ruling = merge::decide(Case { job: self.job, field, voices: &voices, open: self.open_field(record, index) });
+                let ruling = match ruling {
+                    Ruling::Value(decided) if self.job.key.contains(&index) && decided.value.is_null() => Ruling::Held {
+                        kind: BreakKind::Cleared,
+                        why: "a key field must not become empty".to_owned(),
+                        next_step: format!("put a value back into `{}`", field.name),
+                    },
+                    other => other,
+                };
+                (voices, ruling)
+            })
+            .collect()
+    }
+
+    /// Whether somebody edited the record in a system since its base.
+    fn is_edited(&self, record: u32, system: usize) -> bool {
+        let (row, base_row) = (self.linked.now_rows[system][record as usize], self.linked.base_rows[system][record as usize]);
+        if row == NO_ROW || base_row == NO_ROW {
+            return false;
+        }
+        let now = &self.nows[system].clean;
+        (0..self.job.fields.len()).any(|field| {
+            let Some(column) = &now.fields[field] else { return false };
+            let Some(base) = self.state.bases[system].value(field, base_row) else { return false };
+            let value = column.value(row);
+            let received = self.open_field(record, field).is_some_and(|open| open.value == value && open.debts.contains_key(&self.job.systems[system].name));
+            let blank_ignored = value.is_null() && self.job.fields[field].blank == Some(Blank::Ignore);
+            value != base && !received && !blank_ignored
+        })
+    }
+
+    /// Writes what each field's ruling asks for, and lists what stays different.
+    fn fields(&mut self, record: u32, key: &str, presence: &[Presence], rulings: &[(Vec<Voice>, Ruling)]) -> Vec<BaseMove> {
+        let mut cells: BTreeMap<usize, (Vec<CellChange>, u32)> = BTreeMap::new();
+        let mut moves = vec![BaseMove::Stay; self.job.fields.len()];
+        for (index, (voices, ruling)) in rulings.iter().enumerate() {
+            let seen: Vec<SystemValue> = voices.iter().filter_map(|v| v.now.clone().map(|value| SystemValue { system: self.name(v.system), value })).collect();
+            match ruling {
+                Ruling::NoVoter => {}
+                Ruling::Held { kind, why, next_step } => {
+                    self.push_break(*kind, key, Some(index), None, seen, why.clone(), next_step.clone());
+                }
+                Ruling::Value(decided) => {
+                    moves[index] = BaseMove::Move;
+                    self.field(record, key, index, decided, voices, seen, presence, &mut cells);
+                }
+            }
+        }
+        for (system, (cells, attempts)) in cells {
+            let Presence::Here(row) = presence[system] else { continue };
+            let reason = cells[0].reason.clone();
+            self.changes.push(Change {
+                number: 0,
+                system: self.name(system),
+                record: self.linked.records[record as usize],
+                key: key.to_owned(),
+                action: Action::Update,
+                address: self.address(system, row),
+                row_id: self.row_id(system, row),
+                row_key_before: Some(self.row_key(system, row)),
+                row_key_after: self.row_key_with(system, row, &cells),
+                cells,
+                reason,
+                attempts,
+                edited_at: self.edited_at(system, row),
+            });
+        }
+        moves
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one decision, gathered once by the only caller")]
+    fn field(
+        &mut self,
+        record: u32,
+        key: &str,
+        index: usize,
+        decided: &Decided,
+        voices: &[Voice],
+        seen: Vec<SystemValue>,
+        presence: &[Presence],
+        cells: &mut BTreeMap<usize, (Vec<CellChange>, u32)>,
+    ) {
+        let job = self.job;
+        let field = &job.fields[index];
+        let open = self.open_field(record, index).cloned();
+        let same_decision = open.as_ref().filter(|open| open.value == decided.value);
+        let case = Case { job, field, voices, open: open.as_ref() };
+        let mut written = false;
+        let mut unsent: Vec<usize> = Vec::new();
+        let mut overridden = decided.overridden.clone();
+        for voice in voices {
+            let (Presence::Here(row), Some(now)) = (presence[voice.system], &voice.now) else { continue };
+            let spec = &job.systems[voice.system];
+            let Some(column) = &field.columns[voice.system] else { continue };
+            let target = clean::canonical(field, column, &decided.value);
+            let holds = voice.holds(field, open.as_ref(), &target) || voice.holds(field, open.as_ref(), &decided.value);
+            let respell = holds
+                && field.standardise
+                && spec.role.is_written()
+                && clean::spell(field, column, now).text != self.nows[voice.system].raw(&column.name, row).text;
+            if holds && !respell {
+                continue;
+            }
+            let values = || seen.clone();
+            let is_voter = case.votes(voice.system);
+            if spec.role == Role::Witness {
+                let why = format!("the witness `{}` holds another value", spec.name);
+                self.push_break(
+                    difference(field.field_type),
+                    key,
+                    Some(index),
+                    Some(spec.name.clone()),
+                    values(),
+                    why,
+                    format!("find out which is right, and mend `{}`", spec.name),
+                );
+                continue;
+            }
+            let edited = voice.is_changed(open.as_ref()) || voice.is_unseen();
+            let owed = match (&voice.debt, same_decision) {
+                (Some(FieldDebt::Owed { attempts, .. }), Some(_)) => Some(*attempts),
+                _ => None,
+            };
+            let drifted = !is_voter && edited && !holds;
+            let blank_ignored = is_voter && now.is_null() && !decided.value.is_null() && (voice.is_unseen() || field.blank == Some(Blank::Ignore));
+            if blank_ignored && (spec.role == Role::Source || decided.from == [voice.system] || field.owner.contains(&voice.system)) {
+                let why = format!("it is empty in `{}`, which decides it, and the job ignores empty values", spec.name);
+                self.push_break(
+                    BreakKind::Cleared,
+                    key,
+                    Some(index),
+                    Some(spec.name.clone()),
+                    values(),
+                    why,
+                    format!("put a value back into `{}` of `{}`", field.name, spec.name),
+                );
+                continue;
+            }
+            if drifted {
+                let restored = field.on_drift == OnDrift::Overwrite && spec.role.is_written() && spec.may.update == Permission::Apply;
+                if voice.base.is_some() || !decided.active {
+                    self.drift.push(Drift {
+                        system: spec.name.clone(),
+                        key: key_for_people(key),
+                        field: field.name.clone(),
+                        base: voice.base.clone().unwrap_or(Value::Null),
+                        now: now.clone(),
+                        decided: decided.value.clone(),
+                        restored,
+                    });
+                }
+                if !overridden.iter().any(|(system, _)| *system == voice.system) {
+                    overridden.push((voice.system, now.clone()));
+                }
+                if field.on_drift == OnDrift::Report {
+                    let why = format!("`{}` was edited and does not decide the field; the job only reports that", spec.name);
+                    self.push_break(
+                        BreakKind::Drift,
+                        key,
+                        Some(index),
+                        Some(spec.name.clone()),
+                        values(),
+                        why,
+                        format!("mend `{}` in `{}`, or change it in {}", field.name, spec.name, self.names_for_people(&decided.from)),
+                    );
+                    continue;
+                }
+            }
+            if !decided.active && !drifted && owed.is_none() && !blank_ignored && !respell {
+                let why = "the systems differ although nobody edited them since the last run".to_owned();
+                self.push_break(
+                    difference(field.field_type),
+                    key,
+                    Some(index),
+                    Some(spec.name.clone()),
+                    values(),
+                    why,
+                    format!("set `{}` to the right value in one of them", field.name),
+                );
+                continue;
+            }
+            if spec.role == Role::Source {
+                let why = format!("`{}` is a source and is never written", spec.name);
+                self.push_break(
+                    BreakKind::Locked,
+                    key,
+                    Some(index),
+                    Some(spec.name.clone()),
+                    values(),
+                    why,
+                    format!("mend `{}` in `{}`", field.name, spec.name),
+                );
+                continue;
+            }
+            match spec.may.update {
+                Permission::Apply => {}
+                Permission::Review | Permission::Never => {
+                    let (kind, why) = if spec.may.update == Permission::Never {
+                        (BreakKind::Locked, format!("the job never updates `{}`", spec.name))
+                    } else {
+                        (BreakKind::Review, format!("updates of `{}` wait for a person", spec.name))
+                    };
+                    self.push_break(
+                        kind,
+                        key,
+                        Some(index),
+                        Some(spec.name.clone()),
+                        values(),
+                        why,
+                        format!("set `{}` to `{}` in `{}`", field.name, decided.value, spec.name),
+                    );
+                    unsent.push(voice.system);
+                    continue;
+                }
+            }
+            if let Some(attempts) = owed.filter(|attempts| *attempts >= job.attempts_max) {
+                let why = match &voice.debt {
+                    Some(FieldDebt::Owed { why, .. }) => format!("sent {attempts} times without success, last: {why}"),
+                    _ => format!("sent {attempts} times without success"),
+                };
+                self.push_break(
+                    BreakKind::WriteRejected,
+                    key,
+                    Some(index),
+                    Some(spec.name.clone()),
+                    values(),
+                    why,
+                    format!("set `{}` to `{}` in `{}` by hand, or change the value", field.name, decided.value, spec.name),
+                );
+                unsent.push(voice.system);
+                continue;
+            }
+            let reason = match owed {
+                Some(attempts) if attempts > 0 => {
+                    let decided = Box::new(same_decision.map_or_else(|| decided.reason.clone(), |open| open.reason.clone()));
+                    Reason::Owed { decided, attempts }
+                }
+                _ if respell => Reason::Standardised,
+                _ if drifted && !decided.active => Reason::DriftRestored { decided_by: decided.from.first().map(|s| self.name(*s)).unwrap_or_default() },
+                _ if blank_ignored => Reason::Filled { system: decided.from.first().map(|s| self.name(*s)).unwrap_or_default() },
+                _ => decided.reason.clone(),
+            };
+            written = true;
+            let entry = cells.entry(voice.system).or_default();
+            entry.1 = entry.1.max(owed.unwrap_or(0));
+            entry.0.push(CellChange {
+                field: Some(field.name.clone()),
+                column: column.name.clone(),
+                before_raw: Some(self.nows[voice.system].raw(&column.name, row)),
+                before: now.clone(),
+                after: decided.value.clone(),
+                after_raw: clean::spell(field, column, &decided.value),
+                reason,
+            });
+        }
+        if written || decided.conflict || open.is_some() || !unsent.is_empty() || !overridden.is_empty() {
+            let decision = Decision {
+                record: self.linked.records[record as usize],
+                key: key.to_owned(),
+                field: field.name.clone(),
+                value: decided.value.clone(),
+                reason: decided.reason.clone(),
+                from: decided.from.iter().map(|s| self.name(*s)).collect(),
+                seen,
+                overridden: overridden.into_iter().map(|(system, value)| SystemValue { system: self.name(system), value }).collect(),
+                unsent: unsent.into_iter().map(|s| self.name(s)).collect(),
+            };
+            if decided.conflict {
+                self.conflicts.push(decision.clone());
+            }
+            self.decisions.push(decision);
+        }
+    }
+
+    /// How a system finds the row: its native id, else its key as it stands there.
+    fn address(&self, system: usize, row: u32) -> Address {
+        let part = |column: &str| AddressPart { column: column.to_owned(), raw: self.nows[system].raw(column, row) };
+        match &self.job.systems[system].id {
+            Some(id) => vec![part(id)],
+            None => self.job.key.iter().filter_map(|field| self.job.fields[*field].columns[system].as_ref()).map(|column| part(&column.name)).collect(),
+        }
+    }
+
+    fn row_id(&self, system: usize, row: u32) -> Option<String> {
+        self.nows[system].clean.ids.as_ref().and_then(|ids| ids.get(row as usize)).map(str::to_owned)
+    }
+
+    fn edited_at(&self, system: usize, row: u32) -> Option<i64> {
+        self.nows[system].clean.edited_at.as_ref().and_then(|times| times.get(row as usize))
+    }
+
+    fn row_key(&self, system: usize, row: u32) -> String {
+        self.nows[system].clean.keys.get(row as usize).unwrap_or_default().to_owned()
+    }
+
+    /// The canonical key of a row after these cells are written.
+    fn row_key_with(&self, system: usize, row: u32, cells: &[CellChange]) -> String {
+        let parts: Vec<String> = self
+            .job
+            .key
+            .iter()
+            .map(|field| {
+                let written = cells.iter().find(|cell| cell.field.as_deref() == Some(&self.job.fields[*field].name));
+                let now = || self.nows[system].clean.fields[*field].as_ref().map_or(Value::Null, |column| column.value(row));
+                written.map_or_else(now, |cell| cell.after.clone()).to_string()
+            })
+            .collect();
+        parts.join(&KEY_SEPARATOR.to_string())
+    }
+
+    fn create(&mut self, record: u32, key: &str, system: usize, reason: Reason, rulings: &[(Vec<Voice>, Ruling)], presence: &[Presence]) {
+        let spec = &self.job.systems[system];
+        let name = spec.name.clone();
+        if spec.role == Role::Witness {
+            return;
+        }
+        if spec.role == Role::Source {
+            self.missing(key, system, format!("`{name}` is a source and is never written"), format!("add it to `{name}`, or delete it elsewhere"));
+            return;
+        }
+        match spec.may.create {
+            Permission::Apply => {}
+            Permission::Never => {
+                self.missing(key, system, format!("the job never creates records in `{name}`"), format!("add it to `{name}` by hand"));
+                return;
+            }
+            Permission::Review => {
+                self.push_break(
+                    BreakKind::Review,
+                    key,
+                    None,
+                    Some(name.clone()),
+                    Vec::new(),
+                    format!("new records of `{name}` wait for a person"),
+                    format!("add it to `{name}` by hand"),
+                );
+                return;
+            }
+        }
+        let number = self.linked.records[record as usize];
+        let debt = self.state.open.records.get(&(number, name.clone()));
+        let attempts = debt.map_or(0, |d| d.attempts);
+        if let Some(debt) = debt.filter(|d| d.attempts >= self.job.attempts_max) {
+            self.push_break(
+                BreakKind::WriteRejected,
+                key,
+                None,
+                Some(name.clone()),
+                Vec::new(),
+                format!("its create was sent {} times without success, last: {}", debt.attempts, debt.why),
+                format!("add it to `{name}` by hand, or mend the record"),
+            );
+            return;
+        }
+        let mut cells = Vec::new();
+        for (index, field) in self.job.fields.iter().enumerate() {
+            let Some(column) = &field.columns[system] else { continue };
+            let value = match &rulings[index].1 {
+                Ruling::Held { .. } => {
+                    self.missing(
+                        key,
+                        system,
+                        format!("its create waits for the open decision on `{}`", field.name),
+                        "settle the open decision first".to_owned(),
+                    );
+                    return;
+                }
+                Ruling::Value(decided) => decided.value.clone(),
+                Ruling::NoVoter => continue,
+            };
+            let carried_elsewhere = (0..presence.len()).any(|s| s != system && matches!(presence[s], Presence::Here(_)) && field.is_carried_by(s));
+            if !carried_elsewhere && value.is_null() {
+                continue;
+            }
+            cells.push(CellChange {
+                field: Some(field.name.clone()),
+                column: column.name.clone(),
+                before_raw: None,
+                before: Value::Null,
+                after_raw: clean::spell(field, column, &value),
+                after: value,
+                reason: reason.clone(),
+            });
+        }
+        for (column, values) in &spec.only {
+            let mapped = cells.iter().any(|cell: &CellChange| cell.column == *column);
+            if let (false, Some(first)) = (mapped, values.first()) {
+                cells.push(CellChange {
+                    field: None,
+                    column: column.clone(),
+                    before_raw: None,
+                    before: Value::Null,
+                    after: Value::Text(first.clone()),
+                    after_raw: Raw::text(first.clone()),
+                    reason: Reason::WithinFilter,
+                });
+            } else if mapped && !cells.iter().any(|cell| cell.column == *column && cell.after_raw.text.as_ref().is_some_and(|text| values.contains(text))) {
+                self.missing(
+                    key,
+                    system,
+                    format!("the job's filter on `{column}` would not show it there"),
+                    format!("nothing, if it does not belong into `{name}`"),
+                );
+                return;
+            }
+        }
+        let key_is_whole = self.job.key.iter().all(|k| cells.iter().any(|c| c.field.as_deref() == Some(&self.job.fields[*k].name) && !c.after.is_null()));
+        if !key_is_whole {
+            self.missing(key, system, "its key is not known in full".to_owned(), "fill in the key".to_owned());
+            return;
+        }
+        let parts: Vec<String> = self
+            .job
+            .key
+            .iter()
+            .filter_map(|k| cells.iter().find(|c| c.field.as_deref() == Some(&self.job.fields[*k].name)).map(|c| c.after.to_string()))
+            .collect();
+        let row_key = parts.join(&KEY_SEPARATOR.to_string());
+        self.changes.push(Change {
+            number: 0,
+            system: name,
+            record: number,
+            key: row_key.clone(),
+            action: Action::Create,
+            address: Address::new(),
+            row_id: None,
+            row_key_before: None,
+            row_key_after: row_key,
+            cells,
+            reason,
+            attempts,
+            edited_at: None,
+        });
+    }
+
+    /// Whether a record may be deleted or archived in a system. If not, a break says why.
+    fn may_remove(&mut self, key: &str, system: usize, permission: Permission, deleted_in: usize) -> bool {
+        let (name, origin) = (self.name(system), self.name(deleted_in));
+        let source = self.job.systems[system].role == Role::Source;
+        let why = match (source, permission) {
+            (true, _) => format!("deleted in `{origin}`, but `{name}` is a source and still has it"),
+            (false, Permission::Never) => format!("deleted in `{origin}`, but the job never does that in `{name}`"),
+            (false, Permission::Review) => format!("deleted in `{origin}`; deletes in `{name}` wait for a person"),
+            (false, Permission::Apply) => return true,
+        };
+        let kind = if !source && permission == Permission::Review { BreakKind::Review } else { BreakKind::Missing };
+        self.push_break(kind, key, None, Some(origin.clone()), Vec::new(), why, format!("delete it in `{name}`, or add it to `{origin}` again"));
+        false
+    }
+
+    fn propagate_delete(&mut self, record: u32, key: &str, deleted_in: usize, presence: &[Presence], here: &[usize]) -> Treatment {
+        // While a source has it, the record exists: deleting it elsewhere would only bring it back.
+        let sources: Vec<usize> = here.iter().copied().filter(|s| self.job.systems[*s].role == Role::Source).collect();
+        if let Some(source) = sources.first() {
+            self.may_remove(key, *source, Permission::Never, deleted_in);
+            return Treatment::Held;
+        }
+        for system in here {
+            let permission = self.job.systems[*system].may.delete;
+            if self.may_remove(key, *system, permission, deleted_in) {
+                self.remove(record, key, *system, deleted_in, presence);
+            }
+        }
+        Treatment::Held
+    }
+
+    fn remove(&mut self, record: u32, key: &str, system: usize, deleted_in: usize, presence: &[Presence]) {
+        let Presence::Here(row) = presence[system] else { return };
+        let name = self.name(system);
+        let number = self.linked.records[record as usize];
+        let debt = self.state.open.records.get(&(number, name.clone()));
+        let attempts = debt.map_or(0, |d| d.attempts);
+        if let Some(debt) = debt.filter(|d| d.attempts >= self.job.attempts_max) {
+            let why = format!("its delete was sent {} times without success, last: {}", debt.attempts, debt.why);
+            self.push_break(BreakKind::WriteRejected, key, None, Some(name.clone()), Vec::new(), why, format!("delete it in `{name}` by hand"));
+            return;
+        }
+        let reason = Reason::DeletedIn { system: self.name(deleted_in) };
+        let cells = self
+            .job
+            .fields
+            .iter()
+            .enumerate()
+            .filter_map(|(index, field)| {
+                let column = field.columns[system].as_ref()?;
+                Some(CellChange {
+                    field: Some(field.name.clone()),
+                    column: column.name.clone(),
+                    before_raw: Some(self.nows[system].raw(&column.name, row)),
+                    before: self.nows[system].clean.fields[index].as_ref().map_or(Value::Null, |c| c.value(row)),
+                    after: Value::Null,
+                    after_raw: Raw::null(),
+                    reason: reason.clone(),
+                })
+            })
+            .collect();
+        self.changes.push(Change {
+            number: 0,
+            system: name,
+            record: number,
+            key: key.to_owned(),
+            action: Action::Delete,
+            address: self.address(system, row),
+            row_id: self.row_id(system, row),
+            row_key_before: Some(self.row_key(system, row)),
+            row_key_after: self.row_key(system, row),
+            cells,
+            reason,
+            attempts,
+            edited_at: self.edited_at(system, row),
+        });
+    }
+
+    fn archive(&mut self, record: u32, key: &str, deleted_in: usize, mark: (usize, &Value), presence: &[Presence], here: &[usize]) -> Treatment {
+        let (index, value) = mark;
+        let field = &self.job.fields[index];
+        for system in here {
+            let Presence::Here(row) = presence[*system] else { continue };
+            let Some(column) = field.columns[*system].clone() else {
+                let (name, origin) = (self.name(*system), self.name(deleted_in));
+                self.missing(
+                    key,
+                    deleted_in,
+                    format!("deleted in `{origin}`, but `{name}` has no column for `{}` to archive it", field.name),
+                    format!("delete it in `{name}`, or add it to `{origin}` again"),
+                );
+                continue;
+            };
+            let permission = self.job.systems[*system].may.update;
+            if !self.may_remove(key, *system, permission, deleted_in) {
+                continue;
+            }
+            let reason = Reason::DeletedIn { system: self.name(deleted_in) };
+            let number = self.linked.records[record as usize];
+            let name = self.name(*system);
+            let attempts = self.state.open.records.get(&(number, name.clone())).map_or(0, |d| d.attempts);
+            self.changes.push(Change {
+                number: 0,
+                system: name,
+                record: number,
+                key: key.to_owned(),
+                action: Action::Archive,
+                address: self.address(*system, row),
+                row_id: self.row_id(*system, row),
+                row_key_before: Some(self.row_key(*system, row)),
+                row_key_after: self.row_key(*system, row),
+                cells: vec![CellChange {
+                    field: Some(field.name.clone()),
+                    column: column.name.clone(),
+                    before_raw: Some(self.nows[*system].raw(&column.name, row)),
+                    before: self.nows[*system].clean.fields[index].as_ref().map_or(Value::Null, |c| c.value(row)),
+                    after: value.clone(),
+                    after_raw: clean::spell(field, &column, value),
+                    reason: reason.clone(),
+                }],
+                reason,
+                attempts,
+                edited_at: self.edited_at(*system, row),
+            });
+        }
+        Treatment::Held
+    }
+
+    /// Compares without deciding: every difference is a break, and every base moves.
+    fn audit(&mut self, record: u32, key: &str, presence: &[Presence]) -> Treatment {
+        for (system, at) in presence.iter().enumerate() {
+            match at {
+                Presence::Gone => {
+                    self.missing(key, system, "it was there at an earlier run and is gone".to_owned(), format!("find out why `{}` lacks it", self.name(system)))
+                }
+                Presence::Never => self.missing(key, system, "it was never there".to_owned(), format!("find out why `{}` lacks it", self.name(system))),
+                Presence::Unproven => {
+                    self.missing(key, system, "it is not among the rows that could be read there".to_owned(), "mend the unreadable rows".to_owned())
+                }
+                Presence::Here(_) | Presence::Archived => {}
+            }
+        }
+        for index in 0..self.job.fields.len() {
+            let field = &self.job.fields[index];
+            let voices = self.voices(record, index, presence, &[]);
+            let present: Vec<&Voice> = voices.iter().filter(|v| v.now.is_some()).collect();
+            let Some(reference) = present.iter().find(|v| field.owner.contains(&v.system)).or(present.first()) else { continue };
+            let reference_value = reference.now.clone().unwrap_or(Value::Null);
+            if present.iter().all(|v| v.now.as_ref().is_some_and(|now| field.equivalent(now, &reference_value))) {
+                continue;
+            }
+            let edited: Vec<usize> = present.iter().filter(|v| v.is_changed(None)).map(|v| v.system).collect();
+            let why = if edited.is_empty() {
+                "the systems differ".to_owned()
+            } else {
+                format!("the systems differ; since the last run {} changed", self.names_for_people(&edited))
+            };
+            let values = present.iter().filter_map(|v| v.now.clone().map(|value| SystemValue { system: self.name(v.system), value })).collect();
+            self.push_break(difference(field.field_type), key, Some(index), None, values, why, format!("find out which value of `{}` is right", field.name));
+        }
+        Treatment::Fields(vec![BaseMove::Move; self.job.fields.len()])
+    }
+}
+
+fn difference(field_type: FieldType) -> BreakKind {
+    match field_type {
+        FieldType::Decimal(_) | FieldType::Integer => BreakKind::Amount,
+        _ => BreakKind::Field,
+    }
+}

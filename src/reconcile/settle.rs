@@ -1,0 +1,645 @@
+//! What became of a plan, and the state that the next run starts from.
+//!
+//! Each system settles on its own. Where we wrote, its base is what was read back; where we did not, what was pulled. A
+//! system that did not take a decided value is owed it. A field that waits for a person moves no base.
+//!
+//! | the system says | read back | status | base |
+//! | --- | --- | --- | --- |
+//! | done | the value | verified | what was read back |
+//! | done | another, which its own answer to the write shows, or which the same write left before | normalised | what was read back |
+//! | done | the old value, and no later edit time | pending, owed | the old value |
+//! | done | anything else | overwritten since, owed | the old value, so that the edit counts as one |
+//! | unknown | the value | verified | what was read back |
+//! | unknown | anything else | unknown, owed | the old value |
+//! | rejected, stale, skipped | | that, owed | what was pulled |
+//!
+//! # Design
+//! [`settle`] needs the plan, the outcomes and what was read back, and nothing else of the run: a run that was killed is
+//! settled by the next one with the same code. [`advance`] adds what only a whole run knows: the bases of all records that
+//! were not written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::base::{Base, BaseBuilder, BaseCell, FieldDebt, Open, OpenField, OpenRecord, Standing, State};
+use super::clean;
+use super::index::TextIndex;
+use super::link::Linked;
+use super::plan::{BaseMove, Decisions, Treatment};
+use super::totals;
+use crate::change::{Action, Break, BreakKind, CellChange, Change, Outcome, Plan, Settled, SystemValue};
+use crate::frame::{Clean, Keyed, NO_ROW, Silence};
+use crate::job::{Blank, Job, MergeRule, Role};
+use crate::value::Value;
+
+/// What is known of one system after the writes.
+#[derive(Clone, Debug)]
+pub struct ReadBack {
+    /// At least the rows that were written.
+    pub rows: Clean,
+}
+
+/// What became of one planned change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// In one word.
+    pub settled: Settled,
+    /// The system's words, or what was read back instead.
+    pub detail: Option<String>,
+}
+
+/// The new base of one record in one system, as far as a write decides it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// The native id, where the system has one and told it.
+    pub id: Option<String>,
+    /// The canonical key of the row.
+    pub key: String,
+    /// How the record stands.
+    pub standing: Standing,
+    /// The edit time read back after our write.
+    pub our_edit: Option<i64>,
+    /// By field: the new base; nothing for *never seen*.
+    pub cells: BTreeMap<usize, Option<Value>>,
+}
+
+/// What became of a plan.
+#[derive(Clone, Debug, Default)]
+pub struct Settlement {
+    /// By the number of the change.
+    pub fates: BTreeMap<u32, Fate>,
+    /// By system and record number.
+    pub patches: BTreeMap<(usize, u64), Patch>,
+    /// What is open of the plan's decisions: nothing where a field is settled.
+    pub fields: BTreeMap<(u64, String), Option<OpenField>>,
+    /// What is open of its creates and deletes: nothing where one is settled.
+    pub records: BTreeMap<(u64, String), Option<OpenRecord>>,
+    /// What is at odds because of a write.
+    pub breaks: Vec<Break>,
+}
+
+/// Looks at every change of a plan: what the system said, what was read back.
+///
+/// `outcomes` are by the number of the change; a change without one was not tried. `atomic` tells by system whether a set
+/// of changes is written wholly or not at all.
+pub fn settle(job: &Job, open: &Open, plan: &Plan, outcomes: &BTreeMap<u32, Outcome>, read_back: &[Option<ReadBack>], atomic: &[bool]) -> Settlement {
+    let mut settlement = Settlement::default();
+    let mut debts: BTreeMap<(u64, String), BTreeMap<String, FieldDebt>> = BTreeMap::new();
+    for (system, spec) in job.systems.iter().enumerate() {
+        let seen = read_back[system].as_ref().map(SeenRows::of);
+        for change in plan.changes.iter().filter(|change| change.system == spec.name) {
+            let not_tried = Outcome::Skipped { reason: "the run stopped before it was sent".to_owned() };
+            let outcome = outcomes.get(&change.number).unwrap_or(&not_tried);
+            let settler = Settler { job, open, system, change, outcome, seen: seen.as_ref(), atomic: atomic[system] };
+            match change.action {
+                Action::Update => settler.update(&mut settlement, &mut debts),
+                Action::Create => settler.create(&mut settlement),
+                Action::Delete | Action::Archive => settler.remove(&mut settlement),
+            }
+        }
+    }
+    for decision in &plan.decisions {
+        let at = (decision.record, decision.field.clone());
+        let earlier = open.fields.get(&at).filter(|earlier| earlier.value == decision.value);
+        let mut debts = debts.remove(&at).unwrap_or_default();
+        for system in &decision.unsent {
+            let debt = earlier.and_then(|e| e.debts.get(system)).filter(|d| matches!(d, FieldDebt::Owed { .. })).cloned();
+            let new = FieldDebt::Owed { attempts: 0, left: None, uncertain: false, why: "it may not be sent".to_owned() };
+            debts.insert(system.clone(), debt.unwrap_or(new));
+        }
+        // What a system makes of the same value stays accepted; what one owes that is not there tonight stays owed.
+        for (system, debt) in earlier.into_iter().flat_map(|e| &e.debts) {
+            let seen = decision.seen.iter().find(|s| s.system == *system);
+            let keeps = match (debt, seen) {
+                (FieldDebt::Normalised { stored }, Some(seen)) => seen.value == *stored,
+                (_, None) => true,
+                _ => false,
+            };
+            if keeps && !debts.contains_key(system) {
+                debts.insert(system.clone(), debt.clone());
+            }
+        }
+        let still_open = (!debts.is_empty()).then(|| OpenField {
+            value: decision.value.clone(),
+            reason: earlier.map_or_else(|| decision.reason.clone(), |e| e.reason.clone()),
+            from: earlier.map_or_else(|| decision.from.clone(), |e| e.from.clone()),
+            debts,
+        });
+        settlement.fields.insert(at, still_open);
+    }
+    settlement
+}
+
+/// The rows that were read back, by id and by key.
+struct SeenRows<'a> {
+    rows: &'a Clean,
+    by_key: TextIndex<'a>,
+    by_id: Option<TextIndex<'a>>,
+    unreadable_keys: BTreeSet<&'a str>,
+    unreadable_ids: BTreeSet<&'a str>,
+}
+
+impl<'a> SeenRows<'a> {
+    fn of(read_back: &'a ReadBack) -> SeenRows<'a> {
+        let rows = &read_back.rows;
+        SeenRows {
+            rows,
+            by_key: TextIndex::build(&rows.keys).0,
+            by_id: rows.ids.as_ref().map(|ids| TextIndex::build(ids).0),
+            unreadable_keys: rows.silent.keys.iter().flatten().map(String::as_str).collect(),
+            unreadable_ids: rows.silent.ids.iter().flatten().map(String::as_str).collect(),
+        }
+    }
+}
+
+/// One change, what the system said about it, and what was read back.
+struct Settler<'a> {
+    job: &'a Job,
+    open: &'a Open,
+    system: usize,
+    change: &'a Change,
+    outcome: &'a Outcome,
+    seen: Option<&'a SeenRows<'a>>,
+    atomic: bool,
+}
+
+impl Settler<'_> {
+    fn id_before(&self) -> Option<String> {
+        self.change.row_id.clone()
+    }
+
+    /// The row as it was read back.
+    fn row(&self) -> Option<u32> {
+        let seen = self.seen?;
+        let created = match self.outcome {
+            Outcome::Done { id, .. } => id.clone(),
+            _ => None,
+        };
+        if let (Some(by_id), Some(id)) = (&seen.by_id, created.or_else(|| self.id_before())) {
+            return by_id.get(&id);
+        }
+        let before = self.change.row_key_before.as_deref();
+        seen.by_key.get(&self.change.row_key_after).or_else(|| before.and_then(|key| seen.by_key.get(key)))
+    }
+
+    /// Whether the row is there and cannot be read.
+    fn is_unreadable(&self) -> bool {
+        self.seen.is_some_and(|seen| {
+            self.id_before().is_some_and(|id| seen.unreadable_ids.contains(id.as_str())) || seen.unreadable_keys.contains(self.change.row_key_after.as_str())
+        })
+    }
+
+    fn value(&self, field: usize, row: u32) -> Option<Value> {
+        self.seen?.rows.fields[field].as_ref().map(|column| column.value(row))
+    }
+
+    fn field_of(&self, cell: &CellChange) -> Option<usize> {
+        self.job.field(cell.field.as_deref()?)
+    }
+
+    fn is_kept(&self, field: usize, cell: &CellChange, now: &Value) -> bool {
+        let spec = &self.job.fields[field];
+        let target = spec.columns[self.system].as_ref().map(|column| clean::canonical(spec, column, &cell.after));
+        spec.equivalent(now, &cell.after) || target.is_some_and(|target| spec.equivalent(now, &target))
+    }
+
+    /// What the system's own answer to the write shows in a column, read as the field's value.
+    fn answers(&self, field: usize, cell: &CellChange, now: &Value) -> bool {
+        let Outcome::Done { answer, .. } = self.outcome else { return false };
+        let Some(part) = answer.iter().find(|part| part.column == cell.column) else { return false };
+        let spec = &self.job.fields[field];
+        spec.columns[self.system].as_ref().and_then(|column| clean::read_one(spec, column, &part.raw)).is_some_and(|value| value == *now)
+    }
+
+    fn is_edited_later(&self, row: u32) -> bool {
+        let Some(seen) = self.seen else { return false };
+        let now = seen.rows.edited_at.as_ref().and_then(|times| times.get(row as usize));
+        matches!((now, self.change.edited_at), (Some(now), Some(before)) if now > before)
+    }
+
+    fn patch(&self, row: Option<u32>, standing: Standing) -> Patch {
+        let text = |column: Option<&polars::prelude::StringChunked>| row.and_then(|row| column.and_then(|c| c.get(row as usize)).map(str::to_owned));
+        let seen = self.seen.map(|seen| seen.rows);
+        let created = match self.outcome {
+            Outcome::Done { id, .. } => id.clone(),
+            _ => None,
+        };
+        Patch {
+            id: text(seen.and_then(|rows| rows.ids.as_ref())).or(created).or_else(|| self.id_before()),
+            key: text(seen.map(|rows| &rows.keys)).or_else(|| self.change.row_key_before.clone()).unwrap_or_else(|| self.change.row_key_after.clone()),
+            standing,
+            our_edit: seen.and_then(|rows| rows.edited_at.as_ref()).zip(row).and_then(|(times, row)| times.get(row as usize)),
+            cells: BTreeMap::new(),
+        }
+    }
+
+    fn finish(&self, settlement: &mut Settlement, settled: Settled, detail: Option<String>) {
+        let (kind, what) = match settled {
+            Settled::Verified | Settled::Normalised => {
+                settlement.fates.insert(self.change.number, Fate { settled, detail });
+                return;
+            }
+            Settled::Rejected => (BreakKind::WriteRejected, "was refused"),
+            Settled::Stale => (BreakKind::WriteRejected, "found the row moved since it was read, and was not made"),
+            Settled::Skipped => (BreakKind::WriteRejected, "was not tried"),
+            Settled::Pending => (BreakKind::WriteNotKept, "was made and does not show yet"),
+            Settled::Overwritten => (BreakKind::WriteNotKept, "was made, and something else was read back"),
+            Settled::Unknown => (BreakKind::WriteNotKept, "may or may not have been made"),
+        };
+        let change = self.change;
+        let why = format!("the {} {what}{}", change.action, detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default());
+        let next_step = match settled {
+            Settled::Rejected => format!("mend the record so that `{}` takes it; it is sent again every run", change.system),
+            _ => "nothing yet: it is sent again by the next run".to_owned(),
+        };
+        settlement.breaks.push(Break {
+            kind,
+            key: change.key.clone(),
+            field: match change.cells.as_slice() {
+                [one] if change.action == Action::Update => one.field.clone(),
+                _ => None,
+            },
+            system: Some(change.system.clone()),
+            values: change
+                .cells
+                .iter()
+                .take(1)
+                .filter(|_| change.action == Action::Update)
+                .map(|c| SystemValue { system: change.system.clone(), value: c.before.clone() })
+                .collect(),
+            why,
+            next_step,
+        });
+        settlement.fates.insert(change.number, Fate { settled, detail });
+    }
+
+    fn update(&self, settlement: &mut Settlement, debts: &mut BTreeMap<(u64, String), BTreeMap<String, FieldDebt>>) {
+        let row = self.row();
+        let said = match self.outcome {
+            Outcome::Rejected { reason } => Some((Settled::Rejected, reason)),
+            Outcome::Stale { reason } => Some((Settled::Stale, reason)),
+            Outcome::Skipped { reason } => Some((Settled::Skipped, reason)),
+            Outcome::Unknown { .. } | Outcome::Done { .. } => None,
+        };
+        let written = said.is_none();
+        let mut patch = self.patch(if written { row } else { None }, Standing::Live);
+        if !written {
+            patch.our_edit = None;
+        }
+        let mut worst = Settled::Verified;
+        let mut detail: Option<String> = None;
+        for cell in &self.change.cells {
+            let Some(field) = self.field_of(cell) else { continue };
+            let name = &self.job.fields[field].name;
+            let at = (self.change.record, name.clone());
+            let earlier = self.open.fields.get(&at).filter(|open| open.value == cell.after).and_then(|open| open.debts.get(&self.change.system));
+            let (attempts, left_before) = match earlier {
+                Some(FieldDebt::Owed { attempts, left, .. }) => (*attempts, left.clone()),
+                _ => (0, None),
+            };
+            let now = row.and_then(|row| self.value(field, row));
+            let (settled, why) = match (&said, self.outcome, &now) {
+                (Some((settled, reason)), _, _) => (*settled, (*reason).clone()),
+                (None, _, Some(now)) if self.is_kept(field, cell, now) => (Settled::Verified, String::new()),
+                (None, Outcome::Unknown { reason }, _) => (Settled::Unknown, reason.clone()),
+                (None, _, None) if self.is_unreadable() => (Settled::Overwritten, "the row cannot be read any more".to_owned()),
+                (None, _, None) => (Settled::Overwritten, "the row is not there any more".to_owned()),
+                (None, _, Some(now)) if self.answers(field, cell, now) || left_before.as_ref() == Some(now) => {
+                    (Settled::Normalised, format!("`{name}`: `{}` is kept as `{now}`", cell.after))
+                }
+                (None, _, Some(now)) if *now == cell.before && !row.is_some_and(|row| self.is_edited_later(row)) => {
+                    (Settled::Pending, format!("`{name}` still shows `{now}`"))
+                }
+                (None, _, Some(now)) => (Settled::Overwritten, format!("`{name}` shows `{now}` instead of `{}`", cell.after)),
+            };
+            let base = match settled {
+                Settled::Verified | Settled::Normalised => now.clone().unwrap_or_else(|| cell.before.clone()),
+                _ => cell.before.clone(),
+            };
+            patch.cells.insert(field, Some(base));
+            let debt = match settled {
+                Settled::Verified => None,
+                Settled::Normalised => now.clone().map(|stored| FieldDebt::Normalised { stored }),
+                _ => Some(FieldDebt::Owed {
+                    attempts: attempts + u32::from(!matches!(settled, Settled::Stale | Settled::Skipped)),
+                    left: now.clone().filter(|_| written),
+                    uncertain: matches!(settled, Settled::Overwritten | Settled::Unknown | Settled::Pending),
+                    why: if why.is_empty() { settled.to_string() } else { why.clone() },
+                }),
+            };
+            if let Some(debt) = debt {
+                debts.entry(at).or_default().insert(self.change.system.clone(), debt);
+            }
+            if settled != Settled::Verified && (worst == Settled::Verified || settled > worst) {
+                worst = settled;
+                detail = Some(why).filter(|w| !w.is_empty());
+            }
+        }
+        settlement.patches.insert((self.system, self.change.record), patch);
+        self.finish(settlement, worst, detail);
+    }
+
+    fn owe_record(&self, settlement: &mut Settlement, settled: Settled, why: &str) {
+        let attempts = self.change.attempts + u32::from(!matches!(settled, Settled::Stale | Settled::Skipped));
+        settlement.records.insert((self.change.record, self.change.system.clone()), Some(OpenRecord { attempts, why: why.to_owned() }));
+        self.finish(settlement, settled, Some(why.to_owned()));
+    }
+
+    fn create(&self, settlement: &mut Settlement) {
+        let row = self.row();
+        let at = (self.change.record, self.change.system.clone());
+        match (self.outcome, row) {
+            (Outcome::Rejected { reason }, _) => return self.owe_record(settlement, Settled::Rejected, reason),
+            (Outcome::Stale { reason }, _) => return self.owe_record(settlement, Settled::Stale, reason),
+            (Outcome::Skipped { reason }, _) => return self.owe_record(settlement, Settled::Skipped, reason),
+            (Outcome::Unknown { reason }, None) => {
+                // An atomic system that does not show it has not made it. Any other may show it later.
+                if !self.atomic {
+                    settlement.patches.insert((self.system, self.change.record), self.patch(None, Standing::Awaited));
+                }
+                return self.owe_record(settlement, Settled::Unknown, reason);
+            }
+            (Outcome::Done { .. }, None) => {
+                settlement.patches.insert((self.system, self.change.record), self.patch(None, Standing::Awaited));
+                return self.owe_record(settlement, Settled::Pending, "the new row is not there yet");
+            }
+            (Outcome::Unknown { .. } | Outcome::Done { .. }, Some(_)) => {}
+        }
+        let Some(row) = row else { return };
+        let mut patch = self.patch(Some(row), Standing::Live);
+        let mut worst = Settled::Verified;
+        let mut detail = None;
+        for (index, field) in self.job.fields.iter().enumerate() {
+            if !field.is_carried_by(self.system) {
+                continue;
+            }
+            let now = self.value(index, row);
+            let Some(cell) = self.change.cells.iter().find(|cell| cell.field.as_ref() == Some(&field.name)) else {
+                patch.cells.insert(index, now);
+                continue;
+            };
+            let Some(now) = now else { continue };
+            if self.is_kept(index, cell, &now) {
+                patch.cells.insert(index, Some(now));
+            } else if self.answers(index, cell, &now) {
+                worst = worst.max(Settled::Normalised);
+                detail.get_or_insert(format!("`{}`: `{}` is kept as `{now}`", field.name, cell.after));
+                let debts = BTreeMap::from([(self.change.system.clone(), FieldDebt::Normalised { stored: now.clone() })]);
+                let open = OpenField { value: cell.after.clone(), reason: self.change.reason.clone(), from: Vec::new(), debts };
+                settlement.fields.insert((self.change.record, field.name.clone()), Some(open));
+                patch.cells.insert(index, Some(now));
+            } else {
+                // Somebody was there before us: their value has never been decided on.
+                worst = Settled::Overwritten;
+                detail = Some(format!("`{}` shows `{now}` instead of `{}`", field.name, cell.after));
+                patch.cells.insert(index, None);
+            }
+        }
+        settlement.patches.insert((self.system, self.change.record), patch);
+        settlement.records.insert(at, None);
+        self.finish(settlement, worst, detail);
+    }
+
+    fn remove(&self, settlement: &mut Settlement) {
+        let at = (self.change.record, self.change.system.clone());
+        let row = self.row();
+        let archived = self.change.action == Action::Archive;
+        let gone = if archived && self.is_unreadable() {
+            // The filter leaves archived rows out.
+            self.seen.is_some_and(|seen| !seen.rows.silent.why.contains(&Silence::Quarantined))
+        } else if archived {
+            let cell = self.change.cells.first();
+            cell.is_some_and(|cell| {
+                let field = self.field_of(cell);
+                field.zip(row).and_then(|(field, row)| self.value(field, row).map(|now| self.is_kept(field, cell, &now))).unwrap_or(false)
+            })
+        } else {
+            self.seen.is_some() && row.is_none() && !self.is_unreadable()
+        };
+        match self.outcome {
+            Outcome::Rejected { reason } => self.owe_record(settlement, Settled::Rejected, reason),
+            Outcome::Stale { reason } => self.owe_record(settlement, Settled::Stale, reason),
+            Outcome::Skipped { reason } => self.owe_record(settlement, Settled::Skipped, reason),
+            Outcome::Done { .. } | Outcome::Unknown { .. } if gone => {
+                let standing = if archived { Standing::Archived } else { Standing::Ended };
+                settlement.patches.insert((self.system, self.change.record), self.patch(row, standing));
+                settlement.records.insert(at, None);
+                self.finish(settlement, Settled::Verified, None);
+            }
+            Outcome::Done { .. } => self.owe_record(settlement, Settled::Pending, "the row still shows as it was"),
+            Outcome::Unknown { reason } => self.owe_record(settlement, Settled::Unknown, reason),
+        }
+    }
+}
+
+fn merge_open(open: &mut Open, settlement: &Settlement) {
+    for (at, field) in &settlement.fields {
+        match field {
+            Some(field) => open.fields.insert(at.clone(), field.clone()),
+            None => open.fields.remove(at),
+        };
+    }
+    for (at, record) in &settlement.records {
+        match record {
+            Some(record) => open.records.insert(at.clone(), record.clone()),
+            None => open.records.remove(at),
+        };
+    }
+}
+
+/// The state after a run that was killed: only what its plan wrote has moved.
+pub fn settle_interrupted(job: &Job, state: &State, plan: &Plan, settlement: &Settlement) -> State {
+    let mut open = state.open.clone();
+    merge_open(&mut open, settlement);
+    let mut seen: BTreeMap<(u64, usize), Vec<(usize, Value)>> = BTreeMap::new();
+    for decision in &plan.decisions {
+        let Some(field) = job.field(&decision.field) else { continue };
+        for value in &decision.seen {
+            if let Some(system) = job.system(&value.system) {
+                seen.entry((decision.record, system)).or_default().push((field, value.value.clone()));
+            }
+        }
+    }
+    let bases = (0..job.systems.len())
+        .map(|system| {
+            let base = &state.bases[system];
+            let mut builder = BaseBuilder::new(job, system, base.height());
+            let patched: BTreeSet<u64> = settlement.patches.keys().filter(|(s, _)| *s == system).map(|(_, record)| *record).collect();
+            let mut rows: Vec<(u64, u32)> = base.records.iter().enumerate().map(|(row, record)| (*record, row as u32)).collect();
+            rows.extend(patched.iter().filter(|record| base.records.binary_search(record).is_err()).map(|record| (*record, NO_ROW)));
+            rows.sort_unstable();
+            for (record, row) in rows {
+                let patch = settlement.patches.get(&(system, record));
+                push_identity(&mut builder, base, row, record, patch);
+                for field in 0..job.fields.len() {
+                    let decided = seen.get(&(record, system)).and_then(|cells| cells.iter().find(|(f, _)| *f == field)).map(|(_, value)| value);
+                    match (patch.and_then(|p| p.cells.get(&field)), decided) {
+                        (Some(Some(value)), _) => builder.push_field(field, BaseCell::Value(value)),
+                        (None, Some(value)) if !stays_within(job, field, base, row, value.clone()) => builder.push_field(field, BaseCell::Value(value)),
+                        (Some(None), _) => builder.push_field(field, BaseCell::None),
+                        (None, _) => push_old(&mut builder, base, field, row),
+                    }
+                }
+                for (index, _) in job.totals.iter().enumerate() {
+                    let old = base.totals[index].as_ref().filter(|_| row != NO_ROW);
+                    match old.and_then(|t| t.groups.get(row as usize).map(|group| (t, group))) {
+                        Some((total, group)) => builder.push_total(index, Some((&total.amounts, row)), Some(group)),
+                        None => builder.push_total(index, None, None),
+                    }
+                }
+            }
+            builder.finish()
+        })
+        .collect();
+    State { bases, open, next_record: state.next_record.max(plan.header.next_record) }
+}
+
+fn push_identity(builder: &mut BaseBuilder, base: &Base, row: u32, record: u64, patch: Option<&Patch>) {
+    match patch {
+        Some(patch) => {
+            let earlier = if row == NO_ROW { None } else { base.our_edits.get(row as usize) };
+            builder.push_record(record, patch.id.as_deref(), &patch.key, patch.standing, patch.our_edit.or(earlier));
+        }
+        None => {
+            let at = row as usize;
+            builder.push_record(record, base.ids.get(at), base.keys.get(at).unwrap_or_default(), base.standings[at], base.our_edits.get(at));
+        }
+    }
+}
+
+fn push_old(builder: &mut BaseBuilder, base: &Base, field: usize, row: u32) {
+    let cell = match (&base.fields[field], &base.seen[field]) {
+        (Some(values), Some(seen)) if row != NO_ROW && seen.get(row as usize) == Some(true) => BaseCell::From(values, row),
+        _ => BaseCell::None,
+    };
+    builder.push_field(field, cell);
+}
+
+/// The state after a whole run.
+pub fn advance(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, settlement: &Settlement) -> State {
+    let linked = &decisions.linked;
+    let mut treatments: Vec<Option<&Treatment>> = vec![None; linked.records.len()];
+    for (record, treatment) in &decisions.treatments {
+        treatments[*record as usize] = Some(treatment);
+    }
+    let ended = ended_records(job, linked, decisions, settlement);
+    let bases = (0..job.systems.len()).map(|system| advance_system(job, system, state, nows, linked, &treatments, settlement, &ended)).collect();
+    let mut open = state.open.clone();
+    merge_open(&mut open, settlement);
+    for record in &ended {
+        let number = linked.records[*record as usize];
+        open.fields.retain(|(r, _), _| *r != number);
+        open.records.retain(|(r, _), _| *r != number);
+    }
+    // A create or delete that is no longer asked for is no longer owed.
+    let asked: BTreeSet<(u64, &str)> = decisions.plan.changes.iter().map(|c| (c.record, c.system.as_str())).collect();
+    open.records.retain(|(record, system), debt| {
+        let here = linked.records.binary_search(record).ok().zip(job.system(system)).is_some_and(|(r, s)| linked.now_rows[s][r] != NO_ROW);
+        asked.contains(&(*record, system.as_str())) || (!here && debt.attempts >= job.attempts_max)
+    });
+    State { bases, open, next_record: linked.next_record }
+}
+
+/// Records that are over: gone everywhere before the run, or deleted or archived by it wherever they still were.
+fn ended_records(job: &Job, linked: &Linked, decisions: &Decisions, settlement: &Settlement) -> BTreeSet<u32> {
+    let mut ended: BTreeSet<u32> = decisions.treatments.iter().filter(|(_, t)| **t == Treatment::Ends).map(|(record, _)| *record).collect();
+    for change in decisions.plan.changes.iter().filter(|c| matches!(c.action, Action::Delete | Action::Archive)) {
+        let Ok(record) = linked.records.binary_search(&change.record) else { continue };
+        let over = (0..job.systems.len()).filter(|s| job.systems[*s].role != Role::Witness).all(|system| {
+            let there = linked.now_rows[system][record] != NO_ROW || linked.silent[system].contains_key(&(record as u32));
+            !there || settlement.patches.get(&(system, change.record)).is_some_and(|patch| !patch.standing.is_linked())
+        });
+        if over {
+            ended.insert(record as u32);
+        }
+    }
+    ended
+}
+
+#[expect(clippy::too_many_arguments, reason = "the whole of a run meets here, once")]
+fn advance_system(
+    job: &Job,
+    system: usize,
+    state: &State,
+    nows: &[Keyed],
+    linked: &Linked,
+    treatments: &[Option<&Treatment>],
+    settlement: &Settlement,
+    ended: &BTreeSet<u32>,
+) -> Base {
+    let (base, now) = (&state.bases[system], &nows[system]);
+    let mut builder = BaseBuilder::new(job, system, linked.records.len());
+    let patches_here = settlement.patches.keys().any(|(s, _)| *s == system);
+    for (index, number) in linked.records.iter().enumerate() {
+        let record = index as u32;
+        let (row, base_row) = (linked.now_rows[system][index], linked.base_rows[system][index]);
+        let treatment = treatments[index];
+        let patch = if patches_here { settlement.patches.get(&(system, *number)) } else { None };
+        let held = matches!(treatment, Some(Treatment::Held));
+        let is_over = ended.contains(&record);
+        // A held row that no base knows yet stays unlinked, so that it can still find its record.
+        let moves = row != NO_ROW && !held && !is_over;
+        if !moves && base_row == NO_ROW && patch.is_none() {
+            continue;
+        }
+        if is_over && patch.is_none_or(|p| p.standing.is_linked()) {
+            if base_row == NO_ROW {
+                continue;
+            }
+            let at = base_row as usize;
+            builder.push_record(*number, base.ids.get(at), base.keys.get(at).unwrap_or_default(), Standing::Ended, None);
+        } else if let (Some(_), _) | (None, false) = (patch, moves) {
+            push_identity(&mut builder, base, base_row, *number, patch);
+        } else {
+            let at = row as usize;
+            let id = now.clean.ids.as_ref().and_then(|ids| ids.get(at));
+            let our_edit = if base_row == NO_ROW { None } else { base.our_edits.get(base_row as usize) };
+            builder.push_record(*number, id, now.clean.keys.get(at).unwrap_or_default(), Standing::Live, our_edit);
+        }
+        for (field, spec) in job.fields.iter().enumerate() {
+            if !spec.is_carried_by(system) {
+                continue;
+            }
+            if let Some(cell) = patch.and_then(|p| p.cells.get(&field)) {
+                builder.push_field(field, cell.as_ref().map_or(BaseCell::None, BaseCell::Value));
+                continue;
+            }
+            if is_over {
+                builder.push_field(field, BaseCell::None);
+                continue;
+            }
+            let field_moves = match treatment {
+                None => moves,
+                Some(Treatment::Fields(fields)) => moves && fields[field] == BaseMove::Move,
+                Some(Treatment::Held | Treatment::Ends) => false,
+            };
+            match &now.clean.fields[field] {
+                Some(column) if field_moves && (treatment.is_none() || !stays_within(job, field, base, base_row, column.value(row))) => {
+                    builder.push_field(field, BaseCell::From(column, row));
+                }
+                _ => push_old(&mut builder, base, field, base_row),
+            }
+        }
+        for (index, total) in job.totals.iter().enumerate() {
+            let in_sum = if row == NO_ROW { None } else { totals::group(job, total, system, record, nows, linked) };
+            match (in_sum, &now.clean.fields[total.field]) {
+                (Some(group), Some(column)) => builder.push_total(index, Some((column, row)), Some(&group)),
+                _ => builder.push_total(index, None, None),
+            }
+        }
+    }
+    builder.finish()
+}
+
+/// A base stays where it is within tolerance, so that creep adds up until it is seen; and a null that is no edit is no base.
+fn stays_within(job: &Job, field: usize, base: &Base, base_row: u32, now: Value) -> bool {
+    let spec = &job.fields[field];
+    let base = if base_row == NO_ROW { None } else { base.value(field, base_row) };
+    match base {
+        None => now.is_null() && spec.blank.is_none_or(|blank| blank == Blank::Ignore),
+        Some(base) => {
+            let ignored = now.is_null() && !base.is_null() && spec.blank == Some(Blank::Ignore);
+            let counts = spec.merge.first() == Some(&MergeRule::SumOfChanges);
+            ignored || (!counts && base != now && spec.tolerance.is_some_and(|tolerance| tolerance.covers(&base, &now)))
+        }
+    }
+}

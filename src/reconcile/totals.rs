@@ -1,0 +1,298 @@
+//! Control totals and the arithmetic that every report shows.
+//!
+//! Amounts are exact decimals from the source's text to the report, and groups (currencies) are never netted. Each equation
+//! is checked with figures that were counted in different places, so that a row that got lost between steps is found.
+//!
+//! ```text
+//! rows    rows read[s] = compared + repeats collapsed + held + filtered + quarantined
+//! writes  planned = verified + normalised + pending + overwritten since + rejected + stale + unknown + skipped
+//! totals  opening[s] + appeared − vanished ± changed − set aside + returned = closing[s]
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::base::{Standing, State};
+use super::link::Linked;
+use super::plan::{Decisions, Treatment};
+use super::settle::Fate;
+use crate::change::Settled;
+use crate::frame::{FieldColumn, Keyed, NO_ROW, Silence};
+use crate::job::{Job, Total};
+use crate::value::{Decimal, FieldType};
+
+/// One closing total as the next run will open with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// The field.
+    pub field: String,
+    /// The system.
+    pub system: String,
+    /// The group; empty where the total is not grouped.
+    pub group: String,
+    /// The sum.
+    pub sum: Decimal,
+}
+
+/// The group of a record in a total: the text of its grouping field in this system, else in the first that has it. Empty
+/// where the total is not grouped, or the group is null.
+pub fn group(job: &Job, total: &Total, system: usize, record: u32, nows: &[Keyed], linked: &Linked) -> Option<String> {
+    let Some(by) = total.by else { return Some(String::new()) };
+    let systems = std::iter::once(system).chain(0..job.systems.len());
+    let found = systems.into_iter().find_map(|s| {
+        let row = linked.now_rows[s][record as usize];
+        let column = nows[s].clean.fields[by].as_ref().filter(|_| row != NO_ROW)?;
+        Some(column.value(row).to_string())
+    });
+    Some(found.unwrap_or_default())
+}
+
+/// What became of every row of a system's snapshot.
+pub fn row_counts(job: &Job, system: usize, now: &Keyed, decisions: &Decisions) -> RowCounts {
+    let linked = &decisions.linked;
+    let is_held_new = |record: usize| record >= linked.known && matches!(decisions.treatments.get(&(record as u32)), Some(Treatment::Held));
+    let mut compared = 0;
+    let mut held_new = 0;
+    for (record, row) in linked.now_rows[system].iter().enumerate() {
+        match (*row == NO_ROW, is_held_new(record)) {
+            (true, _) => {}
+            (false, true) => held_new += 1,
+            (false, false) => compared += 1,
+        }
+    }
+    let returned_after_end = linked.loose.iter().filter(|b| b.system.as_deref() == Some(&job.systems[system].name)).count() as u64;
+    let silent = &now.clean.silent;
+    RowCounts {
+        read: now.clean.pulled.evidence.rows_read,
+        compared,
+        repeats: now.repeats_collapsed,
+        held: now.losers + silent.count(Silence::Duplicate) + held_new + returned_after_end + linked.archived_rows[system],
+        filtered: silent.count(Silence::Filtered),
+        quarantined: silent.count(Silence::Quarantined),
+    }
+}
+
+/// The first identity: every row that was read is somewhere.
+pub fn rows_identity(system: &str, counts: &RowCounts) -> Identity {
+    let sum = counts.compared + counts.repeats + counts.held + counts.filtered + counts.quarantined;
+    Identity {
+        name: "rows".to_owned(),
+        of: system.to_owned(),
+        equation: format!(
+            "{} read = {} compared + {} repeats collapsed + {} held + {} filtered + {} quarantined",
+            counts.read, counts.compared, counts.repeats, counts.held, counts.filtered, counts.quarantined
+        ),
+        holds: counts.read == sum,
+    }
+}
+
+/// The fifth identity: every planned write came to an end.
+pub fn writes_identity(planned: u64, fates: &BTreeMap<u32, Fate>) -> Identity {
+    let all =
+        [Settled::Verified, Settled::Normalised, Settled::Pending, Settled::Overwritten, Settled::Rejected, Settled::Stale, Settled::Unknown, Settled::Skipped];
+    let count = |settled: Settled| fates.values().filter(|fate| fate.settled == settled).count() as u64;
+    let parts: Vec<String> = all.iter().map(|settled| format!("{} {settled}", count(*settled))).collect();
+    let sum: u64 = all.iter().map(|settled| count(*settled)).sum();
+    Identity { name: "writes".to_owned(), of: "all systems".to_owned(), equation: format!("{planned} planned = {}", parts.join(" + ")), holds: planned == sum }
+}
+
+/// What became of the rows of a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowCounts {
+    /// Rows that the source delivered.
+    pub read: u64,
+    /// Rows that speak for a record.
+    pub compared: u64,
+    /// Identical rows that collapsed into another.
+    pub repeats: u64,
+    /// Rows held because of a duplicate.
+    pub held: u64,
+    /// Rows outside the job's filter.
+    pub filtered: u64,
+    /// Rows that could not be read.
+    pub quarantined: u64,
+}
+
+/// One control total of one system, in one group. All amounts have the field's decimals.
+#[derive(Clone, Debug, Serialize)]
+pub struct TotalReport {
+    /// The field that is summed.
+    pub field: String,
+    /// The group: a currency; nothing where the total is not grouped.
+    pub group: Option<String>,
+    /// The system.
+    pub system: String,
+    /// The sum at the last run; nothing at first contact.
+    pub opening: Option<Decimal>,
+    /// Records that appeared.
+    pub appeared: Decimal,
+    /// Records that vanished.
+    pub vanished: Decimal,
+    /// Records whose amount changed: the sum of the differences.
+    pub changed: Decimal,
+    /// Records that were set aside tonight: held, filtered, quarantined.
+    pub set_aside: Decimal,
+    /// Records that had been set aside and are back.
+    pub returned: Decimal,
+    /// The sum tonight.
+    pub closing: Decimal,
+    /// Records in the sum.
+    pub records: u64,
+    /// Records whose amount is empty.
+    pub without_amount: u64,
+    /// Whether rows whose amount could not be read are missing from the sum.
+    pub incomplete: bool,
+}
+
+/// One equation that was checked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Identity {
+    /// Its name: `rows`, `writes`, `totals`.
+    pub name: String,
+    /// What it was checked for: a system, a total.
+    pub of: String,
+    /// The equation with its numbers.
+    pub equation: String,
+    /// Whether it holds.
+    pub holds: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Movement {
+    appeared: Decimal,
+    vanished: Decimal,
+    changed: Decimal,
+    set_aside: Decimal,
+    returned: Decimal,
+    closing: Decimal,
+    records: u64,
+    without_amount: u64,
+}
+
+/// Adds, or remembers that the sum left 128 bits.
+struct Adder {
+    overflowed: bool,
+}
+
+impl Adder {
+    fn add(&mut self, to: &mut Decimal, amount: Decimal) {
+        match to.checked_add(amount) {
+            Some(sum) => *to = sum,
+            None => self.overflowed = true,
+        }
+    }
+}
+
+/// The control totals of every system and group, each with its movement since the last run, and the seventh identity.
+///
+/// `opening` is what the last run closed with. It is nothing at first contact, for a system or a total that is new.
+pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, opening: &[Closing]) -> (Vec<TotalReport>, Vec<Identity>, Vec<Closing>) {
+    let (mut reports, mut identities, mut closings) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, total) in job.totals.iter().enumerate() {
+        let field = &job.fields[total.field];
+        let scale = match field.field_type {
+            FieldType::Decimal(scale) => scale,
+            _ => 0,
+        };
+        let zero = Decimal { units: 0, scale };
+        for (system, spec) in job.systems.iter().enumerate() {
+            let Some(column) = &nows[system].clean.fields[total.field] else { continue };
+            let mut adder = Adder { overflowed: false };
+            let still =
+                Movement { appeared: zero, vanished: zero, changed: zero, set_aside: zero, returned: zero, closing: zero, records: 0, without_amount: 0 };
+            let mut groups: BTreeMap<String, Movement> = BTreeMap::new();
+            let base = &state.bases[system];
+            let base_total = base.totals[index].as_ref();
+            let linked = &decisions.linked;
+            let amount = |column: &FieldColumn, row: u32| column.value(row).as_decimal();
+            for record in 0..linked.records.len() as u32 {
+                let (row, base_row) = (linked.now_rows[system][record as usize], linked.base_rows[system][record as usize]);
+                let held_new = record as usize >= linked.known && matches!(decisions.treatments.get(&record), Some(Treatment::Held));
+                let before = if base_row == NO_ROW {
+                    None
+                } else {
+                    base_total.and_then(|t| t.groups.get(base_row as usize).map(|g| (g, amount(&t.amounts, base_row).unwrap_or(zero))))
+                };
+                let now = if row == NO_ROW || held_new { None } else { group(job, total, system, record, nows, linked).map(|g| (g, amount(column, row))) };
+                match (before, now) {
+                    (None, None) => {}
+                    (Some((old_group, old)), None) => {
+                        let movement = groups.entry(old_group.to_owned()).or_insert(still);
+                        let silent = linked.silent[system].contains_key(&record);
+                        adder.add(if silent { &mut movement.set_aside } else { &mut movement.vanished }, old);
+                    }
+                    (before, Some((new_group, new))) => {
+                        let amount_now = new.unwrap_or(zero);
+                        let came_back =
+                            base_row != NO_ROW && base.standings[base_row as usize] == Standing::Live && base_total.is_some() && !opening.is_empty();
+                        if let Some((old_group, old)) = before.filter(|(old_group, _)| *old_group != new_group) {
+                            adder.add(&mut groups.entry(old_group.to_owned()).or_insert(still).vanished, old);
+                        }
+                        let movement = groups.entry(new_group.clone()).or_insert(still);
+                        match before {
+                            Some((old_group, old)) if old_group == new_group => match amount_now.checked_sub(old) {
+                                Some(difference) => adder.add(&mut movement.changed, difference),
+                                None => adder.overflowed = true,
+                            },
+                            None if came_back => adder.add(&mut movement.returned, amount_now),
+                            _ => adder.add(&mut movement.appeared, amount_now),
+                        }
+                        adder.add(&mut movement.closing, amount_now);
+                        movement.records += 1;
+                        movement.without_amount += u64::from(new.is_none());
+                    }
+                }
+            }
+            let of_system = |closing: &&Closing| closing.system == spec.name && closing.field == field.name;
+            let known = opening.iter().any(|closing| of_system(&closing));
+            for closing in opening.iter().filter(of_system) {
+                groups.entry(closing.group.clone()).or_insert(still);
+            }
+            let incomplete = nows[system].clean.quarantined.iter().any(|q| q.field.as_deref() == Some(&field.name) || q.column.is_none());
+            for (group, movement) in groups {
+                let opened = opening.iter().find(|closing| of_system(closing) && closing.group == group).map(|closing| closing.sum);
+                let opened = opened.or(known.then_some(zero));
+                let expected = [movement.appeared, movement.changed, movement.returned]
+                    .into_iter()
+                    .try_fold(opened.unwrap_or(zero), Decimal::checked_add)
+                    .and_then(|sum| sum.checked_sub(movement.vanished))
+                    .and_then(|sum| sum.checked_sub(movement.set_aside));
+                let name =
+                    if group.is_empty() { format!("`{}` of `{}`", field.name, spec.name) } else { format!("`{}` of `{}` in {group}", field.name, spec.name) };
+                identities.push(Identity {
+                    name: "totals".to_owned(),
+                    of: name,
+                    equation: format!(
+                        "{} opening + {} appeared - {} vanished + {} changed - {} set aside + {} returned = {} closing",
+                        opened.unwrap_or(zero),
+                        movement.appeared,
+                        movement.vanished,
+                        movement.changed,
+                        movement.set_aside,
+                        movement.returned,
+                        movement.closing
+                    ),
+                    holds: !adder.overflowed && expected == Some(movement.closing),
+                });
+                closings.push(Closing { field: field.name.clone(), system: spec.name.clone(), group: group.clone(), sum: movement.closing });
+                reports.push(TotalReport {
+                    field: field.name.clone(),
+                    group: total.by.is_some().then_some(group),
+                    system: spec.name.clone(),
+                    opening: opened,
+                    appeared: movement.appeared,
+                    vanished: movement.vanished,
+                    changed: movement.changed,
+                    set_aside: movement.set_aside,
+                    returned: movement.returned,
+                    closing: movement.closing,
+                    records: movement.records,
+                    without_amount: movement.without_amount,
+                    incomplete,
+                });
+            }
+        }
+    }
+    (reports, identities, closings)
+}

@@ -1,0 +1,407 @@
+//! From what a run knows to the [`Report`] that tells it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{BreakReport, CellReport, ChangeReport, ClearedBreak, ConflictReport, JobChange, QuarantinedReport, Report, SystemReport, Verdict};
+use crate::change::{Break, BreakKind, key_for_people};
+use crate::diagnostic::Diagnostic;
+use crate::error::Error;
+use crate::frame::{Keyed, Silence};
+use crate::job::{Blank, Dedupe, Deletes, Field, FirstContact, Job, MergeRule, Mode, OnDrift, Permission, Role};
+use crate::reconcile::plan::Decisions;
+use crate::reconcile::settle::{Fate, Settlement};
+use crate::reconcile::totals;
+use crate::report::{Identity, TotalReport};
+use crate::value::FieldType;
+
+/// A break that an earlier run saw first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// The run that saw it first.
+    pub first_run: String,
+    /// When that was.
+    pub first_seen: jiff::Timestamp,
+    /// The break as it was seen last.
+    pub open: Break,
+}
+
+/// What every report says, whatever became of the run.
+#[derive(Clone, Debug)]
+pub struct Heading<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// The run.
+    pub run: &'a str,
+    /// The run before it that was promoted.
+    pub previous_run: Option<&'a str>,
+    /// When it started.
+    pub started: jiff::Timestamp,
+    /// The version of the program.
+    pub version: &'a str,
+    /// Whether only the plan was asked for.
+    pub dry_run: bool,
+    /// What a person should know, a sentence each.
+    pub notes: Vec<String>,
+    /// Gates that tripped and were allowed to pass, in words.
+    pub allowed: Vec<String>,
+    /// The job file before and now, if the bases depend on what changed.
+    pub job_change: Option<JobChange>,
+}
+
+impl Heading<'_> {
+    /// A report with nothing in it but the heading.
+    pub fn report(&self, verdict: Verdict, exit_code: u8, sentence: String) -> Report {
+        let job = self.job;
+        Report {
+            job: job.name.clone(),
+            description: job.description.clone(),
+            contact: job.contact.clone(),
+            run: self.run.to_owned(),
+            previous_run: self.previous_run.map(str::to_owned),
+            started: self.started.to_string(),
+            version: self.version.to_owned(),
+            job_file: job.source.path.clone(),
+            job_digest: job.source.digest.clone(),
+            plan_digest: None,
+            audit: job.mode == Mode::Audit,
+            dry_run: self.dry_run,
+            verdict,
+            exit_code,
+            sentence,
+            stopped_by: Vec::new(),
+            allowed: self.allowed.clone(),
+            notes: self.notes.clone(),
+            systems: job
+                .systems
+                .iter()
+                .map(|system| SystemReport {
+                    name: system.name.clone(),
+                    kind: system.kind.word().to_owned(),
+                    role: format!("{:?}", system.role).to_lowercase(),
+                    ..SystemReport::default()
+                })
+                .collect(),
+            records: 0,
+            changes: Vec::new(),
+            conflicts: Vec::new(),
+            drift: Vec::new(),
+            breaks: Vec::new(),
+            cleared: Vec::new(),
+            quarantined: Vec::new(),
+            duplicates: Vec::new(),
+            links: Vec::new(),
+            totals: Vec::new(),
+            identities: Vec::new(),
+            job_change: self.job_change.clone(),
+            key: job.key.iter().map(|field| job.fields[*field].name.clone()).collect(),
+            rules: rules(job),
+            sensitive: job.fields.iter().filter(|f| f.sensitive).map(|f| f.name.clone()).collect(),
+            numeric: job.fields.iter().filter(|f| matches!(f.field_type, FieldType::Decimal(_) | FieldType::Integer)).map(|f| f.name.clone()).collect(),
+        }
+    }
+
+    /// The report of a run that an error stopped.
+    pub fn stopped(&self, error: &Error) -> Report {
+        let first = error.diagnostics.first().map(|d| d.message.clone()).unwrap_or_default();
+        let mut report = self.report(Verdict::Failed, error.remedy.exit_code(), format!("stopped before writing: {first}"));
+        report.stopped_by = error.diagnostics.clone();
+        report
+    }
+}
+
+/// All that a run knows when it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The systems' snapshots.
+    pub nows: &'a [Keyed],
+    /// What was decided.
+    pub decisions: &'a Decisions,
+    /// What became of it; nothing where nothing was written.
+    pub settlement: Option<&'a Settlement>,
+    /// The breaks that were open before.
+    pub earlier: &'a BTreeMap<String, Earlier>,
+    /// The control totals.
+    pub totals: &'a [TotalReport],
+    /// The arithmetic that was checked.
+    pub identities: &'a [Identity],
+    /// The digest of the plan.
+    pub plan_digest: Option<&'a str>,
+}
+
+/// Everything that is still open after a run: of the decisions, of the writes, of rows that could not be read.
+pub fn breaks(job: &Job, nows: &[Keyed], decisions: &Decisions, settlement: Option<&Settlement>) -> Vec<Break> {
+    let mut breaks = decisions.breaks.clone();
+    breaks.extend(settlement.into_iter().flat_map(|s| s.breaks.iter().cloned()));
+    for (spec, now) in job.systems.iter().zip(nows) {
+        let mut rows: BTreeSet<u64> = BTreeSet::new();
+        for row in &now.clean.quarantined {
+            // One break a row, however many of its cells are unreadable.
+            if !rows.insert(row.line) {
+                continue;
+            }
+            let what = row.column.as_ref().map_or_else(|| row.reason.clone(), |column| format!("column `{column}`: {}", row.reason));
+            breaks.push(Break {
+                kind: BreakKind::Quarantined,
+                key: row.key.clone().unwrap_or_else(|| format!("line {}", row.line)),
+                field: row.field.clone(),
+                system: Some(spec.name.clone()),
+                values: Vec::new(),
+                why: format!("{}:{}: {what}", row.origin, row.line),
+                next_step: format!("mend the row in `{}`; until then its record is left alone", spec.name),
+            });
+        }
+        for duplicate in now.duplicates.iter().filter(|d| d.survivor.is_none()) {
+            let lines: Vec<String> = duplicate.losers.iter().map(u64::to_string).collect();
+            breaks.push(Break {
+                kind: BreakKind::Duplicate,
+                key: duplicate.key.clone(),
+                field: None,
+                system: Some(spec.name.clone()),
+                values: Vec::new(),
+                why: format!("lines {} of `{}` have this key and differ", lines.join(", "), spec.name),
+                next_step: format!("leave one of the rows in `{}`; until then their record is left alone", spec.name),
+            });
+        }
+    }
+    breaks.sort_by(|a, b| (super::severity(a.kind), &a.key, &a.field, &a.system).cmp(&(super::severity(b.kind), &b.key, &b.field, &b.system)));
+    // The same difference may be seen by a decision and by the write that failed to mend it.
+    let mut seen = BTreeSet::new();
+    breaks.retain(|b| seen.insert(b.id(&job.name)));
+    breaks
+}
+
+/// The report of a run that came to its end, or to its plan.
+pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Report {
+    let job = heading.job;
+    let mut report = heading.report(Verdict::Ok, 0, String::new());
+    let Facts { nows, decisions, settlement, earlier, totals, identities, plan_digest } = *facts;
+    let no_fates = BTreeMap::new();
+    let fates: &BTreeMap<u32, Fate> = settlement.map_or(&no_fates, |s| &s.fates);
+
+    report.plan_digest = plan_digest.map(str::to_owned);
+    report.records = decisions.linked.records.len() as u64;
+    for (index, (system, now)) in report.systems.iter_mut().zip(nows).enumerate() {
+        system.evidence = Some(now.clean.pulled.evidence.clone());
+        system.counts = totals::row_counts(job, index, now, decisions);
+        system.cleaning = now.clean.counts.clone();
+        for change in decisions.plan.changes.iter().filter(|c| c.system == system.name) {
+            *system.planned.entry(change.action).or_default() += 1;
+            if let Some(fate) = fates.get(&change.number) {
+                *system.settled.entry(fate.settled).or_default() += 1;
+            }
+        }
+    }
+    report.changes = decisions
+        .plan
+        .changes
+        .iter()
+        .map(|change| {
+            let fate = fates.get(&change.number);
+            ChangeReport {
+                system: change.system.clone(),
+                key: key_for_people(&change.key),
+                action: change.action,
+                reason: change.reason.clone(),
+                cells: change
+                    .cells
+                    .iter()
+                    .map(|cell| CellReport {
+                        field: cell.field.clone().unwrap_or_else(|| cell.column.clone()),
+                        before: cell.before.clone(),
+                        after: cell.after.clone(),
+                        reason: cell.reason.clone(),
+                    })
+                    .collect(),
+                settled: fate.map(|f| f.settled),
+                detail: fate.and_then(|f| f.detail.clone()),
+                attempts: change.attempts,
+            }
+        })
+        .collect();
+    report.conflicts = decisions
+        .conflicts
+        .iter()
+        .map(|conflict| ConflictReport {
+            key: key_for_people(&conflict.key),
+            field: conflict.field.clone(),
+            decided: conflict.value.clone(),
+            reason: conflict.reason.clone(),
+            overridden: conflict.overridden.clone(),
+        })
+        .collect();
+    report.drift = decisions.drift.clone();
+    let today = heading.started;
+    report.breaks = breaks
+        .iter()
+        .map(|open| {
+            let id = open.id(&job.name);
+            let known = earlier.get(&id);
+            let first_seen = known.map_or(today, |k| k.first_seen);
+            BreakReport {
+                first_run: known.map_or_else(|| heading.run.to_owned(), |k| k.first_run.clone()),
+                first_seen: first_seen.to_string()[..10].to_owned(),
+                age_days: today.as_second().saturating_sub(first_seen.as_second()).max(0) / 86_400,
+                amount: None,
+                currency: None,
+                open: Break { key: key_for_people(&open.key), ..open.clone() },
+                id,
+            }
+        })
+        .collect();
+    let still: BTreeSet<&str> = report.breaks.iter().map(|b| b.id.as_str()).collect();
+    report.cleared = earlier
+        .iter()
+        .filter(|(id, _)| !still.contains(id.as_str()))
+        .map(|(id, known)| ClearedBreak {
+            id: id.clone(),
+            kind: known.open.kind.to_string(),
+            key: key_for_people(&known.open.key),
+            field: known.open.field.clone(),
+            first_seen: known.first_seen.to_string()[..10].to_owned(),
+        })
+        .collect();
+    for (spec, now) in job.systems.iter().zip(nows) {
+        report.quarantined.extend(now.clean.quarantined.iter().map(|row| {
+            let row = crate::frame::Quarantined { key: row.key.as_deref().map(key_for_people), ..row.clone() };
+            QuarantinedReport { system: spec.name.clone(), row }
+        }));
+        report.duplicates.extend(now.duplicates.iter().cloned());
+        if now.clean.silent.count(Silence::Quarantined) > 0 && now.clean.silent.hides_a_key() {
+            report.notes.push(format!(
+                "`{}` has rows without a readable key: nothing new was created there, and nothing that is missing there was taken for deleted",
+                spec.name
+            ));
+        }
+        report.notes.extend(now.clean.pulled.evidence.notes.iter().map(|note| format!("`{}`: {note}", spec.name)));
+    }
+    report.links = decisions.linked.events.iter().chain(&decisions.events).filter(|event| event.notable).cloned().collect();
+    report.totals = totals.to_vec();
+    report.identities = identities.to_vec();
+
+    let changes = report.changes.len();
+    let people =
+        |count: usize, one: &str, many: &str| if count == 1 { format!("1 {one}") } else { format!("{} {many}", crate::reconcile::gates::count(count as u64)) };
+    let open = match report.breaks.len() {
+        0 => "nothing is open".to_owned(),
+        count => format!("{} open", people(count, "break is", "breaks are")),
+    };
+    let written = report.changes.iter().filter(|c| matches!(c.settled, Some(crate::change::Settled::Verified | crate::change::Settled::Normalised))).count();
+    let done = match (heading.dry_run, job.mode, changes) {
+        (true, _, 0) => "a run would change nothing".to_owned(),
+        (true, _, count) => format!("a run would make {}; nothing was written", people(count, "change", "changes")),
+        (false, Mode::Audit, _) => "compared, nothing is ever written".to_owned(),
+        (false, Mode::Sync, 0) => "nothing to do".to_owned(),
+        (false, Mode::Sync, count) if written == count => format!("{} made and verified", people(count, "change", "changes")),
+        (false, Mode::Sync, count) => format!("{written} of {} made and verified", people(count, "change", "changes")),
+    };
+    report.sentence = format!("{done}, {open}");
+    report.verdict = if !report.breaks.is_empty() {
+        Verdict::Action
+    } else if changes > 0 && !heading.dry_run {
+        Verdict::Synced
+    } else {
+        Verdict::Ok
+    };
+    report.exit_code = u8::from(report.verdict == Verdict::Action);
+    report
+}
+
+/// Turns a finished plan's report into that of a run which something stopped before the first write.
+pub fn stop_before_writing(report: &mut Report, exit_code: u8, verdict: Verdict, sentence: String, diagnostics: Vec<Diagnostic>) {
+    report.exit_code = exit_code;
+    report.verdict = verdict;
+    report.sentence = sentence;
+    report.stopped_by = diagnostics;
+}
+
+/// What the job file says, in plain words, a sentence each.
+fn rules(job: &Job) -> Vec<String> {
+    let name = |system: usize| format!("`{}`", job.systems[system].name);
+    let names = |systems: &[usize]| systems.iter().map(|s| name(*s)).collect::<Vec<_>>().join(", ");
+    let key: Vec<String> = job.key.iter().map(|field| format!("`{}`", job.fields[*field].name)).collect();
+    let mut rules = vec![format!("A record is identified by {}.", key.join(" and "))];
+    for system in &job.systems {
+        let what = match system.role {
+            Role::Source => "decides, and is never written",
+            Role::Target => "is written, and decides nothing: its edits are drift",
+            Role::Peer => "decides and is written",
+            Role::Witness => "is only compared",
+        };
+        let mut rule = format!("`{}` {what}", system.name);
+        for (action, permission) in [("created", system.may.create), ("updated", system.may.update), ("deleted", system.may.delete)] {
+            if system.role.is_written() && permission != Permission::Apply && job.mode == Mode::Sync {
+                let how = if permission == Permission::Never { "never" } else { "only by a person" };
+                rule.push_str(&format!("; records are {how} {action} there"));
+            }
+        }
+        for (column, values) in &system.only {
+            rule.push_str(&format!("; only rows whose `{column}` is {} are in scope", values.join(" or ")));
+        }
+        rules.push(format!("{rule}."));
+    }
+    rules.extend(job.fields.iter().map(|field| field_rule(job, field, &names)));
+    rules.push(
+        match job.dedupe {
+            Dedupe::Refuse => "Several different rows with one key: their record is left alone in every system.",
+            Dedupe::Latest => "Several different rows with one key: the one edited last speaks, the others stay where they are.",
+            Dedupe::MostComplete => "Several different rows with one key: the one with the fewest empty fields speaks, the others stay where they are.",
+        }
+        .to_owned(),
+    );
+    rules.push(match &job.deletes {
+        Deletes::Report => "A record deleted in one system is reported, and deleted nowhere else.".to_owned(),
+        Deletes::Propagate => "A record deleted in one system is deleted in the others, unless it was edited there.".to_owned(),
+        Deletes::Archive { field, value } => format!("A record deleted in one system gets `{}` = `{value}` in the others.", job.fields[*field].name),
+        Deletes::Recreate => "A record deleted in one system is created there again.".to_owned(),
+    });
+    rules
+}
+
+fn field_rule(job: &Job, field: &Field, names: &dyn Fn(&[usize]) -> String) -> String {
+    let mut rule = format!("`{}` ({}): ", field.name, field.field_type);
+    let words: Vec<String> = field
+        .merge
+        .iter()
+        .map(|merge| match merge {
+            MergeRule::Priority(order) => format!("the first of {}", names(order)),
+            MergeRule::Latest => "the newest edit".to_owned(),
+            MergeRule::Max => "the largest value".to_owned(),
+            MergeRule::Min => "the smallest value".to_owned(),
+            MergeRule::Longest => "the longest text".to_owned(),
+            MergeRule::Union => "all items of all lists".to_owned(),
+            MergeRule::SumOfChanges => "the sum of all changes".to_owned(),
+            MergeRule::MostRestrictive(order) => format!("the first of {}", order.iter().map(|v| format!("`{v}`")).collect::<Vec<_>>().join(", ")),
+            MergeRule::Review => "a person decides".to_owned(),
+        })
+        .collect();
+    if job.mode == Mode::Audit {
+        rule.push_str("compared");
+    } else if field.owner.is_empty() {
+        rule.push_str(&format!("an edit goes to all; where several differ: {}", words.join(", else ")));
+    } else {
+        rule.push_str(&format!("owned by {}", names(&field.owner)));
+    }
+    if let Some(tolerance) = field.tolerance {
+        use crate::value::Tolerance;
+        let within = match tolerance {
+            Tolerance::Absolute(most) => most.to_string(),
+            Tolerance::Percent(most) => format!("{most} %"),
+            Tolerance::Span(micros) => format!("{} s", micros / 1_000_000),
+        };
+        rule.push_str(&format!("; differences up to {within} are accepted"));
+    }
+    match field.blank {
+        Some(Blank::Ignore) => rule.push_str("; an empty value is no edit"),
+        Some(Blank::Propagate) => rule.push_str("; an empty value is a value like any other"),
+        Some(Blank::Conflict) | None => {}
+    }
+    if field.on_drift == OnDrift::Report && job.mode == Mode::Sync {
+        rule.push_str("; drift is only reported");
+    }
+    match field.first_contact {
+        FirstContact::Decide => {}
+        FirstContact::FillBlanks => rule.push_str("; at first contact only empty values are filled"),
+        FirstContact::Review => rule.push_str("; at first contact every difference waits"),
+    }
+    format!("{rule}.")
+}

@@ -1,0 +1,485 @@
+//! The ledger: one SQLite file a job, with every run, every write that was sent, every value that was discarded.
+//!
+//! A run is promoted by one transaction here: it names the folder of the new bases, which are on the disk by then. Before it
+//! the old state is whole, after it the new one is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use crate::change::{Break, Change, Decision, LinkEvent, Outcome};
+use crate::diagnostic::Place;
+use crate::error::{Error, Remedy};
+use crate::reconcile::totals::Closing;
+
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE runs (
+    run TEXT PRIMARY KEY,           -- the start in UTC, sorts by time
+    command TEXT NOT NULL,          -- run, plan
+    status TEXT NOT NULL CHECK (status IN ('running', 'promoted', 'stopped', 'interrupted')),
+    verdict TEXT,
+    exit_code INTEGER,
+    sentence TEXT,
+    started TEXT NOT NULL,
+    finished TEXT,
+    base_run TEXT,                  -- the promoted run whose bases it was decided against
+    plan_digest TEXT,
+    plan_saved INTEGER NOT NULL DEFAULT 0,
+    job_digest TEXT NOT NULL,
+    job_text TEXT NOT NULL,
+    knowledge TEXT                  -- JSON: what the next run needs to know, of a promoted run
+) STRICT;
+CREATE TABLE promoted (one INTEGER PRIMARY KEY CHECK (one = 1), run TEXT NOT NULL REFERENCES runs (run)) STRICT;
+CREATE TABLE journal (
+    run TEXT NOT NULL REFERENCES runs (run),
+    number INTEGER NOT NULL,        -- of the change in the plan
+    system TEXT NOT NULL,
+    record INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    action TEXT NOT NULL,
+    outcome TEXT,                   -- JSON; null: sent, and nobody knows
+    PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE breaks (
+    id TEXT PRIMARY KEY,
+    first_run TEXT NOT NULL,
+    first_seen TEXT NOT NULL,       -- RFC 3339
+    last_run TEXT NOT NULL,
+    cleared_run TEXT,
+    body TEXT NOT NULL              -- JSON
+) STRICT;
+CREATE TABLE discarded (
+    run TEXT NOT NULL, record INTEGER NOT NULL, key TEXT NOT NULL, field TEXT NOT NULL,
+    system TEXT NOT NULL, value TEXT NOT NULL, decided TEXT NOT NULL, reason TEXT NOT NULL
+) STRICT;
+CREATE TABLE links (run TEXT NOT NULL, system TEXT NOT NULL, record INTEGER NOT NULL, key TEXT NOT NULL, event TEXT NOT NULL) STRICT;
+CREATE TABLE allowed (run TEXT NOT NULL, gate TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
+CREATE TABLE mail (run TEXT PRIMARY KEY, file TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('outbox', 'failed')), problem TEXT) STRICT;
+CREATE INDEX discarded_by_record ON discarded (record, field);
+CREATE INDEX links_by_record ON links (record);
+";
+
+/// What a promoted run leaves to the next, beside its bases.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Knowledge {
+    /// Rows read, by system.
+    pub rows_read: BTreeMap<String, u64>,
+    /// What each system found out about its source.
+    pub found: BTreeMap<String, BTreeMap<String, String>>,
+    /// What the bases depend on.
+    pub terms: BTreeMap<String, String>,
+    /// The control totals.
+    pub closings: Vec<Closing>,
+    /// The first record number that is still free.
+    pub next_record: u64,
+}
+
+/// The last promoted run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promoted {
+    /// Its id.
+    pub run: String,
+    /// What it leaves to the next.
+    pub knowledge: Knowledge,
+    /// The text of its job file.
+    pub job_text: String,
+}
+
+/// A run that was cut off after its plan was saved.
+#[derive(Clone, Debug)]
+pub struct Interrupted {
+    /// Its id.
+    pub run: String,
+    /// The SHA-256 of its plan.
+    pub plan_digest: String,
+    /// By the number of the change: the outcome of every write that was sent; nothing where nobody knows.
+    pub sent: BTreeMap<u32, Option<Outcome>>,
+}
+
+/// One line of the history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HistoryLine {
+    /// The run.
+    pub run: String,
+    /// The command that made it.
+    pub command: String,
+    /// Whether it ran to its end.
+    pub status: String,
+    /// Its verdict.
+    pub verdict: Option<String>,
+    /// How it ended, in one sentence.
+    pub sentence: Option<String>,
+    /// When it started.
+    pub started: String,
+}
+
+/// A break as the ledger keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownBreak {
+    /// Its identity.
+    pub id: String,
+    /// The run that saw it first.
+    pub first_run: String,
+    /// When that was, RFC 3339.
+    pub first_seen: String,
+    /// The break as it was seen last.
+    pub open: Break,
+}
+
+/// What one run adds to the ledger when it is promoted.
+#[derive(Clone, Copy, Debug)]
+pub struct Promotion<'a> {
+    /// The run.
+    pub run: &'a str,
+    /// What it leaves to the next.
+    pub knowledge: &'a Knowledge,
+    /// What is open after it.
+    pub breaks: &'a [Break],
+    /// Its decisions with the values that lost.
+    pub decisions: &'a [Decision],
+    /// What happened to links.
+    pub links: &'a [LinkEvent],
+    /// Now, RFC 3339.
+    pub now: &'a str,
+}
+
+/// The ledger of one job.
+#[derive(Debug)]
+pub struct Ledger {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Ledger {
+    /// Opens the ledger, and makes it if there is none.
+    ///
+    /// # Errors
+    /// `Look` if the file is not a ledger or is damaged, `GiveAccess` if it cannot be opened.
+    pub fn open(path: &Path) -> Result<Ledger, Error> {
+        let connection = Connection::open(path).map_err(|e| refuse(path, &e))?;
+        let ledger = Ledger { connection, path: path.to_owned() };
+        ledger.prepare()?;
+        Ok(ledger)
+    }
+
+    /// Opens the ledger for reading only; nothing if there is none.
+    pub fn read(path: &Path) -> Result<Option<Ledger>, Error> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| refuse(path, &e))?;
+        let ledger = Ledger { connection, path: path.to_owned() };
+        ledger.check()?;
+        Ok(Some(ledger))
+    }
+
+    fn wrong(&self) -> impl Fn(rusqlite::Error) -> Error {
+        let path = self.path.clone();
+        move |error| refuse(&path, &error)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let wrong = self.wrong();
+        self.connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(&wrong)?;
+        let state: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(&wrong)?;
+        if state != "ok" {
+            return Err(damaged(&self.path, &state));
+        }
+        let version: i64 = self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(&wrong)?;
+        if version != VERSION && version != 0 {
+            return Err(Error::new(
+                Remedy::Look,
+                Place::of(self.path.display().to_string()),
+                format!("the ledger has version {version}, this program knows {VERSION}"),
+            )
+            .seen("nothing was read or written")
+            .hint("use the program that wrote it, or a newer one"));
+        }
+        Ok(())
+    }
+
+    fn prepare(&self) -> Result<(), Error> {
+        self.check()?;
+        let wrong = self.wrong();
+        self.connection.pragma_update(None, "journal_mode", "WAL").map_err(&wrong)?;
+        self.connection.pragma_update(None, "synchronous", "FULL").map_err(&wrong)?;
+        self.connection.pragma_update(None, "foreign_keys", true).map_err(&wrong)?;
+        let version: i64 = self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(&wrong)?;
+        if version == 0 {
+            self.connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")).map_err(&wrong)?;
+        }
+        Ok(())
+    }
+
+    /// The last promoted run.
+    pub fn promoted(&self) -> Result<Option<Promoted>, Error> {
+        let found = self
+            .connection
+            .query_row("SELECT runs.run, runs.knowledge, runs.job_text FROM promoted JOIN runs USING (run)", [], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+            })
+            .optional()
+            .map_err(self.wrong())?;
+        let Some((run, knowledge, job_text)) = found else { return Ok(None) };
+        let knowledge = serde_json::from_str(&knowledge).map_err(|e| damaged(&self.path, &format!("run {run}: {e}")))?;
+        Ok(Some(Promoted { run, knowledge, job_text }))
+    }
+
+    /// The run that was cut off after its plan was saved, if the last one was. Runs cut off before that are closed.
+    pub fn interrupted(&self) -> Result<Option<Interrupted>, Error> {
+        let wrong = self.wrong();
+        self.connection
+            .execute("UPDATE runs SET status = 'interrupted', sentence = 'cut off before anything was written' WHERE status = 'running' AND plan_saved = 0", [])
+            .map_err(&wrong)?;
+        let found = self
+            .connection
+            .query_row("SELECT run, plan_digest FROM runs WHERE status = 'running' ORDER BY run DESC LIMIT 1", [], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))
+            })
+            .optional()
+            .map_err(&wrong)?;
+        let Some((run, plan_digest)) = found else { return Ok(None) };
+        let mut statement = self.connection.prepare("SELECT number, outcome FROM journal WHERE run = ?1").map_err(&wrong)?;
+        let mut sent = BTreeMap::new();
+        let rows = statement.query_map([&run], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?))).map_err(&wrong)?;
+        for row in rows {
+            let (number, outcome) = row.map_err(&wrong)?;
+            let outcome = match outcome {
+                Some(json) => Some(serde_json::from_str(&json).map_err(|e| damaged(&self.path, &format!("journal of {run}: {e}")))?),
+                None => None,
+            };
+            sent.insert(number, outcome);
+        }
+        Ok(Some(Interrupted { run, plan_digest: plan_digest.unwrap_or_default(), sent }))
+    }
+
+    /// Whether a run of this id exists.
+    pub fn knows(&self, run: &str) -> Result<bool, Error> {
+        self.connection.query_row("SELECT EXISTS (SELECT 1 FROM runs WHERE run = ?1)", [run], |row| row.get(0)).map_err(self.wrong())
+    }
+
+    /// Opens a run.
+    pub fn begin(&self, run: &str, command: &str, started: &str, base_run: Option<&str>, job_digest: &str, job_text: &str) -> Result<(), Error> {
+        self.connection
+            .execute(
+                "INSERT INTO runs (run, command, status, started, base_run, job_digest, job_text) VALUES (?1, ?2, 'running', ?3, ?4, ?5, ?6)",
+                params![run, command, started, base_run, job_digest, job_text],
+            )
+            .map_err(self.wrong())?;
+        Ok(())
+    }
+
+    /// Notes that the plan is saved: from here on a run that is cut off must be settled.
+    pub fn plan_saved(&self, run: &str, digest: &str, allowed: &[(String, String)]) -> Result<(), Error> {
+        let wrong = self.wrong();
+        let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
+        transaction.execute("UPDATE runs SET plan_digest = ?2, plan_saved = 1 WHERE run = ?1", params![run, digest]).map_err(&wrong)?;
+        for (gate, detail) in allowed {
+            transaction.execute("INSERT INTO allowed VALUES (?1, ?2, ?3)", params![run, gate, detail]).map_err(&wrong)?;
+        }
+        transaction.commit().map_err(&wrong)
+    }
+
+    /// Journals changes as sent, before they are.
+    pub fn sent(&self, run: &str, changes: &[Change]) -> Result<(), Error> {
+        let wrong = self.wrong();
+        let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
+        {
+            let mut insert =
+                transaction.prepare("INSERT INTO journal (run, number, system, record, key, action) VALUES (?1, ?2, ?3, ?4, ?5, ?6)").map_err(&wrong)?;
+            for change in changes {
+                insert
+                    .execute(params![
+                        run,
+                        change.number,
+                        change.system,
+                        i64::try_from(change.record).unwrap_or(i64::MAX),
+                        change.key,
+                        change.action.to_string()
+                    ])
+                    .map_err(&wrong)?;
+            }
+        }
+        transaction.commit().map_err(&wrong)
+    }
+
+    /// Journals what became of changes that were sent.
+    pub fn outcomes<'a>(&self, run: &str, outcomes: impl IntoIterator<Item = (u32, &'a Outcome)>) -> Result<(), Error> {
+        let wrong = self.wrong();
+        let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
+        {
+            let mut update = transaction.prepare("UPDATE journal SET outcome = ?3 WHERE run = ?1 AND number = ?2").map_err(&wrong)?;
+            for (number, outcome) in outcomes {
+                let json = serde_json::to_string(outcome).map_err(|e| damaged(&self.path, &e.to_string()))?;
+                update.execute(params![run, number, json]).map_err(&wrong)?;
+            }
+        }
+        transaction.commit().map_err(&wrong)
+    }
+
+    /// Makes a run's state the state of the job: one transaction.
+    pub fn promote(&self, promotion: Promotion<'_>) -> Result<(), Error> {
+        let wrong = self.wrong();
+        let json = |value: &dyn erased::Json| value.json().map_err(|e| damaged(&self.path, &e));
+        let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
+        let Promotion { run, knowledge, breaks, decisions, links, now } = promotion;
+        transaction.execute("UPDATE runs SET status = 'promoted', knowledge = ?2 WHERE run = ?1", params![run, json(knowledge)?]).map_err(&wrong)?;
+        transaction.execute("INSERT INTO promoted VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET run = excluded.run", [run]).map_err(&wrong)?;
+        let job = self.job();
+        {
+            let mut insert = transaction
+                .prepare(
+                    "INSERT INTO breaks (id, first_run, first_seen, last_run, body) VALUES (?1, ?2, ?3, ?2, ?4)
+                     ON CONFLICT (id) DO UPDATE SET last_run = excluded.last_run, body = excluded.body,
+                         first_run = CASE WHEN cleared_run IS NULL THEN first_run ELSE excluded.first_run END,
+                         first_seen = CASE WHEN cleared_run IS NULL THEN first_seen ELSE excluded.first_seen END,
+                         cleared_run = NULL",
+                )
+                .map_err(&wrong)?;
+            for open in breaks {
+                insert.execute(params![open.id(&job), run, now, json(open)?]).map_err(&wrong)?;
+            }
+            transaction.execute("UPDATE breaks SET cleared_run = ?1 WHERE cleared_run IS NULL AND last_run <> ?1", [run]).map_err(&wrong)?;
+            let mut insert = transaction.prepare("INSERT INTO discarded VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)").map_err(&wrong)?;
+            for decision in decisions {
+                for lost in &decision.overridden {
+                    let record = i64::try_from(decision.record).unwrap_or(i64::MAX);
+                    let cells = params![
+                        run,
+                        record,
+                        decision.key,
+                        decision.field,
+                        lost.system,
+                        json(&lost.value)?,
+                        json(&decision.value)?,
+                        decision.reason.to_string()
+                    ];
+                    insert.execute(cells).map_err(&wrong)?;
+                }
+            }
+            let mut insert = transaction.prepare("INSERT INTO links VALUES (?1, ?2, ?3, ?4, ?5)").map_err(&wrong)?;
+            for link in links {
+                insert.execute(params![run, link.system, i64::try_from(link.record).unwrap_or(i64::MAX), link.key, link.event]).map_err(&wrong)?;
+            }
+        }
+        transaction.commit().map_err(&wrong)
+    }
+
+    /// The job's name: the name of its folder.
+    fn job(&self) -> String {
+        self.path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// Closes a run with its verdict. A run that is still open is closed as stopped: it wrote nothing.
+    pub fn finish(&self, run: &str, verdict: &str, exit_code: u8, sentence: &str, finished: &str) -> Result<(), Error> {
+        self.connection
+            .execute(
+                "UPDATE runs SET verdict = ?2, exit_code = ?3, sentence = ?4, finished = ?5, status = CASE status WHEN 'running' THEN 'stopped' ELSE status END WHERE run = ?1",
+                params![run, verdict, exit_code, sentence, finished],
+            )
+            .map_err(self.wrong())?;
+        Ok(())
+    }
+
+    /// Closes a run that was cut off and has been settled by a later one.
+    pub fn close_interrupted(&self, run: &str, settled_by: &str) -> Result<(), Error> {
+        self.connection
+            .execute(
+                "UPDATE runs SET status = 'interrupted', verdict = 'FAILED', sentence = ?2 WHERE run = ?1",
+                params![run, format!("cut off while it wrote; settled by run {settled_by}")],
+            )
+            .map_err(self.wrong())?;
+        Ok(())
+    }
+
+    /// The breaks that were open after the last promoted run, by id.
+    pub fn open_breaks(&self) -> Result<BTreeMap<String, KnownBreak>, Error> {
+        let wrong = self.wrong();
+        let mut statement = self.connection.prepare("SELECT id, first_run, first_seen, body FROM breaks WHERE cleared_run IS NULL").map_err(&wrong)?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?)))
+            .map_err(&wrong)?;
+        let mut known = BTreeMap::new();
+        for row in rows {
+            let (id, first_run, first_seen, body) = row.map_err(&wrong)?;
+            let open = serde_json::from_str(&body).map_err(|e| damaged(&self.path, &format!("break {id}: {e}")))?;
+            known.insert(id.clone(), KnownBreak { id, first_run, first_seen, open });
+        }
+        Ok(known)
+    }
+
+    /// Notes what became of a run's mail.
+    pub fn mailed(&self, run: &str, file: &str, problem: Option<&str>) -> Result<(), Error> {
+        let state = if problem.is_some() { "failed" } else { "outbox" };
+        self.connection.execute("INSERT OR REPLACE INTO mail VALUES (?1, ?2, ?3, ?4)", params![run, file, state, problem]).map_err(self.wrong())?;
+        Ok(())
+    }
+
+    /// Mails that could not be delivered: run and file.
+    pub fn undelivered(&self) -> Result<Vec<(String, String)>, Error> {
+        let wrong = self.wrong();
+        let mut statement = self.connection.prepare("SELECT run, file FROM mail WHERE state = 'failed' ORDER BY run").map_err(&wrong)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(&wrong)?;
+        rows.collect::<Result<_, _>>().map_err(&wrong)
+    }
+
+    /// The last runs, newest first.
+    pub fn history(&self, most: u32) -> Result<Vec<HistoryLine>, Error> {
+        let wrong = self.wrong();
+        let mut statement =
+            self.connection.prepare("SELECT run, command, status, verdict, sentence, started FROM runs ORDER BY run DESC LIMIT ?1").map_err(&wrong)?;
+        let rows = statement
+            .query_map([most], |row| {
+                Ok(HistoryLine {
+                    run: row.get(0)?,
+                    command: row.get(1)?,
+                    status: row.get(2)?,
+                    verdict: row.get(3)?,
+                    sentence: row.get(4)?,
+                    started: row.get(5)?,
+                })
+            })
+            .map_err(&wrong)?;
+        rows.collect::<Result<_, _>>().map_err(&wrong)
+    }
+}
+
+mod erased {
+    /// Something that has a JSON text.
+    pub trait Json {
+        /// The text.
+        fn json(&self) -> Result<String, String>;
+    }
+
+    impl<T: serde::Serialize> Json for T {
+        fn json(&self) -> Result<String, String> {
+            serde_json::to_string(self).map_err(|e| e.to_string())
+        }
+    }
+}
+
+fn damaged(path: &Path, seen: &str) -> Error {
+    Error::new(Remedy::Look, Place::of(path.display().to_string()), "the ledger is damaged")
+        .seen(seen.to_owned())
+        .seen("nothing was written")
+        .hint("put the job's state folder back from a backup; without one, move it away: the next run is a first contact and deletes nothing")
+}
+
+fn refuse(path: &Path, error: &rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode;
+    let place = || Place::of(path.display().to_string());
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, &error.to_string()),
+        Some(ErrorCode::DiskFull) => {
+            Error::new(Remedy::GiveAccess, place(), "the disk is full: the ledger cannot be written").hint("make room, then run again: nothing is lost")
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Error::new(Remedy::GiveAccess, place(), "the ledger is in use by another program").hint("close the program that reads it, then run again")
+        }
+        _ => Error::new(Remedy::GiveAccess, place(), "the ledger cannot be used").seen(error.to_string()).hint("check the state folder's permissions"),
+    }
+}
