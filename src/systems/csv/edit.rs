@@ -353,6 +353,10 @@ mod tests {
             cells,
             reason: Reason::Standardised,
             attempts: 0,
+            row_id: None,
+            row_key_before: (action != Action::Create).then(|| "k".to_owned()),
+            row_key_after: "k".into(),
+            edited_at: None,
         }
     }
 

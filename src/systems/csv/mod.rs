@@ -31,7 +31,7 @@ use crate::diagnostic::{Diagnostic, Place, did_you_mean};
 use crate::disk::{self, Contents, Replaced};
 use crate::error::{Error, Remedy};
 use crate::frame::{Evidence, Pulled, Quarantined};
-use crate::job::CsvSettings;
+use crate::job::{CsvSettings, Reference, resolve};
 use crate::systems::{Description, Opening, System, Wanted, WriteSet};
 
 use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Layout, NoLayout, Rows, Swallowed};
@@ -54,6 +54,8 @@ pub struct CsvFile {
     path: PathBuf,
     /// The path as the operator wrote it.
     origin: String,
+    /// The name of the system.
+    system: String,
     encoding: Option<&'static Encoding>,
     delimiter: Option<u8>,
     quote: u8,
@@ -94,8 +96,10 @@ impl CsvFile {
         if delimiter == Some(quote) {
             return Err(mend(format!("system `{name}`: the delimiter and the quote are the same character")));
         }
-        let path = resolve_path(&settings.path, opening.root)
-            .map_err(|reference| mend(format!("system `{name}`: the reference `{reference}` in `path` cannot be resolved")))?;
+        let path = resolve_path(&settings.path, opening.root).map_err(|problem| {
+            let place = Place::of(&settings.path);
+            Error::new(Remedy::GiveAccess, place, format!("system `{name}`: {problem}")).seen("nothing was read or written")
+        })?;
         if !path.is_file() {
             return Err(Error::new(Remedy::GiveAccess, Place::of(&settings.path), "there is no such file")
                 .seen(format!("system `{name}` reads it"))
@@ -104,8 +108,8 @@ impl CsvFile {
         }
         let mut seen = BTreeSet::new();
         let required = opening.columns.iter().filter(|column| seen.insert(column.as_str())).cloned().collect();
-        let (origin, known) = (settings.path.clone(), opening.known.clone());
-        Ok(CsvFile { path, origin, encoding, delimiter, quote, header: settings.header, required, known, pulled_sha256: None })
+        let (origin, system, known) = (settings.path.clone(), name.clone(), opening.known.clone());
+        Ok(CsvFile { path, origin, system, encoding, delimiter, quote, header: settings.header, required, known, pulled_sha256: None })
     }
 
     fn place(&self) -> Place {
@@ -181,7 +185,7 @@ impl CsvFile {
                 (None, _) => {
                     let listed: Vec<String> = layout.names.iter().map(|name| shown(name)).collect();
                     let missing = Diagnostic::new(place.clone(), format!("the header has no column `{}`", shown(name)))
-                        .seen(format!("columns of the file: {}", listed.join(", ")))
+                        .seen(format!("columns of `{}`: {}", self.system, listed.join(", ")))
                         .seen(NOTHING);
                     diagnostics.push(match did_you_mean(name, layout.names.iter().map(String::as_str)) {
                         Some(close) => missing.hint(format!("did you mean `{}`?", shown(close))),
@@ -307,7 +311,9 @@ impl System for CsvFile {
     fn columns(&mut self) -> Result<Vec<String>, Error> {
         let contents = self.read()?;
         let decoded = self.decode(&contents.bytes)?;
-        Ok(self.layout(&decoded.text)?.names)
+        let layout = self.layout(&decoded.text)?;
+        self.required_columns(&layout)?;
+        Ok(layout.names)
     }
 
     fn pull(&mut self) -> Result<Pulled, Error> {
@@ -359,23 +365,13 @@ impl System for CsvFile {
     }
 }
 
-/// The file that a setting names: its references resolved, relative to the root. The reference that cannot be resolved otherwise.
+/// The file that a setting names: its references resolved, relative to the root. Otherwise what is wrong with them.
 fn resolve_path(written: &str, root: &Path) -> Result<PathBuf, String> {
-    let mut resolved = String::new();
-    let mut rest = written;
-    while let Some((before, reference)) = rest.split_once("${") {
-        let (reference, after) = reference.split_once('}').ok_or_else(|| written.to_owned())?;
-        let value = match reference.split_once(':') {
-            Some(("env", name)) => std::env::var(name).ok(),
-            Some(("file", path)) => std::fs::read_to_string(root.join(path)).ok().map(|text| text.trim_end().to_owned()),
-            _ => None,
-        };
-        resolved.push_str(before);
-        resolved.push_str(&value.ok_or_else(|| format!("${{{reference}}}"))?);
-        rest = after;
-    }
-    resolved.push_str(rest);
-    Ok(root.join(resolved))
+    let read = |reference: Reference<'_>| match reference {
+        Reference::Env(name) => std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set")),
+        Reference::File(path) => std::fs::read_to_string(root.join(path)).map_err(|_| format!("the file `{path}` cannot be read")),
+    };
+    resolve(written, &read).map(|path| root.join(path))
 }
 
 /// Text from a file as messages show it: control characters spelled out, not too long.
@@ -545,7 +541,7 @@ mod tests {
         }
         // All missing columns at once, with those that there are.
         let (_, message) = Try::fixture("bom", &["Nam", "Summe"]).error();
-        assert_eq!(message.matches("columns of the file: id, Name, Betrag").count(), 2);
+        assert_eq!(message.matches("columns of `sheet`: id, Name, Betrag").count(), 2);
         // A doubled column that the job does not need is nobody's business.
         assert_eq!(Try::fixture("two_same_columns", &["id"]).rows(), pairs([(2, "1")]));
     }
@@ -587,7 +583,7 @@ mod tests {
         assert!(with(|s| s.encoding = Some("latin-7".into())).contains("there is no encoding `latin-7`"));
         assert!(with(|s| s.delimiter = Some('→')).contains("the delimiter must be one ASCII character"));
         assert!(with(|s| s.delimiter = Some('"')).contains("the same character"));
-        assert!(with(|s| s.path = "${env:TIEOUT_NO_SUCH_VARIABLE}/a.csv".into()).contains("`${env:TIEOUT_NO_SUCH_VARIABLE}`"));
+        assert!(with(|s| s.path = "${env:TIEOUT_NO_SUCH_VARIABLE}/a.csv".into()).contains("variable `TIEOUT_NO_SUCH_VARIABLE` is not set"));
     }
 
     fn cell(column: &str, before: Option<&str>, after: &str) -> CellChange {
@@ -617,6 +613,10 @@ mod tests {
             cells,
             reason: Reason::Standardised,
             attempts: 0,
+            row_id: None,
+            row_key_before: id.map(str::to_owned),
+            row_key_after: "k".into(),
+            edited_at: None,
         }
     }
 
