@@ -481,10 +481,8 @@ pub fn settle_interrupted(job: &Job, state: &State, plan: &Plan, settlement: &Se
                 }
                 for (index, _) in job.totals.iter().enumerate() {
                     let old = base.totals[index].as_ref().filter(|_| row != NO_ROW);
-                    match old.and_then(|t| t.groups.get(row as usize).map(|group| (t, group))) {
-                        Some((total, group)) => builder.push_total(index, Some((&total.amounts, row)), Some(group)),
-                        None => builder.push_total(index, None, None),
-                    }
+                    let old = old.and_then(|total| total.groups.get(row as usize).map(|group| (BaseCell::From(&total.amounts, row), group)));
+                    builder.push_total(index, old);
                 }
             }
             builder.finish()
@@ -620,11 +618,18 @@ fn advance_system(
             }
         }
         for (index, total) in job.totals.iter().enumerate() {
-            let in_sum = if row == NO_ROW { None } else { totals::group(job, total, system, record, nows, linked) };
-            match (in_sum, &now.clean.fields[total.field]) {
-                (Some(group), Some(column)) => builder.push_total(index, Some((column, row)), Some(&group)),
-                _ => builder.push_total(index, None, None),
-            }
+            let there = if is_over { false } else { patch.map_or(row != NO_ROW, |patch| patch.standing == Standing::Live) };
+            let written = |field: usize| patch.and_then(|patch| patch.cells.get(&field)).and_then(Option::as_ref);
+            let group = match total.by.and_then(written) {
+                Some(group) => group.to_string(),
+                None => totals::group(job, total, system, record, nows, linked),
+            };
+            let amount = match (written(total.field), &now.clean.fields[total.field]) {
+                (Some(value), _) => BaseCell::Value(value),
+                (None, Some(column)) if row != NO_ROW => BaseCell::From(column, row),
+                _ => BaseCell::None,
+            };
+            builder.push_total(index, there.then_some((amount, group.as_str())));
         }
     }
     builder.finish()
