@@ -21,18 +21,18 @@ mod rows;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use encoding_rs::Encoding;
 use polars::prelude::StringChunkedBuilder;
 
 use crate::change::Outcome;
-use crate::diagnostic::{Diagnostic, Place, did_you_mean};
+use crate::diagnostic::Place;
 use crate::disk::{self, Contents, Replaced};
 use crate::error::{Error, Remedy};
 use crate::frame::{Evidence, Pulled, Quarantined};
-use crate::job::{CsvSettings, Reference, resolve};
-use crate::systems::{Description, Opening, System, Wanted, WriteSet};
+use crate::job::CsvSettings;
+use crate::systems::{Description, Opening, System, Wanted, WriteSet, missing_columns, resolved};
 
 use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Layout, NoLayout, Rows, Swallowed};
 use self::text::Decoded;
@@ -96,10 +96,7 @@ impl CsvFile {
         if delimiter == Some(quote) {
             return Err(mend(format!("system `{name}`: the delimiter and the quote are the same character")));
         }
-        let path = resolve_path(&settings.path, opening.root).map_err(|problem| {
-            let place = Place::of(&settings.path);
-            Error::new(Remedy::GiveAccess, place, format!("system `{name}`: {problem}")).seen("nothing was read or written")
-        })?;
+        let path = opening.root.join(resolved(&settings.path, opening)?);
         if !path.is_file() {
             return Err(Error::new(Remedy::GiveAccess, Place::of(&settings.path), "there is no such file")
                 .seen(format!("system `{name}` reads it"))
@@ -170,33 +167,30 @@ impl CsvFile {
 
     /// The required columns with their places in the header.
     fn required_columns(&self, layout: &Layout) -> Result<Vec<usize>, Error> {
-        let mut diagnostics = Vec::new();
-        let mut columns = Vec::with_capacity(self.required.len());
-        let place = self.place().line(layout.header_line);
+        let (mut columns, mut missing) = (Vec::with_capacity(self.required.len()), Vec::new());
         for name in &self.required {
             let mut at = layout.names.iter().enumerate().filter(|(_, known)| *known == name).map(|(index, _)| index);
             match (at.next(), at.next()) {
                 (Some(column), None) => columns.push(column),
                 (Some(_), Some(_)) => {
+                    let place = self.place().line(layout.header_line);
                     return Err(Error::new(Remedy::Look, place, format!("the header has the column `{}` more than once", shown(name)))
                         .seen(NOTHING)
                         .hint("which of them is meant cannot be told: rename one of them in the file"));
                 }
-                (None, _) => {
-                    let listed: Vec<String> = layout.names.iter().map(|name| shown(name)).collect();
-                    let missing = Diagnostic::new(place.clone(), format!("the header has no column `{}`", shown(name)))
-                        .seen(format!("columns of `{}`: {}", self.system, listed.join(", ")))
-                        .seen(NOTHING);
-                    diagnostics.push(match did_you_mean(name, layout.names.iter().map(String::as_str)) {
-                        Some(close) => missing.hint(format!("did you mean `{}`?", shown(close))),
-                        None => missing,
-                    });
-                }
+                (None, _) => missing.push(name.clone()),
             }
         }
-        match Error::of(Remedy::MendJob, diagnostics) {
-            Some(error) => Err(error),
+        let there: Vec<String> = layout.names.iter().map(|name| shown(name)).collect();
+        match missing_columns(&self.origin, &self.system, &missing, &there) {
             None => Ok(columns),
+            Some(mut error) => {
+                for diagnostic in &mut error.diagnostics {
+                    diagnostic.place.line = Some(layout.header_line);
+                    diagnostic.seen.push(NOTHING.to_owned());
+                }
+                Err(error)
+            }
         }
     }
 
@@ -365,15 +359,6 @@ impl System for CsvFile {
     }
 }
 
-/// The file that a setting names: its references resolved, relative to the root. Otherwise what is wrong with them.
-fn resolve_path(written: &str, root: &Path) -> Result<PathBuf, String> {
-    let read = |reference: Reference<'_>| match reference {
-        Reference::Env(name) => std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set")),
-        Reference::File(path) => std::fs::read_to_string(root.join(path)).map_err(|_| format!("the file `{path}` cannot be read")),
-    };
-    resolve(written, &read).map(|path| root.join(path))
-}
-
 /// Text from a file as messages show it: control characters spelled out, not too long.
 fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(80).map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect();
@@ -394,6 +379,7 @@ fn shown_delimiter(delimiter: u8) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::*;
     use crate::change::{Action, AddressPart, CellChange, Change, Reason};
@@ -532,7 +518,7 @@ mod tests {
             ("nul", vec!["id"], Remedy::Look, "error: csv_nul.csv:3: ", "NUL"),
             ("empty", vec!["id"], Remedy::Look, "error: csv_empty.csv: the file is empty", "not even a header"),
             ("two_same_columns", vec!["id", "amount"], Remedy::Look, "error: csv_two_same_columns.csv:1: ", "`amount` more than once"),
-            ("bom", vec!["id", "name", "Summe"], Remedy::MendJob, "error: csv_bom.csv:1: the header has no column `name`", "did you mean `Name`?"),
+            ("bom", vec!["id", "name", "Summe"], Remedy::MendJob, "error: csv_bom.csv:1: column `name` is not in system `sheet`", "did you mean `Name`?"),
             ("absent", vec![], Remedy::GiveAccess, "error: csv_absent.csv: there is no such file", "nothing was read or written"),
         ] {
             let (seen, message) = Try::fixture(trap, &columns).error();
@@ -583,7 +569,7 @@ mod tests {
         assert!(with(|s| s.encoding = Some("latin-7".into())).contains("there is no encoding `latin-7`"));
         assert!(with(|s| s.delimiter = Some('→')).contains("the delimiter must be one ASCII character"));
         assert!(with(|s| s.delimiter = Some('"')).contains("the same character"));
-        assert!(with(|s| s.path = "${env:TIEOUT_NO_SUCH_VARIABLE}/a.csv".into()).contains("variable `TIEOUT_NO_SUCH_VARIABLE` is not set"));
+        assert!(with(|s| s.path = "${env:TIEOUT_NO_SUCH_VARIABLE}/a.csv".into()).contains("no variable `TIEOUT_NO_SUCH_VARIABLE`"));
     }
 
     fn cell(column: &str, before: Option<&str>, after: &str) -> CellChange {
