@@ -19,8 +19,8 @@
 //! put in place, and goes; the expected content is the backup; anything else is a save, and is put back.
 //!
 //! **Processes of ours** that replace files in one folder wait for each other by a lock on the folder, where the file system
-//! has such locks. The owner of a file is kept where the process may do that, its mode always. A hard link of another name
-//! keeps pointing to the former content.
+//! has such locks. The owner of a file is kept where the process may do that, its mode always; access lists and
+//! other attributes are not carried over. A hard link of another name keeps pointing to the former content.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
