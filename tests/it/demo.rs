@@ -164,7 +164,7 @@ fn billing_goes_as_it_should_and_its_totals_are_those_of_the_files() {
         let mut statement = connection.prepare("SELECT invoice_no, currency, amount FROM entries").unwrap();
         let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))).unwrap();
         let mut sums: BTreeMap<String, (i128, u64)> = BTreeMap::new();
-        for (number, currency, amount) in rows.map(Result::unwrap).filter(|row| !set_aside.contains(&row.0.as_str())) {
+        for (_, currency, amount) in rows.map(Result::unwrap).filter(|row| !set_aside.contains(&row.0.as_str())) {
             let sum = sums.entry(currency).or_default();
             *sum = (sum.0 + thousandths(&amount).unwrap(), sum.1 + 1);
         }
