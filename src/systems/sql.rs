@@ -1088,6 +1088,10 @@ mod tests {
             cells: vec![cell],
             reason: Reason::Standardised,
             attempts: 0,
+            row_id: None,
+            row_key_before: None,
+            row_key_after: id.to_owned(),
+            edited_at: None,
         }
     }
 

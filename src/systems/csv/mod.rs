@@ -320,6 +320,10 @@ impl System for CsvFile {
 
     /// The file must still be what was pulled; otherwise every change is stale. An error after which the file may have been
     /// replaced has the remedy `Look`, and says so.
+    fn prepare(&mut self) -> Result<(), Error> {
+        disk::prove_replaceable(&self.path).map_err(|error| self.as_written(error))
+    }
+
     fn write(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error> {
         if set.changes.is_empty() {
             return Ok(Vec::new());
