@@ -1,4 +1,5 @@
 //! The one integration binary: every binary links Polars again.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod scenarios;
 mod systems;
