@@ -19,8 +19,8 @@
 //! put in place, and goes; the expected content is the backup; anything else is a save, and is put back.
 //!
 //! **Processes of ours** that replace files in one folder wait for each other by a lock on the folder, where the file system
-//! has such locks. The owner of a file is kept where the process may do that, its mode always. A hard link of another name
-//! keeps pointing to the former content.
+//! has such locks. The owner of a file is kept where the process may do that, its mode always; access lists and
+//! other attributes are not carried over. A hard link of another name keeps pointing to the former content.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -284,25 +284,51 @@ impl Target {
     }
 }
 
+/// Proves, without changing it, that a file can be replaced: it is writable, a new file can be made beside it, and the disk
+/// has room for a version of the same size.
+///
+/// # Errors
+/// `GiveAccess` with what is in the way.
+pub fn prove_replaceable(path: &Path) -> Result<(), Error> {
+    let target = Target::of(path)?;
+    let _folder = target.lock_folder();
+    let meta = replaceable(&target)?;
+    has_room(&target, room(&target), meta.len())?;
+    let part = target.part();
+    let _ = fs::remove_file(&part);
+    let made = write_like(&part, b"", &meta);
+    let _ = fs::remove_file(&part);
+    made.map_err(|error| target.untouched("no file can be made beside it", &error))
+}
+
+fn replaceable(target: &Target) -> Result<fs::Metadata, Error> {
+    let meta = fs::metadata(&target.real).map_err(|error| target.untouched("the file cannot be read", &error))?;
+    if !meta.is_file() {
+        return Err(Error::new(Remedy::GiveAccess, place(&target.written), "this is not a file").seen("nothing was written"));
+    }
+    if meta.permissions().readonly() || rustix::fs::access(&target.real, Access::WRITE_OK).is_err() {
+        return Err(Error::new(Remedy::GiveAccess, place(&target.written), "the file is read-only")
+            .seen("nothing was written")
+            .hint("allow the user that runs `tieout` to write it"));
+    }
+    Ok(meta)
+}
+
+/// The free bytes of a target's file system.
+fn room(target: &Target) -> u64 {
+    rustix::fs::statvfs(&target.folder).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize))
+}
+
 fn replace_by(path: &Path, bytes: &[u8], expected_sha256: &str, exchange: Exchange<'_>) -> Result<Replaced, Error> {
     let target = Target::of(path)?;
     let _folder = target.lock_folder();
     recover_by(&target, exchange)?;
-    let meta = fs::metadata(&target.real).map_err(|error| target.untouched("the file cannot be read", &error))?;
-    if !meta.is_file() {
-        return Err(Error::new(Remedy::GiveAccess, place(path), "this is not a file").seen("nothing was written"));
-    }
-    if meta.permissions().readonly() || rustix::fs::access(&target.real, Access::WRITE_OK).is_err() {
-        return Err(Error::new(Remedy::GiveAccess, place(path), "the file is read-only")
-            .seen("nothing was written")
-            .hint("allow the user that runs `tieout` to write it"));
-    }
+    let meta = replaceable(&target)?;
     let seen_sha256 = sha256_of(&target.real).map_err(|error| target.untouched("the file cannot be read", &error))?;
     if seen_sha256 != expected_sha256 {
         return Ok(Replaced::Stale { seen_sha256, kept: None });
     }
-    let room = rustix::fs::statvfs(&target.folder).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
-    has_room(&target, room, bytes.len() as u64)?;
+    has_room(&target, room(&target), bytes.len() as u64)?;
 
     let new_sha256 = digest(bytes);
     let part = target.part();
@@ -717,6 +743,17 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&path).unwrap(), NEW);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn a_file_is_proved_replaceable_without_a_trace() {
+        let (folder, path) = world();
+        save(&path, b"before");
+        prove_replaceable(&path).expect("writable");
+        assert_eq!(names(&folder), [file_name(&path)]);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).expect("mode");
+        let error = prove_replaceable(&path).expect_err("read-only");
+        assert_eq!((error.remedy, fs::read(&path).expect("read").as_slice()), (Remedy::GiveAccess, b"before".as_slice()));
     }
 
     #[test]

@@ -276,22 +276,78 @@ impl FieldColumn {
         builder.finish()
     }
 
-    /// The rows with these numbers, in their order; null for [`NO_ROW`].
+    /// The rows with these numbers, in their order; null for [`NO_ROW`]. Texts are shared, not copied.
     pub fn take(&self, rows: &[u32]) -> FieldColumn {
-        fn pick<'a, T: 'a>(rows: &'a [u32], get: impl Fn(usize) -> Option<T> + 'a) -> impl Iterator<Item = Option<T>> + 'a {
-            rows.iter().map(move |row| if *row == NO_ROW { None } else { get(*row as usize) })
-        }
+        self.gather(&positions(rows))
+    }
+
+    /// The rows at these positions, in their order; null where the position is.
+    pub fn gather(&self, positions: &IdxCa) -> FieldColumn {
         match self {
-            FieldColumn::Text(c) => FieldColumn::Text(StringChunked::from_iter_options("".into(), pick(rows, |row| c.get(row)))),
-            FieldColumn::List(c) => FieldColumn::List(StringChunked::from_iter_options("".into(), pick(rows, |row| c.get(row)))),
-            FieldColumn::Integer(c) => FieldColumn::Integer(pick(rows, |row| c.get(row)).collect()),
-            FieldColumn::Instant(c) => FieldColumn::Instant(pick(rows, |row| c.get(row)).collect()),
-            FieldColumn::Datetime(c) => FieldColumn::Datetime(pick(rows, |row| c.get(row)).collect()),
-            FieldColumn::Decimal(c, scale) => FieldColumn::Decimal(pick(rows, |row| c.get(row)).collect(), *scale),
-            FieldColumn::Boolean(c) => FieldColumn::Boolean(pick(rows, |row| c.get(row)).collect()),
-            FieldColumn::Date(c) => FieldColumn::Date(pick(rows, |row| c.get(row)).collect()),
+            FieldColumn::Text(c) => FieldColumn::Text(gathered(c, positions)),
+            FieldColumn::List(c) => FieldColumn::List(gathered(c, positions)),
+            FieldColumn::Integer(c) => FieldColumn::Integer(gathered(c, positions)),
+            FieldColumn::Instant(c) => FieldColumn::Instant(gathered(c, positions)),
+            FieldColumn::Datetime(c) => FieldColumn::Datetime(gathered(c, positions)),
+            FieldColumn::Decimal(c, scale) => FieldColumn::Decimal(gathered(c, positions), *scale),
+            FieldColumn::Boolean(c) => FieldColumn::Boolean(gathered(c, positions)),
+            FieldColumn::Date(c) => FieldColumn::Date(gathered(c, positions)),
         }
     }
+
+    /// For each row whether it differs from the same row of another column of this type and length, null equal to null.
+    pub fn differs(&self, other: &FieldColumn) -> BooleanChunked {
+        match (self, other) {
+            (FieldColumn::Text(a), FieldColumn::Text(b)) | (FieldColumn::List(a), FieldColumn::List(b)) => a.not_equal_missing(b),
+            (FieldColumn::Integer(a), FieldColumn::Integer(b))
+            | (FieldColumn::Instant(a), FieldColumn::Instant(b))
+            | (FieldColumn::Datetime(a), FieldColumn::Datetime(b)) => a.not_equal_missing(b),
+            (FieldColumn::Decimal(a, scale), FieldColumn::Decimal(b, other_scale)) if scale == other_scale => a.not_equal_missing(b),
+            (FieldColumn::Boolean(a), FieldColumn::Boolean(b)) => a.not_equal_missing(b),
+            (FieldColumn::Date(a), FieldColumn::Date(b)) => a.not_equal_missing(b),
+            _ => BooleanChunked::full("".into(), true, self.len()),
+        }
+    }
+
+    /// This column with the rows of others of its type below it; those of another type count as empty columns.
+    pub fn stacked(&self, below: &[&FieldColumn]) -> FieldColumn {
+        macro_rules! stack {
+            ($variant:ident, $top:expr $(, $scale:pat)?) => {{
+                let mut stack = $top.clone();
+                for column in below {
+                    if let FieldColumn::$variant(column $(, $scale)?) = column {
+                        // Refused only beyond 2^32 rows, and no system holds as many.
+                        let _ = stack.append(column);
+                    }
+                }
+                stack.rechunk().into_owned()
+            }};
+        }
+        match self {
+            FieldColumn::Text(c) => FieldColumn::Text(stack!(Text, c)),
+            FieldColumn::List(c) => FieldColumn::List(stack!(List, c)),
+            FieldColumn::Integer(c) => FieldColumn::Integer(stack!(Integer, c)),
+            FieldColumn::Instant(c) => FieldColumn::Instant(stack!(Instant, c)),
+            FieldColumn::Datetime(c) => FieldColumn::Datetime(stack!(Datetime, c)),
+            FieldColumn::Decimal(c, scale) => FieldColumn::Decimal(stack!(Decimal, c, _), *scale),
+            FieldColumn::Boolean(c) => FieldColumn::Boolean(stack!(Boolean, c)),
+            FieldColumn::Date(c) => FieldColumn::Date(stack!(Date, c)),
+        }
+    }
+}
+
+/// Row numbers as positions; null for [`NO_ROW`].
+pub fn positions(rows: &[u32]) -> IdxCa {
+    if rows.contains(&NO_ROW) { rows.iter().map(|row| (*row != NO_ROW).then_some(*row)).collect() } else { IdxCa::from_slice(PlSmallStr::EMPTY, rows) }
+}
+
+/// The rows of a column at these positions; null where the position is. Positions outside the column give an empty column,
+/// which no caller asks for.
+pub fn gathered<T: PolarsDataType>(column: &ChunkedArray<T>, positions: &IdxCa) -> ChunkedArray<T>
+where
+    ChunkedArray<T>: ChunkTake<IdxCa>,
+{
+    column.take(positions).map_or_else(|_| column.clear(), |taken| taken.rechunk().into_owned())
 }
 
 /// Builds a [`FieldColumn`] value by value.

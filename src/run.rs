@@ -123,7 +123,6 @@ struct Night<'a> {
 struct Figures {
     totals: Vec<TotalReport>,
     identities: Vec<Identity>,
-    closings: Vec<Closing>,
 }
 
 impl Night<'_> {
@@ -162,8 +161,10 @@ impl Night<'_> {
 
         self.say("settle");
         let after = advance(self.job, &before, &nows, &decisions, &settlement);
+        let (of_after, closings) = totals::after_writes(self.job, &nows, &decisions, &settlement, &after, &mut figures.totals);
+        figures.identities.extend(of_after);
         let breaks = assemble::breaks(self.job, &nows, &decisions, Some(&settlement));
-        self.promote(&after, &nows, &decisions, &breaks, figures.closings)?;
+        self.promote(&after, &nows, &decisions, &breaks, closings)?;
         let facts = Facts {
             nows: &nows,
             decisions: &decisions,
@@ -297,7 +298,7 @@ impl Night<'_> {
 
     fn figures(&self, before: &State, nows: &[Keyed], decisions: &Decisions) -> Figures {
         let opening = self.promoted.as_ref().map_or(&[][..], |p| &p.knowledge.closings);
-        let (totals, of_totals, closings) = totals::totals(self.job, before, nows, decisions, opening);
+        let (totals, of_totals) = totals::totals(self.job, before, nows, decisions, opening);
         let mut identities: Vec<Identity> = self
             .job
             .systems
@@ -306,7 +307,7 @@ impl Night<'_> {
             .map(|(index, spec)| totals::rows_identity(&spec.name, &totals::row_counts(self.job, index, &nows[index], decisions)))
             .collect();
         identities.extend(of_totals);
-        Figures { totals, identities, closings }
+        Figures { totals, identities }
     }
 
     fn check_arithmetic(&self, identities: &[Identity]) -> Result<(), Error> {

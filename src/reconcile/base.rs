@@ -9,7 +9,7 @@ use polars::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::change::Reason;
-use crate::frame::{FieldColumn, FieldColumnBuilder, NO_ROW};
+use crate::frame::{FieldColumn, FieldColumnBuilder};
 use crate::job::Job;
 use crate::value::{FieldType, Value};
 
@@ -227,14 +227,15 @@ impl BaseBuilder {
         }
     }
 
-    /// Adds the amount of a total; null where the record is not in the sum.
-    pub fn push_total(&mut self, total: usize, amount: Option<(&FieldColumn, u32)>, group: Option<&str>) {
+    /// Adds the amount of a total with its group; nothing where the record is not in the sum.
+    pub fn push_total(&mut self, total: usize, amount: Option<(BaseCell<'_>, &str)>) {
         if let Some((amounts, groups)) = &mut self.totals[total] {
             match amount {
-                Some((column, row)) => amounts.push_from(column, row),
-                None => amounts.push(&Value::Null),
+                Some((BaseCell::From(column, row), _)) => amounts.push_from(column, row),
+                Some((BaseCell::Value(value), _)) => amounts.push(value),
+                Some((BaseCell::None, _)) | None => amounts.push(&Value::Null),
             }
-            groups.append_option(if amount.is_some_and(|(_, row)| row != NO_ROW) { group } else { None });
+            groups.append_option(amount.map(|(_, group)| group));
         }
     }
 

@@ -33,13 +33,17 @@ pub fn restless(job: &Job, state: &State, nows: &[Keyed], linked: &Linked) -> Ve
     for (index, field) in job.fields.iter().enumerate() {
         let carriers: Vec<usize> = (0..nows.len()).filter(|s| field.is_carried_by(*s)).collect();
         let Some((first, others)) = carriers.split_first() else { continue };
-        let Some(reference) = &nows[*first].clean.fields[index] else { continue };
+        let aligned = |system: usize| {
+            let column = nows[system].clean.fields[index].as_ref()?;
+            let rows = &linked.now_rows[system];
+            let in_order = rows.len() == column.len() && rows.iter().enumerate().all(|(record, row)| *row == record as u32);
+            Some(if in_order { column.clone() } else { column.take(rows) })
+        };
+        let Some(reference) = aligned(*first) else { continue };
         for other in others {
-            let Some(column) = &nows[*other].clean.fields[index] else { continue };
-            for (record, (a, b)) in linked.now_rows[*first].iter().zip(&linked.now_rows[*other]).enumerate() {
-                if !restless[record] && !reference.equal(*a, column, *b) {
-                    restless[record] = true;
-                }
+            let Some(column) = aligned(*other) else { continue };
+            for (record, differs) in reference.differs(&column).iter().enumerate() {
+                restless[record] |= differs != Some(false);
             }
         }
         if field.merge.first() == Some(&MergeRule::SumOfChanges) && field.owner.is_empty() {

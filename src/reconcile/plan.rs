@@ -630,6 +630,20 @@ impl Planner<'_> {
                 unsent.push(voice.system);
                 continue;
             }
+            if let Some(why) = clean::why_not_held(field, column, &decided.value) {
+                let why = format!("`{}` cannot hold `{}`: {why}", spec.name, decided.value);
+                self.push_break(
+                    BreakKind::Locked,
+                    key,
+                    Some(index),
+                    Some(spec.name.clone()),
+                    values(),
+                    why,
+                    format!("give `{}` a value that `{}` can hold, or change how the job spells the column", field.name, spec.name),
+                );
+                unsent.push(voice.system);
+                continue;
+            }
             let reason = match owed {
                 Some(attempts) if attempts > 0 => {
                     let decided = Box::new(same_decision.map_or_else(|| decided.reason.clone(), |open| open.reason.clone()));
@@ -771,6 +785,15 @@ impl Planner<'_> {
             let carried_elsewhere = (0..presence.len()).any(|s| s != system && matches!(presence[s], Presence::Here(_)) && field.is_carried_by(s));
             if !carried_elsewhere && value.is_null() {
                 continue;
+            }
+            if let Some(why) = clean::why_not_held(field, column, &value) {
+                self.missing(
+                    key,
+                    system,
+                    format!("`{name}` cannot hold `{}` = `{value}`: {why}", field.name),
+                    format!("give `{}` a value that `{name}` can hold", field.name),
+                );
+                return;
             }
             cells.push(CellChange {
                 field: Some(field.name.clone()),

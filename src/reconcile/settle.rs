@@ -20,14 +20,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::base::{Base, BaseBuilder, BaseCell, FieldDebt, Open, OpenField, OpenRecord, Standing, State};
+use polars::prelude::{BooleanChunked, ChunkFullNull, NewChunkedArray, StringChunked, StringChunkedBuilder};
+
+use super::base::{Base, BaseBuilder, BaseCell, BaseTotal, FieldDebt, Open, OpenField, OpenRecord, Standing, State};
 use super::clean;
 use super::index::TextIndex;
 use super::link::Linked;
 use super::plan::{BaseMove, Decisions, Treatment};
 use super::totals;
 use crate::change::{Action, Break, BreakKind, CellChange, Change, Outcome, Plan, Settled, SystemValue};
-use crate::frame::{Clean, Keyed, NO_ROW, Silence};
+use crate::frame::{Clean, FieldColumn, Keyed, NO_ROW, Silence};
 use crate::job::{Blank, Job, MergeRule, Role};
 use crate::value::Value;
 
@@ -474,17 +476,15 @@ pub fn settle_interrupted(job: &Job, state: &State, plan: &Plan, settlement: &Se
                     let decided = seen.get(&(record, system)).and_then(|cells| cells.iter().find(|(f, _)| *f == field)).map(|(_, value)| value);
                     match (patch.and_then(|p| p.cells.get(&field)), decided) {
                         (Some(Some(value)), _) => builder.push_field(field, BaseCell::Value(value)),
-                        (None, Some(value)) if !stays_within(job, field, base, row, value.clone()) => builder.push_field(field, BaseCell::Value(value)),
+                        (None, Some(value)) if !stays_within(job, field, base, row, value) => builder.push_field(field, BaseCell::Value(value)),
                         (Some(None), _) => builder.push_field(field, BaseCell::None),
                         (None, _) => push_old(&mut builder, base, field, row),
                     }
                 }
                 for (index, _) in job.totals.iter().enumerate() {
                     let old = base.totals[index].as_ref().filter(|_| row != NO_ROW);
-                    match old.and_then(|t| t.groups.get(row as usize).map(|group| (t, group))) {
-                        Some((total, group)) => builder.push_total(index, Some((&total.amounts, row)), Some(group)),
-                        None => builder.push_total(index, None, None),
-                    }
+                    let old = old.and_then(|total| total.groups.get(row as usize).map(|group| (BaseCell::From(&total.amounts, row), group)));
+                    builder.push_total(index, old);
                 }
             }
             builder.finish()
@@ -555,6 +555,48 @@ fn ended_records(job: &Job, linked: &Linked, decisions: &Decisions, settlement: 
     ended
 }
 
+/// Where the rows of a new base come from: the snapshot, the old base below it, the values of patches below that.
+///
+/// Every column of the new base is picked out of that stack in one go, and texts are shared, not copied.
+struct Stack<'a> {
+    base: &'a Base,
+    now: &'a Keyed,
+}
+
+impl Stack<'_> {
+    fn of_now(&self, row: u32) -> u32 {
+        row
+    }
+
+    fn of_base(&self, row: u32) -> u32 {
+        if row == NO_ROW { NO_ROW } else { self.now.height() as u32 + row }
+    }
+
+    fn of_patch(&self, number: usize) -> u32 {
+        (self.now.height() + self.base.height() + number) as u32
+    }
+
+    fn texts(&self, now: Option<&StringChunked>, base: &StringChunked, patched: StringChunked, picks: &[u32]) -> StringChunked {
+        let top = now.cloned().unwrap_or_else(|| StringChunked::full_null("".into(), self.now.height()));
+        let stack = FieldColumn::Text(top).stacked(&[&FieldColumn::Text(base.clone()), &FieldColumn::Text(patched)]);
+        match stack.take(picks) {
+            FieldColumn::Text(texts) => texts,
+            _ => StringChunked::full_null("".into(), picks.len()),
+        }
+    }
+}
+
+/// One record of a new base.
+struct Next<'a> {
+    record: u32,
+    row: u32,
+    base_row: u32,
+    patch: Option<&'a Patch>,
+    treatment: Option<&'a Treatment>,
+    is_over: bool,
+    moves: bool,
+}
+
 #[expect(clippy::too_many_arguments, reason = "the whole of a run meets here, once")]
 fn advance_system(
     job: &Job,
@@ -566,72 +608,124 @@ fn advance_system(
     settlement: &Settlement,
     ended: &BTreeSet<u32>,
 ) -> Base {
-    let (base, now) = (&state.bases[system], &nows[system]);
-    let mut builder = BaseBuilder::new(job, system, linked.records.len());
-    let patches_here = settlement.patches.keys().any(|(s, _)| *s == system);
+    let stack = Stack { base: &state.bases[system], now: &nows[system] };
+    let Stack { base, now } = stack;
+    let mut next: Vec<Next<'_>> = Vec::with_capacity(linked.records.len());
+    let mut patches = settlement.patches.range((system, 0)..=(system, u64::MAX)).map(|((_, number), patch)| (*number, patch)).peekable();
     for (index, number) in linked.records.iter().enumerate() {
         let record = index as u32;
         let (row, base_row) = (linked.now_rows[system][index], linked.base_rows[system][index]);
+        let patch = patches.next_if(|(patched, _)| patched == number).map(|(_, patch)| patch);
         let treatment = treatments[index];
-        let patch = if patches_here { settlement.patches.get(&(system, *number)) } else { None };
-        let held = matches!(treatment, Some(Treatment::Held));
-        let is_over = ended.contains(&record);
+        let is_over = !ended.is_empty() && ended.contains(&record);
         // A held row that no base knows yet stays unlinked, so that it can still find its record.
-        let moves = row != NO_ROW && !held && !is_over;
-        if !moves && base_row == NO_ROW && patch.is_none() {
-            continue;
-        }
-        if is_over && patch.is_none_or(|p| p.standing.is_linked()) {
-            if base_row == NO_ROW {
-                continue;
-            }
-            let at = base_row as usize;
-            builder.push_record(*number, base.ids.get(at), base.keys.get(at).unwrap_or_default(), Standing::Ended, None);
-        } else if let (Some(_), _) | (None, false) = (patch, moves) {
-            push_identity(&mut builder, base, base_row, *number, patch);
-        } else {
-            let at = row as usize;
-            let id = now.clean.ids.as_ref().and_then(|ids| ids.get(at));
-            let our_edit = if base_row == NO_ROW { None } else { base.our_edits.get(base_row as usize) };
-            builder.push_record(*number, id, now.clean.keys.get(at).unwrap_or_default(), Standing::Live, our_edit);
-        }
-        for (field, spec) in job.fields.iter().enumerate() {
-            if !spec.is_carried_by(system) {
-                continue;
-            }
-            if let Some(cell) = patch.and_then(|p| p.cells.get(&field)) {
-                builder.push_field(field, cell.as_ref().map_or(BaseCell::None, BaseCell::Value));
-                continue;
-            }
-            if is_over {
-                builder.push_field(field, BaseCell::None);
-                continue;
-            }
-            let field_moves = match treatment {
-                None => moves,
-                Some(Treatment::Fields(fields)) => moves && fields[field] == BaseMove::Move,
-                Some(Treatment::Held | Treatment::Ends) => false,
-            };
-            match &now.clean.fields[field] {
-                Some(column) if field_moves && (treatment.is_none() || !stays_within(job, field, base, base_row, column.value(row))) => {
-                    builder.push_field(field, BaseCell::From(column, row));
-                }
-                _ => push_old(&mut builder, base, field, base_row),
-            }
-        }
-        for (index, total) in job.totals.iter().enumerate() {
-            let in_sum = if row == NO_ROW { None } else { totals::group(job, total, system, record, nows, linked) };
-            match (in_sum, &now.clean.fields[total.field]) {
-                (Some(group), Some(column)) => builder.push_total(index, Some((column, row)), Some(&group)),
-                _ => builder.push_total(index, None, None),
-            }
+        let moves = row != NO_ROW && !matches!(treatment, Some(Treatment::Held)) && !is_over;
+        if (moves || base_row != NO_ROW || patch.is_some()) && !(is_over && base_row == NO_ROW && patch.is_none_or(|p| p.standing.is_linked())) {
+            next.push(Next { record, row, base_row, patch, treatment, is_over, moves });
         }
     }
-    builder.finish()
+
+    let mut patched_ids: Vec<Option<&str>> = Vec::new();
+    let mut patched_keys: Vec<Option<&str>> = Vec::new();
+    let mut identity: Vec<u32> = Vec::with_capacity(next.len());
+    let mut standings = Vec::with_capacity(next.len());
+    let mut our_edits: Vec<Option<i64>> = Vec::with_capacity(next.len());
+    for one in &next {
+        let earlier_edit = if one.base_row == NO_ROW { None } else { base.our_edits.get(one.base_row as usize) };
+        let (pick, standing, edit) = match one.patch {
+            Some(patch) if !(one.is_over && patch.standing.is_linked()) => {
+                patched_ids.push(patch.id.as_deref());
+                patched_keys.push(Some(&patch.key));
+                (stack.of_patch(patched_keys.len() - 1), patch.standing, patch.our_edit.or(earlier_edit))
+            }
+            _ if one.is_over => (stack.of_base(one.base_row), Standing::Ended, None),
+            _ if one.moves => (stack.of_now(one.row), Standing::Live, earlier_edit),
+            _ => (stack.of_base(one.base_row), base.standings[one.base_row as usize], earlier_edit),
+        };
+        identity.push(pick);
+        standings.push(standing);
+        our_edits.push(edit);
+    }
+    let texts = |texts: Vec<Option<&str>>| StringChunked::from_iter_options("".into(), texts.into_iter());
+    let ids = stack.texts(now.clean.ids.as_ref(), &base.ids, texts(patched_ids), &identity);
+    let keys = stack.texts(Some(&now.clean.keys), &base.keys, texts(patched_keys), &identity);
+
+    let mut fields = Vec::with_capacity(job.fields.len());
+    let mut seen = Vec::with_capacity(job.fields.len());
+    for (field, spec) in job.fields.iter().enumerate() {
+        let (Some(column), Some(old), Some(old_seen)) = (&now.clean.fields[field], &base.fields[field], &base.seen[field]) else {
+            fields.push(None);
+            seen.push(None);
+            continue;
+        };
+        let mut values: Vec<Value> = Vec::new();
+        let mut picks: Vec<u32> = Vec::with_capacity(next.len());
+        let mut is_seen: Vec<bool> = Vec::with_capacity(next.len());
+        for one in &next {
+            let field_moves = one.moves
+                && match one.treatment {
+                    None => true,
+                    Some(Treatment::Fields(fields)) => fields[field] == BaseMove::Move && !stays_within(job, field, base, one.base_row, &column.value(one.row)),
+                    Some(Treatment::Held | Treatment::Ends) => false,
+                };
+            let (pick, seen) = match one.patch.and_then(|patch| patch.cells.get(&field)) {
+                Some(Some(value)) => {
+                    values.push(value.clone());
+                    (stack.of_patch(values.len() - 1), true)
+                }
+                Some(None) => (NO_ROW, false),
+                None if one.is_over => (NO_ROW, false),
+                None if field_moves => (stack.of_now(one.row), true),
+                None => (stack.of_base(one.base_row), one.base_row != NO_ROW && old_seen.get(one.base_row as usize) == Some(true)),
+            };
+            picks.push(pick);
+            is_seen.push(seen);
+        }
+        let below = FieldColumn::from_values(spec.field_type, values);
+        fields.push(Some(column.stacked(&[old, &below]).take(&picks)));
+        seen.push(Some(BooleanChunked::from_slice("".into(), &is_seen)));
+    }
+
+    let totals = job.totals.iter().enumerate().map(|(index, total)| {
+        let (Some(column), Some(_)) = (&now.clean.fields[total.field], &base.totals[index]) else { return None };
+        let mut values: Vec<Value> = Vec::new();
+        let mut picks: Vec<u32> = Vec::with_capacity(next.len());
+        let mut groups = StringChunkedBuilder::new("".into(), next.len());
+        for one in &next {
+            let there = !one.is_over && one.patch.map_or(one.row != NO_ROW, |patch| patch.standing == Standing::Live);
+            let written = |field: usize| one.patch.and_then(|patch| patch.cells.get(&field)).and_then(Option::as_ref);
+            picks.push(match written(total.field) {
+                _ if !there => NO_ROW,
+                Some(value) => {
+                    values.push(value.clone());
+                    stack.of_patch(values.len() - 1)
+                }
+                None => one.row,
+            });
+            match total.by.and_then(written) {
+                _ if !there => groups.append_null(),
+                Some(group) => groups.append_value(group.to_string()),
+                None => groups.append_value(totals::group(job, total, system, one.record, nows, linked)),
+            }
+        }
+        let old = base.totals[index].as_ref().map(|total| &total.amounts)?;
+        let below = FieldColumn::from_values(column.field_type(), values);
+        Some(BaseTotal { amounts: column.stacked(&[old, &below]).take(&picks), groups: groups.finish() })
+    });
+    Base {
+        totals: totals.collect(),
+        records: next.iter().map(|one| linked.records[one.record as usize]).collect(),
+        ids,
+        keys,
+        standings,
+        our_edits: our_edits.into_iter().collect(),
+        fields,
+        seen,
+    }
 }
 
 /// A base stays where it is within tolerance, so that creep adds up until it is seen; and a null that is no edit is no base.
-fn stays_within(job: &Job, field: usize, base: &Base, base_row: u32, now: Value) -> bool {
+fn stays_within(job: &Job, field: usize, base: &Base, base_row: u32, now: &Value) -> bool {
     let spec = &job.fields[field];
     let base = if base_row == NO_ROW { None } else { base.value(field, base_row) };
     match base {
@@ -639,7 +733,7 @@ fn stays_within(job: &Job, field: usize, base: &Base, base_row: u32, now: Value)
         Some(base) => {
             let ignored = now.is_null() && !base.is_null() && spec.blank == Some(Blank::Ignore);
             let counts = spec.merge.first() == Some(&MergeRule::SumOfChanges);
-            ignored || (!counts && base != now && spec.tolerance.is_some_and(|tolerance| tolerance.covers(&base, &now)))
+            ignored || (!counts && base != *now && spec.tolerance.is_some_and(|tolerance| tolerance.covers(&base, now)))
         }
     }
 }

@@ -7,16 +7,17 @@
 //! rows    rows read[s] = compared + repeats collapsed + held + filtered + quarantined
 //! writes  planned = verified + normalised + pending + overwritten since + rejected + stale + unknown + skipped
 //! totals  opening[s] + appeared − vanished ± changed − set aside + returned = closing[s]
+//! after   closing[s] ± our verified writes = the sum of what the next run compares with
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::base::{Standing, State};
 use super::link::Linked;
 use super::plan::{Decisions, Treatment};
-use super::settle::Fate;
+use super::settle::{Fate, Settlement};
 use crate::change::Settled;
 use crate::frame::{FieldColumn, Keyed, NO_ROW, Silence};
 use crate::job::{Job, Total};
@@ -37,15 +38,15 @@ pub struct Closing {
 
 /// The group of a record in a total: the text of its grouping field in this system, else in the first that has it. Empty
 /// where the total is not grouped, or the group is null.
-pub fn group(job: &Job, total: &Total, system: usize, record: u32, nows: &[Keyed], linked: &Linked) -> Option<String> {
-    let Some(by) = total.by else { return Some(String::new()) };
+pub fn group(job: &Job, total: &Total, system: usize, record: u32, nows: &[Keyed], linked: &Linked) -> String {
+    let Some(by) = total.by else { return String::new() };
     let systems = std::iter::once(system).chain(0..job.systems.len());
     let found = systems.into_iter().find_map(|s| {
         let row = linked.now_rows[s][record as usize];
         let column = nows[s].clean.fields[by].as_ref().filter(|_| row != NO_ROW)?;
         Some(column.value(row).to_string())
     });
-    Some(found.unwrap_or_default())
+    found.unwrap_or_default()
 }
 
 /// What became of every row of a system's snapshot.
@@ -135,8 +136,12 @@ pub struct TotalReport {
     pub set_aside: Decimal,
     /// Records that had been set aside and are back.
     pub returned: Decimal,
-    /// The sum tonight.
+    /// The sum tonight, as it was read.
     pub closing: Decimal,
+    /// What our verified writes added.
+    pub written: Decimal,
+    /// The sum after our writes, from what was read back.
+    pub after: Decimal,
     /// Records in the sum.
     pub records: u64,
     /// Records whose amount is empty.
@@ -187,8 +192,8 @@ impl Adder {
 /// The control totals of every system and group, each with its movement since the last run, and the seventh identity.
 ///
 /// `opening` is what the last run closed with. It is nothing at first contact, for a system or a total that is new.
-pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, opening: &[Closing]) -> (Vec<TotalReport>, Vec<Identity>, Vec<Closing>) {
-    let (mut reports, mut identities, mut closings) = (Vec::new(), Vec::new(), Vec::new());
+pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, opening: &[Closing]) -> (Vec<TotalReport>, Vec<Identity>) {
+    let (mut reports, mut identities) = (Vec::new(), Vec::new());
     for (index, total) in job.totals.iter().enumerate() {
         let field = &job.fields[total.field];
         let scale = match field.field_type {
@@ -214,7 +219,7 @@ pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, o
                 } else {
                     base_total.and_then(|t| t.groups.get(base_row as usize).map(|g| (g, amount(&t.amounts, base_row).unwrap_or(zero))))
                 };
-                let now = if row == NO_ROW || held_new { None } else { group(job, total, system, record, nows, linked).map(|g| (g, amount(column, row))) };
+                let now = if row == NO_ROW || held_new { None } else { Some((group(job, total, system, record, nows, linked), amount(column, row))) };
                 match (before, now) {
                     (None, None) => {}
                     (Some((old_group, old)), None) => {
@@ -275,7 +280,6 @@ pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, o
                     ),
                     holds: !adder.overflowed && expected == Some(movement.closing),
                 });
-                closings.push(Closing { field: field.name.clone(), system: spec.name.clone(), group: group.clone(), sum: movement.closing });
                 reports.push(TotalReport {
                     field: field.name.clone(),
                     group: total.by.is_some().then_some(group),
@@ -287,6 +291,8 @@ pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, o
                     set_aside: movement.set_aside,
                     returned: movement.returned,
                     closing: movement.closing,
+                    written: zero,
+                    after: movement.closing,
                     records: movement.records,
                     without_amount: movement.without_amount,
                     incomplete,
@@ -294,5 +300,106 @@ pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, o
             }
         }
     }
-    (reports, identities, closings)
+    (reports, identities)
+}
+
+/// Adds what was written to the totals, and checks it against the state that the run leaves. Gives what the next run opens
+/// with.
+pub fn after_writes(
+    job: &Job,
+    nows: &[Keyed],
+    decisions: &Decisions,
+    settlement: &Settlement,
+    after: &State,
+    reports: &mut Vec<TotalReport>,
+) -> (Vec<Identity>, Vec<Closing>) {
+    let (mut identities, mut closings) = (Vec::new(), Vec::new());
+    let linked = &decisions.linked;
+    for (index, total) in job.totals.iter().enumerate() {
+        let field = &job.fields[total.field];
+        let scale = if let FieldType::Decimal(scale) = field.field_type { scale } else { 0 };
+        let zero = Decimal { units: 0, scale };
+        for (system, spec) in job.systems.iter().enumerate() {
+            let (Some(column), Some(base)) = (&nows[system].clean.fields[total.field], &after.bases[system].totals[index]) else { continue };
+            let mut adder = Adder { overflowed: false };
+            // What the patches of this run changed, group by group.
+            let mut written: BTreeMap<String, Decimal> = BTreeMap::new();
+            for ((_, number), patch) in settlement.patches.range((system, 0)..=(system, u64::MAX)) {
+                let Ok(record) = linked.records.binary_search(number) else { continue };
+                let row = linked.now_rows[system][record];
+                let group_before = group(job, total, system, record as u32, nows, linked);
+                let before = if row == NO_ROW { None } else { column.value(row).as_decimal() };
+                if let Some(units) = before.map(|amount| amount.units) {
+                    adder.add(written.entry(group_before.clone()).or_insert(zero), Decimal { units: -units, scale });
+                }
+                if patch.standing != Standing::Live {
+                    continue;
+                }
+                let cell = |field: usize| patch.cells.get(&field).and_then(Option::as_ref);
+                let group_after = total.by.and_then(cell).map_or(group_before, ToString::to_string);
+                let amount = cell(total.field).map_or(before, crate::value::Value::as_decimal);
+                adder.add(written.entry(group_after).or_insert(zero), amount.and_then(|amount| amount.rescale(scale)).unwrap_or(zero));
+            }
+            let mut sums: BTreeMap<String, Decimal> = BTreeMap::new();
+            for row in 0..after.bases[system].height() as u32 {
+                if let Some(group) = base.groups.get(row as usize) {
+                    let amount = base.amounts.value(row).as_decimal().unwrap_or(zero);
+                    match sums.get_mut(group) {
+                        Some(sum) => adder.add(sum, amount),
+                        None => {
+                            sums.insert(group.to_owned(), amount);
+                        }
+                    }
+                }
+            }
+            let is_group =
+                |report: &TotalReport, group: &str| report.field == field.name && report.system == spec.name && report.group.as_deref().unwrap_or("") == group;
+            let groups: BTreeSet<String> = sums.keys().chain(written.keys()).cloned().collect();
+            for group in &groups {
+                if !reports.iter().any(|report| is_group(report, group)) {
+                    let place = reports.iter().rposition(|report| report.field == field.name && report.system == spec.name).map_or(reports.len(), |at| at + 1);
+                    reports.insert(place, TotalReport::empty(field.name.clone(), total.by.map(|_| group.clone()), spec.name.clone(), zero));
+                }
+            }
+            for report in reports.iter_mut().filter(|report| report.field == field.name && report.system == spec.name) {
+                let group = report.group.clone().unwrap_or_default();
+                report.written = written.get(&group).copied().unwrap_or(zero);
+                report.after = sums.get(&group).copied().unwrap_or(zero);
+                identities.push(Identity {
+                    name: "after".to_owned(),
+                    of: name_of(&field.name, &spec.name, &group),
+                    equation: format!("{} closing + {} written = {} after", report.closing, report.written, report.after),
+                    holds: !adder.overflowed && report.closing.checked_add(report.written) == Some(report.after),
+                });
+                closings.push(Closing { field: field.name.clone(), system: spec.name.clone(), group, sum: report.after });
+            }
+        }
+    }
+    (identities, closings)
+}
+
+impl TotalReport {
+    fn empty(field: String, group: Option<String>, system: String, zero: Decimal) -> TotalReport {
+        TotalReport {
+            field,
+            group,
+            system,
+            opening: Some(zero),
+            appeared: zero,
+            vanished: zero,
+            changed: zero,
+            set_aside: zero,
+            returned: zero,
+            closing: zero,
+            written: zero,
+            after: zero,
+            records: 0,
+            without_amount: 0,
+            incomplete: false,
+        }
+    }
+}
+
+fn name_of(field: &str, system: &str, group: &str) -> String {
+    if group.is_empty() { format!("`{field}` of `{system}`") } else { format!("`{field}` of `{system}` in {group}") }
 }

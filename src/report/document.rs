@@ -639,18 +639,24 @@ impl Page<'_> {
         let mut rows: Vec<Vec<Cell>> = Vec::new();
         let mut results = Vec::new();
         type Amount = fn(&TotalReport) -> Option<Decimal>;
-        let movement: [(&str, Amount); 7] = [
+        let movement: [(&str, Amount); 9] = [
             ("Opening", |total| total.opening),
             ("+ appeared", |total| Some(total.appeared)),
             ("− vanished", |total| Some(total.vanished)),
             ("± changed", |total| Some(total.changed)),
             ("− set aside tonight", |total| Some(total.set_aside)),
             ("+ returned", |total| Some(total.returned)),
-            ("Closing", |total| Some(total.closing)),
+            ("Read tonight", |total| Some(total.closing)),
+            ("± our writes", |total| Some(total.written)),
+            ("Closing", |total| Some(total.after)),
         ];
         for (place, (label, amount)) in movement.iter().enumerate() {
             let amounts: Vec<Option<Decimal>> = totals.iter().map(|total| amount(total)).collect();
-            let moves = !(place == 0 || place == movement.len() - 1);
+            let is_read = place == movement.len() - 3;
+            let moves = !(place == 0 || is_read || place == movement.len() - 1);
+            if is_read && totals.iter().all(|total| total.written.is_zero()) {
+                continue;
+            }
             if moves && amounts.iter().flatten().all(|amount| amount.is_zero()) {
                 continue;
             }
@@ -668,7 +674,7 @@ impl Page<'_> {
             && !others.is_empty()
         {
             let mut row = vec![cell(words(format!("Difference to `{}`", reference.system))), Cell { right: true, ..cell(quiet("–")) }];
-            row.extend(others.iter().map(|total| match total.closing.checked_sub(reference.closing) {
+            row.extend(others.iter().map(|total| match total.after.checked_sub(reference.after) {
                 Some(apart) if apart.is_zero() => Cell { right: true, ..cell(Piece::Good(shown::amount(apart, group))) },
                 Some(apart) => Cell { right: true, ..cell(Piece::Bad(shown::amount(apart, group))) },
                 None => Cell { right: true, ..cell(Piece::Bad("too large".to_owned())) },

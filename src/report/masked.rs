@@ -294,7 +294,7 @@ fn mask_records(report: &mut Report) {
 
     let hidden: BTreeSet<String> = report.totals.iter().filter(|total| sensitive(&total.field)).map(|total| total.field.clone()).collect();
     for total in report.totals.iter().filter(|total| hidden.contains(&total.field)) {
-        [Some(total.closing), total.opening].into_iter().flatten().for_each(|sum| all.add(&Value::Decimal(sum)));
+        [Some(total.closing), Some(total.after), total.opening].into_iter().flatten().for_each(|sum| all.add(&Value::Decimal(sum)));
     }
     report.totals.retain(|total| !hidden.contains(&total.field));
     let about_hidden = |of: &str| of.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).any(|word| names.contains(word));

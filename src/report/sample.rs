@@ -92,6 +92,8 @@ fn total(system: &str, group: &str, opening: &str, appeared: &str, changed: &str
         set_aside: cents("0"),
         returned: cents("0"),
         closing: cents(closing),
+        written: cents("0"),
+        after: cents(closing),
         records: 8_350,
         without_amount: 12,
         incomplete: false,

@@ -19,7 +19,7 @@ use crate::change::{Address, Change, Outcome};
 use crate::diagnostic::{Diagnostic, Place, did_you_mean};
 use crate::error::{Error, Remedy};
 use crate::frame::Pulled;
-use crate::job::{Kind, SystemSpec};
+use crate::job::{Kind, Reference, SystemSpec};
 
 pub mod csv;
 pub mod memory;
@@ -108,6 +108,23 @@ fn missing_columns(origin: &str, system: &str, needed: &[String], there: &[Strin
         }
     });
     Error::of(Remedy::MendJob, diagnostics.collect())
+}
+
+/// A setting with its references resolved: `${env:NAME}` from the environment, `${file:path}` relative to the root.
+///
+/// # Errors
+/// `GiveAccess` if a reference leads nowhere. The message shows the setting as it is written.
+fn resolved(written: &str, opening: &Opening<'_>) -> Result<String, Error> {
+    let read = |reference: Reference<'_>| match reference {
+        Reference::Env(name) => std::env::var(name).map_err(|_| format!("the environment has no variable `{name}`")),
+        Reference::File(path) => std::fs::read_to_string(opening.root.join(path)).map_err(|_| format!("the file `{path}` cannot be read")),
+    };
+    crate::job::resolve(written, &read).map_err(|why| {
+        Error::new(Remedy::GiveAccess, Place::of(written), format!("a reference of system `{}` cannot be resolved", opening.spec.name))
+            .seen(why)
+            .seen("nothing was read or written")
+            .hint("set the variable, or make the file, for the user that runs this")
+    })
 }
 
 /// Opens a system by its kind. References in its settings are resolved here.

@@ -118,6 +118,20 @@ impl Table {
 }
 
 impl SqlTable {
+    /// The table that is written.
+    fn writable(&self) -> Result<&Table, Error> {
+        let refused = |message: String| Error::new(Remedy::MendJob, Place::of(&self.origin), message).seen("nothing was written");
+        let table = match &self.table {
+            Some(table) if table.is_writable() => table,
+            Some(table) => return Err(refused(format!("`{}` cannot be written: it is not an ordinary table", table.name)).hint("name the table behind it")),
+            None => return Err(refused(format!("system `{}` reads a query and names no table to write", self.system)).hint(r#"add `table = "..."`"#)),
+        };
+        if !self.may_write {
+            return Err(refused(format!("system `{}` may not be written: its role or its `may` says so", self.system)));
+        }
+        Ok(table)
+    }
+
     /// Opens the database of `url` and finds the table. Read-only unless the system may be written.
     ///
     /// # Errors
@@ -128,7 +142,7 @@ impl SqlTable {
         let origin = opening.spec.kind.place();
         let may = opening.spec.may;
         let may_write = opening.spec.role.is_written() && [may.create, may.update, may.delete].iter().any(|p| *p != Permission::Never);
-        let connection = connect(&opening.root.join(sqlite_path(&settings.url, &system, &origin)?), may_write, &origin)?;
+        let connection = connect(&opening.root.join(sqlite_path(&super::resolved(&settings.url, opening)?, &system, &origin)?), may_write, &origin)?;
 
         let failed = |error: rusqlite::Error| database_error(&origin, &error, "nothing was read");
         let tables = tables(&connection).map_err(failed)?;
@@ -285,16 +299,14 @@ impl System for SqlTable {
         self.read(None)
     }
 
+    fn prepare(&mut self) -> Result<(), Error> {
+        self.writable()?;
+        // The write lock of the database is the proof: a read-only file, a full disk or another writer refuses it.
+        self.connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK").map_err(|error| database_error(&self.origin, &error, "nothing was written"))
+    }
+
     fn write(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error> {
-        let refused = |message: String| Error::new(Remedy::MendJob, Place::of(&self.origin), message).seen("nothing was written");
-        let table = match &self.table {
-            Some(table) if table.is_writable() => table,
-            Some(table) => return Err(refused(format!("`{}` cannot be written: it is not an ordinary table", table.name)).hint("name the table behind it")),
-            None => return Err(refused(format!("system `{}` reads a query and names no table to write", self.system)).hint(r#"add `table = "..."`"#)),
-        };
-        if !self.may_write {
-            return Err(refused(format!("system `{}` may not be written: its role or its `may` says so", self.system)));
-        }
+        let table = self.writable()?;
         let mut outcomes = Vec::with_capacity(set.changes.len());
         let writer = Writer { connection: &self.connection, table, id: self.id.as_deref(), origin: &self.origin, failures_max: set.failures_max };
         writer.write(set.changes, &mut outcomes)?;
@@ -1076,6 +1088,10 @@ mod tests {
             cells: vec![cell],
             reason: Reason::Standardised,
             attempts: 0,
+            row_id: None,
+            row_key_before: None,
+            row_key_after: id.to_owned(),
+            edited_at: None,
         }
     }
 

@@ -353,6 +353,10 @@ mod tests {
             cells,
             reason: Reason::Standardised,
             attempts: 0,
+            row_id: None,
+            row_key_before: (action != Action::Create).then(|| "k".to_owned()),
+            row_key_after: "k".into(),
+            edited_at: None,
         }
     }
 
@@ -403,7 +407,8 @@ mod tests {
             ("id,name\r\n\r\n1,a\n2,b,!\r\n\n3,c", vec![update("3", "name", "c", "d"), update("1", "name", "a", "")], "id,name\r\n\r\n1,\n2,b,!\r\n\n3,d"),
             // A value that spans lines, and a row after it.
             ("id,name\n1,\"a\r\nb\"\n2,c\n", vec![update("1", "name", "a\r\nb", "a"), update("2", "id", "2", "4")], "id,name\n1,\"a\"\n4,c\n"),
-            // Nothing but the same.
+            // Nothing but the same, even where we would spell it otherwise.
+            ("id,name\n1,5\" pipe\n", vec![update("1", "name", "5\" pipe", "5\" pipe")], "id,name\n1,5\" pipe\n"),
             ("id,name\n\"1\",\"a\"\n", vec![update("1", "name", "a", "a")], "id,name\n\"1\",\"a\"\n"),
             // The second change builds on the first.
             ("id,name\n1,a\n", vec![update("1", "name", "a", "b"), update("1", "name", "b", "c")], "id,name\n1,c\n"),

@@ -21,18 +21,18 @@ mod rows;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use encoding_rs::Encoding;
 use polars::prelude::StringChunkedBuilder;
 
 use crate::change::Outcome;
-use crate::diagnostic::{Diagnostic, Place, did_you_mean};
+use crate::diagnostic::Place;
 use crate::disk::{self, Contents, Replaced};
 use crate::error::{Error, Remedy};
 use crate::frame::{Evidence, Pulled, Quarantined};
 use crate::job::CsvSettings;
-use crate::systems::{Description, Opening, System, Wanted, WriteSet};
+use crate::systems::{Description, Opening, System, Wanted, WriteSet, missing_columns, resolved};
 
 use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Layout, NoLayout, Rows, Swallowed};
 use self::text::Decoded;
@@ -54,6 +54,8 @@ pub struct CsvFile {
     path: PathBuf,
     /// The path as the operator wrote it.
     origin: String,
+    /// The name of the system.
+    system: String,
     encoding: Option<&'static Encoding>,
     delimiter: Option<u8>,
     quote: u8,
@@ -94,8 +96,7 @@ impl CsvFile {
         if delimiter == Some(quote) {
             return Err(mend(format!("system `{name}`: the delimiter and the quote are the same character")));
         }
-        let path = resolve_path(&settings.path, opening.root)
-            .map_err(|reference| mend(format!("system `{name}`: the reference `{reference}` in `path` cannot be resolved")))?;
+        let path = opening.root.join(resolved(&settings.path, opening)?);
         if !path.is_file() {
             return Err(Error::new(Remedy::GiveAccess, Place::of(&settings.path), "there is no such file")
                 .seen(format!("system `{name}` reads it"))
@@ -104,8 +105,8 @@ impl CsvFile {
         }
         let mut seen = BTreeSet::new();
         let required = opening.columns.iter().filter(|column| seen.insert(column.as_str())).cloned().collect();
-        let (origin, known) = (settings.path.clone(), opening.known.clone());
-        Ok(CsvFile { path, origin, encoding, delimiter, quote, header: settings.header, required, known, pulled_sha256: None })
+        let (origin, system, known) = (settings.path.clone(), name.clone(), opening.known.clone());
+        Ok(CsvFile { path, origin, system, encoding, delimiter, quote, header: settings.header, required, known, pulled_sha256: None })
     }
 
     fn place(&self) -> Place {
@@ -166,33 +167,30 @@ impl CsvFile {
 
     /// The required columns with their places in the header.
     fn required_columns(&self, layout: &Layout) -> Result<Vec<usize>, Error> {
-        let mut diagnostics = Vec::new();
-        let mut columns = Vec::with_capacity(self.required.len());
-        let place = self.place().line(layout.header_line);
+        let (mut columns, mut missing) = (Vec::with_capacity(self.required.len()), Vec::new());
         for name in &self.required {
             let mut at = layout.names.iter().enumerate().filter(|(_, known)| *known == name).map(|(index, _)| index);
             match (at.next(), at.next()) {
                 (Some(column), None) => columns.push(column),
                 (Some(_), Some(_)) => {
+                    let place = self.place().line(layout.header_line);
                     return Err(Error::new(Remedy::Look, place, format!("the header has the column `{}` more than once", shown(name)))
                         .seen(NOTHING)
                         .hint("which of them is meant cannot be told: rename one of them in the file"));
                 }
-                (None, _) => {
-                    let listed: Vec<String> = layout.names.iter().map(|name| shown(name)).collect();
-                    let missing = Diagnostic::new(place.clone(), format!("the header has no column `{}`", shown(name)))
-                        .seen(format!("columns of the file: {}", listed.join(", ")))
-                        .seen(NOTHING);
-                    diagnostics.push(match did_you_mean(name, layout.names.iter().map(String::as_str)) {
-                        Some(close) => missing.hint(format!("did you mean `{}`?", shown(close))),
-                        None => missing,
-                    });
-                }
+                (None, _) => missing.push(name.clone()),
             }
         }
-        match Error::of(Remedy::MendJob, diagnostics) {
-            Some(error) => Err(error),
+        let there: Vec<String> = layout.names.iter().map(|name| shown(name)).collect();
+        match missing_columns(&self.origin, &self.system, &missing, &there) {
             None => Ok(columns),
+            Some(mut error) => {
+                for diagnostic in &mut error.diagnostics {
+                    diagnostic.place.line = Some(layout.header_line);
+                    diagnostic.seen.push(NOTHING.to_owned());
+                }
+                Err(error)
+            }
         }
     }
 
@@ -307,7 +305,9 @@ impl System for CsvFile {
     fn columns(&mut self) -> Result<Vec<String>, Error> {
         let contents = self.read()?;
         let decoded = self.decode(&contents.bytes)?;
-        Ok(self.layout(&decoded.text)?.names)
+        let layout = self.layout(&decoded.text)?;
+        self.required_columns(&layout)?;
+        Ok(layout.names)
     }
 
     fn pull(&mut self) -> Result<Pulled, Error> {
@@ -320,6 +320,10 @@ impl System for CsvFile {
 
     /// The file must still be what was pulled; otherwise every change is stale. An error after which the file may have been
     /// replaced has the remedy `Look`, and says so.
+    fn prepare(&mut self) -> Result<(), Error> {
+        disk::prove_replaceable(&self.path).map_err(|error| self.as_written(error))
+    }
+
     fn write(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error> {
         if set.changes.is_empty() {
             return Ok(Vec::new());
@@ -359,25 +363,6 @@ impl System for CsvFile {
     }
 }
 
-/// The file that a setting names: its references resolved, relative to the root. The reference that cannot be resolved otherwise.
-fn resolve_path(written: &str, root: &Path) -> Result<PathBuf, String> {
-    let mut resolved = String::new();
-    let mut rest = written;
-    while let Some((before, reference)) = rest.split_once("${") {
-        let (reference, after) = reference.split_once('}').ok_or_else(|| written.to_owned())?;
-        let value = match reference.split_once(':') {
-            Some(("env", name)) => std::env::var(name).ok(),
-            Some(("file", path)) => std::fs::read_to_string(root.join(path)).ok().map(|text| text.trim_end().to_owned()),
-            _ => None,
-        };
-        resolved.push_str(before);
-        resolved.push_str(&value.ok_or_else(|| format!("${{{reference}}}"))?);
-        rest = after;
-    }
-    resolved.push_str(rest);
-    Ok(root.join(resolved))
-}
-
 /// Text from a file as messages show it: control characters spelled out, not too long.
 fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(80).map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect();
@@ -398,6 +383,7 @@ fn shown_delimiter(delimiter: u8) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::*;
     use crate::change::{Action, AddressPart, CellChange, Change, Reason};
@@ -536,7 +522,7 @@ mod tests {
             ("nul", vec!["id"], Remedy::Look, "error: csv_nul.csv:3: ", "NUL"),
             ("empty", vec!["id"], Remedy::Look, "error: csv_empty.csv: the file is empty", "not even a header"),
             ("two_same_columns", vec!["id", "amount"], Remedy::Look, "error: csv_two_same_columns.csv:1: ", "`amount` more than once"),
-            ("bom", vec!["id", "name", "Summe"], Remedy::MendJob, "error: csv_bom.csv:1: the header has no column `name`", "did you mean `Name`?"),
+            ("bom", vec!["id", "name", "Summe"], Remedy::MendJob, "error: csv_bom.csv:1: column `name` is not in system `sheet`", "did you mean `Name`?"),
             ("absent", vec![], Remedy::GiveAccess, "error: csv_absent.csv: there is no such file", "nothing was read or written"),
         ] {
             let (seen, message) = Try::fixture(trap, &columns).error();
@@ -545,7 +531,7 @@ mod tests {
         }
         // All missing columns at once, with those that there are.
         let (_, message) = Try::fixture("bom", &["Nam", "Summe"]).error();
-        assert_eq!(message.matches("columns of the file: id, Name, Betrag").count(), 2);
+        assert_eq!(message.matches("columns of `sheet`: id, Name, Betrag").count(), 2);
         // A doubled column that the job does not need is nobody's business.
         assert_eq!(Try::fixture("two_same_columns", &["id"]).rows(), pairs([(2, "1")]));
     }
@@ -587,7 +573,7 @@ mod tests {
         assert!(with(|s| s.encoding = Some("latin-7".into())).contains("there is no encoding `latin-7`"));
         assert!(with(|s| s.delimiter = Some('→')).contains("the delimiter must be one ASCII character"));
         assert!(with(|s| s.delimiter = Some('"')).contains("the same character"));
-        assert!(with(|s| s.path = "${env:TIEOUT_NO_SUCH_VARIABLE}/a.csv".into()).contains("`${env:TIEOUT_NO_SUCH_VARIABLE}`"));
+        assert!(with(|s| s.path = "${env:TIEOUT_NO_SUCH_VARIABLE}/a.csv".into()).contains("no variable `TIEOUT_NO_SUCH_VARIABLE`"));
     }
 
     fn cell(column: &str, before: Option<&str>, after: &str) -> CellChange {
@@ -617,6 +603,10 @@ mod tests {
             cells,
             reason: Reason::Standardised,
             attempts: 0,
+            row_id: None,
+            row_key_before: id.map(str::to_owned),
+            row_key_after: "k".into(),
+            edited_at: None,
         }
     }
 
@@ -741,5 +731,18 @@ mod tests {
         let changes = [change(Action::Update, Some("2"), vec![cell("name", Some("b"), "c")])];
         assert_eq!(words(&system.write(WriteSet { changes: &changes, failures_max: 5, snapshot: None }).unwrap()), ["rejected"]);
         assert_eq!(fs::read(folder.path().join("a.csv")).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_save_that_an_interrupted_write_displaced_is_what_is_pulled() {
+        let (folder, file) = copied("windows_1252");
+        let path = folder.path().join("sheet.csv");
+        let written = disk::digest(&fs::read(&path).unwrap());
+        let leftover = format!(".sheet.csv.tieout-swap-{}-{}", &disk::digest(b"as it was pulled")[..16], &written[..16]);
+        fs::write(folder.path().join(leftover), "id;Name;Betrag\r\n1;Saved;2\r\n").unwrap();
+        let pulled = file.pull().unwrap();
+        assert_eq!(rows(&pulled, &file.columns), pairs([(2, "1|Saved|2")]));
+        assert_eq!(pulled.evidence.notes.len(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
