@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::change::{Action, AddressPart, Break, Change, Outcome, Plan, PlanHeader};
+use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
 use crate::error::{Error, Remedy};
@@ -94,6 +94,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         started,
         state: &state,
         promoted,
+        cut_off: None,
         notes: Vec::new(),
         allowed: Vec::new(),
         snapshot_days: world.settings.snapshots_days,
@@ -114,9 +115,17 @@ struct Night<'a> {
     started: Timestamp,
     state: &'a JobState,
     promoted: Option<Promoted>,
+    /// A run that was cut off, and is settled by this one.
+    cut_off: Option<CutOff>,
     notes: Vec<String>,
     allowed: Vec<String>,
     snapshot_days: u32,
+}
+
+/// A run that was cut off while it wrote.
+struct CutOff {
+    run: String,
+    decisions: Vec<Decision>,
 }
 
 /// The arithmetic of a run.
@@ -463,26 +472,21 @@ impl Night<'_> {
 
     /// Settles a run that was cut off while it wrote: its plan says what was sent, tonight's snapshot says what arrived.
     fn settle_interrupted(&mut self, interrupted: &state::Interrupted, before: State, cleaned: &[Clean], systems: &[Box<dyn System>]) -> Result<State, Error> {
-        if self.request.plan_only && interrupted.sent.is_empty() {
-            return Ok(before);
-        }
-        let mut settled = before;
-        if !interrupted.sent.is_empty() {
-            let plan = self.state.load_plan(&interrupted.run, &interrupted.plan_digest)?;
-            let cut_off = Outcome::Unknown { reason: format!("run {} was cut off", interrupted.run) };
-            let outcomes: BTreeMap<u32, Outcome> =
-                interrupted.sent.iter().map(|(number, outcome)| (*number, outcome.clone().unwrap_or_else(|| cut_off.clone()))).collect();
-            let read_back: Vec<Option<ReadBack>> = cleaned.iter().map(|rows| Some(ReadBack { rows: rows.clone() })).collect();
-            let atomic: Vec<bool> = systems.iter().map(|system| system.describe().atomic).collect();
-            let settlement = settle(self.job, &settled.open, &plan, &outcomes, &read_back, &atomic);
-            settled = settle_interrupted(self.job, &settled, &plan, &settlement);
-            self.notes.push(format!(
-                "run {} was cut off while it wrote: {} of its {} changes had been sent, and what became of them was read from the systems",
-                interrupted.run,
-                gates::count(outcomes.len() as u64),
-                gates::count(plan.changes.len() as u64)
-            ));
-        }
+        let plan = self.state.load_plan(&interrupted.run, &interrupted.plan_digest)?;
+        let cut_off = Outcome::Unknown { reason: format!("run {} was cut off", interrupted.run) };
+        let outcomes: BTreeMap<u32, Outcome> =
+            interrupted.sent.iter().map(|(number, outcome)| (*number, outcome.clone().unwrap_or_else(|| cut_off.clone()))).collect();
+        let read_back: Vec<Option<ReadBack>> = cleaned.iter().map(|rows| Some(ReadBack { rows: rows.clone() })).collect();
+        let atomic: Vec<bool> = systems.iter().map(|system| system.describe().atomic).collect();
+        let settlement = settle(self.job, &before.open, &plan, &outcomes, &read_back, &atomic);
+        let settled = settle_interrupted(self.job, &before, &plan, &settlement);
+        self.notes.push(format!(
+            "run {} was cut off while it wrote: {} of its {} changes had been sent, and what became of them was read from the systems",
+            interrupted.run,
+            gates::count(outcomes.len() as u64),
+            gates::count(plan.changes.len() as u64)
+        ));
+        self.cut_off = Some(CutOff { run: interrupted.run.clone(), decisions: plan.decisions });
         Ok(settled)
     }
 
@@ -498,12 +502,15 @@ impl Night<'_> {
             closings,
             next_record: after.next_record,
         };
+        // What a cut-off run decided, and the values that lost there, belong to the story too.
+        let decided: Vec<Decision> = self.cut_off.iter().flat_map(|c| &c.decisions).chain(&decisions.plan.decisions).cloned().collect();
         let links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
         self.state.ledger.promote(Promotion {
             run: self.id,
+            settles: self.cut_off.as_ref().map(|c| c.run.as_str()),
             knowledge: &knowledge,
             breaks,
-            decisions: &decisions.plan.decisions,
+            decisions: &decided,
             links: &links,
             now: &self.started.to_string(),
         })

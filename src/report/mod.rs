@@ -21,6 +21,7 @@ use crate::frame::{CleaningCount, Duplicate, Evidence, Quarantined};
 use crate::value::{Decimal, Value};
 
 pub use crate::reconcile::totals::{Identity, RowCounts, TotalReport};
+pub use shown::value as value_for_people;
 
 pub mod assemble;
 mod document;

@@ -83,12 +83,13 @@ fn with_thousands(digits: &str) -> String {
     text
 }
 
-/// How many decimals a currency has where it is not two: ISO 4217.
+/// How many decimals a currency has, after ISO 4217: two, with these exceptions. Nothing for a text that is no currency's code.
 fn currency_decimals(code: &str) -> Option<u8> {
     Some(match code {
         "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => 0,
         "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
         "CLF" | "UYW" => 4,
+        code if code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()) => 2,
         _ => return None,
     })
 }
@@ -106,11 +107,12 @@ pub(super) fn money(number: Decimal, currency: Option<&str>) -> String {
     }
 }
 
-/// A value for people; a null is [`EMPTY`]. Whole numbers have no separators, because many of them are ids.
-pub(super) fn value(value: &Value) -> String {
+/// A value for people: a null is `(empty)`, a number has thousands separators. Whole numbers have none, because many of them
+/// are ids; zeros beyond the second decimal are left out, because a field of several currencies has the decimals of the finest.
+pub fn value(value: &Value) -> String {
     match value {
         Value::Null => EMPTY.to_owned(),
-        Value::Decimal(number) => decimal(*number),
+        Value::Decimal(number) => decimal((2..number.scale).find_map(|scale| number.rescale(scale)).unwrap_or(*number)),
         Value::List(items) => items.join("; "),
         other => other.to_string(),
     }
@@ -163,12 +165,24 @@ mod tests {
             (decimals(120_000, 2), Some("JPY"), "JPY 1,200"),
             (decimals(120_050, 2), Some("JPY"), "JPY 1,200.50"),
             (decimals(150, 2), Some("KWD"), "KWD 1.500"),
+            (decimals(1_500_250, 3), Some("EUR"), "EUR 1,500.25"),
+            (decimals(1_500_255, 3), Some("EUR"), "EUR 1,500.255"),
+            (decimals(1_500_250, 3), Some("North"), "North 1,500.250"),
             (decimals(999, 0), None, "999"),
             (decimals(1_000, 0), None, "1,000"),
         ] {
             assert_eq!(money(number, currency), text);
         }
         assert_eq!(count(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn a_value_has_no_zeros_that_say_nothing() {
+        for (units, scale, text) in
+            [(11_634_910, 3, "11,634.91"), (1_225_508_000, 3, "1,225,508.00"), (4_794_407, 3, "4,794.407"), (50, 1, "5.0"), (500, 2, "5.00")]
+        {
+            assert_eq!(value(&Value::Decimal(Decimal { units, scale })), text);
+        }
     }
 
     #[test]

@@ -1,0 +1,252 @@
+//! The examples, from their first night to the quiet one after the second: what the reports say, and what is on disk.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rusqlite::Connection;
+use tieout::demo::{self, Shown};
+use tieout::error::Remedy;
+use tieout::job::Settings;
+use tieout::project::Project;
+use tieout::report::Verdict;
+use tieout::run::{self, Request, World};
+
+fn shown(name: &str, root: &Path) -> Shown {
+    let shown = demo::show(name, &root.join("demo"), &|_| {}).unwrap();
+    assert!(shown.as_it_should, "{}", shown.text);
+    shown
+}
+
+/// The rows of a CSV file as the `csv` crate reads them, the header first. Not our reader.
+fn csv_rows(bytes: &[u8], delimiter: u8) -> Vec<Vec<String>> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.trim_start_matches('\u{feff}').to_owned(),
+        Err(_) => encoding_rs::WINDOWS_1252.decode(bytes).0.into_owned(),
+    };
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(text.as_bytes());
+    reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
+}
+
+fn original(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo").join(name)).unwrap()
+}
+
+/// A database as the `.sql` text of an example makes it.
+fn database(name: &str) -> Connection {
+    let connection = Connection::open_in_memory().unwrap();
+    connection.execute_batch(&String::from_utf8(original(name)).unwrap()).unwrap();
+    connection
+}
+
+fn one_text(connection: &Connection, sql: &str) -> String {
+    connection.query_row(sql, [], |row| row.get::<_, rusqlite::types::Value>(0)).map(|value| format!("{value:?}")).unwrap()
+}
+
+/// An amount in thousandths, from text as a person would read it. Not our reader.
+fn thousandths(text: &str) -> Option<i128> {
+    let text: String = text.chars().filter(|c| !c.is_whitespace() && *c != ',' && !c.is_ascii_uppercase()).collect();
+    let (sign, digits) = match text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).or_else(|| text.strip_prefix('-')) {
+        Some(digits) => (-1, digits),
+        None => (1, text.as_str()),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let fraction: i128 = format!("{fraction:0<3}").parse().ok().filter(|_| fraction.len() <= 3)?;
+    Some(sign * (whole.parse::<i128>().ok()? * 1000 + fraction))
+}
+
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_file()).map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap())).collect()
+}
+
+#[test]
+fn customers_go_as_they_should() {
+    let root = tempfile::tempdir().unwrap();
+    let shown = shown("customers", root.path());
+    let [first, second, again] = shown.nights.as_slice() else { panic!("three nights") };
+    assert_eq!(first.report.run, "20260330T010000Z");
+    assert_eq!(second.report.run, "20260331T010000Z");
+    assert_eq!(again.report.run, "20260331T010000Z-2");
+    assert!(again.report.changes.is_empty());
+    for night in &shown.nights {
+        for file in ["report.html", "report.txt", "report.json", "plan.jsonl", "mail.eml"] {
+            assert!(night.folder.join(file).metadata().unwrap().len() > 0 || file == "plan.jsonl", "{file}");
+        }
+        let mail = root.path().join(format!("demo/reports/outbox/customers-{}.eml", night.report.run));
+        assert!(std::fs::read_to_string(mail).unwrap().contains("Subject: [ACTION"));
+    }
+
+    let data = root.path().join("demo/data");
+    let crm = std::fs::read(data.join("crm.csv")).unwrap();
+    let sales = std::fs::read(data.join("sales.csv")).unwrap();
+    let invoicing = Connection::open(data.join("invoicing.db")).unwrap();
+
+    // What nobody had a reason to touch is there to the byte: mark, line ends, columns outside the job, prospects, the two
+    // Müllers, the name that looks like a formula, the broken row, both rows of a duplicate.
+    assert!(crm.starts_with(b"\xef\xbb\xbfCRM ID,E-mail,") && crm.ends_with(b"\r\n"));
+    let lines = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let (crm_lines, sales_lines) = (lines(&crm), lines(&sales));
+    let kept = |before: &[u8], after: &[Vec<u8>], needle: &str| {
+        let needle = needle.to_lowercase();
+        let found: Vec<Vec<u8>> = lines(before).into_iter().filter(|line| String::from_utf8_lossy(line).to_lowercase().contains(&needle)).collect();
+        assert!(!found.is_empty(), "{needle} is in the fixture");
+        for line in found {
+            assert!(after.contains(&line), "{needle}: {}", String::from_utf8_lossy(&line));
+        }
+    };
+    for needle in ["prospect", "mueller-metallbau", "mueller-moebel", "=cmd", "brandt-holzbau", "schaltjahr-uhren", "Ring twice"] {
+        kept(&original("customers/crm.csv"), &crm_lines, needle);
+    }
+    for needle in ["mueller-metallbau", "mueller-moebel", "=cmd", "siehe Vertrag", "schaltjahr-uhren", "tanaka-instruments"] {
+        kept(&original("customers/sales.csv"), &sales_lines, needle);
+    }
+    let foreign = |rows: Vec<Vec<String>>, columns: &[usize]| -> Vec<Vec<String>> {
+        rows.into_iter().map(|row| columns.iter().filter_map(|column| row.get(*column).cloned()).collect()).collect()
+    };
+    let before = foreign(csv_rows(&original("customers/crm.csv"), b','), &[5, 11, 13]);
+    let after = foreign(csv_rows(&crm, b','), &[5, 11, 13]);
+    let deleted_by_hand = vec!["Dresden".to_owned(), "S. Akgün".to_owned(), String::new()];
+    let at = before.iter().zip(&after).position(|(before, after)| before != after).unwrap();
+    assert_eq!(before[at], deleted_by_hand, "only the row that a person deleted is gone");
+    assert_eq!(before[at + 1..], after[at..before.len() - 1]);
+    let before = foreign(csv_rows(&original("customers/sales.csv"), b';'), &[9]);
+    let after = foreign(csv_rows(&sales, b';'), &[9]);
+    let gone = csv_rows(&original("customers/sales.csv"), b';').iter().position(|row| row[2].eq_ignore_ascii_case("rechnung@quandt-druck.example")).unwrap();
+    assert_eq!(before[..gone], after[..gone], "only the row whose delete was agreed is gone");
+    assert_eq!(before[gone + 1..], after[gone..before.len() - 1]);
+    let untouched = "SELECT group_concat(customer_id || ':' || dunning_level) FROM (SELECT * FROM customers WHERE customer_id < 10236 ORDER BY customer_id)";
+    assert_eq!(one_text(&invoicing, untouched), one_text(&database("customers/invoicing.sql"), untouched));
+
+    // What the edits led to, read without any code of ours.
+    let cell = |rows: &[Vec<String>], key: usize, name: &str, column: usize| -> String {
+        let found: Vec<&Vec<String>> = rows.iter().filter(|row| row.get(key).is_some_and(|cell| cell.trim().eq_ignore_ascii_case(name))).collect();
+        assert_eq!(found.len(), 1, "{name}");
+        found[0][column].clone()
+    };
+    let (crm, sales) = (csv_rows(&crm, b','), csv_rows(&sales, b';'));
+    let of_invoicing = |column: &str, id: u32| one_text(&invoicing, &format!("SELECT {column} FROM customers WHERE customer_id = {id}"));
+    assert_eq!(of_invoicing("phone", 10004), "Text(\"+49 415 5550001\")");
+    assert_eq!(cell(&crm, 1, "office@lindqvist-marine.example", 2), "Lindqvist Marine Holding Ltd");
+    assert_eq!(cell(&sales, 2, "rechnung@roessler-werkzeuge.example", 3), "15.000,00");
+    assert_eq!(cell(&crm, 1, "einkauf@doerfler-optik.example", 3), "+49 347 5550200");
+    assert_eq!(cell(&sales, 2, "accounts@vandenberg-foods.example", 5), "NL886130314B02", "a person decides");
+    assert_eq!(of_invoicing("vat_id", 10008), "Text(\"NL886130341B01\")", "a person decides");
+    assert_eq!(cell(&sales, 2, "info@haeberle-feinkost.example", 3), "5.000,00");
+    assert!(!sales.iter().any(|row| row[2].eq_ignore_ascii_case("rechnung@quandt-druck.example")));
+    assert_eq!(of_invoicing("email", 10010), "Text(\"rechnung@quandt-druck.example\")", "waits for a person");
+    assert_eq!(cell(&crm, 1, "kontor@uebersee-tee.example", 2), "Übersee Tee GmbH");
+    assert_eq!(one_text(&invoicing, "SELECT credit_limit FROM customers WHERE email = 'kontor@uebersee-tee.example'"), "Integer(2500)");
+    assert_eq!(cell(&crm, 1, "anna.weber@schmidt-gartenbau.example", 0), "4043796584937122", "the same row under its new key");
+    assert_eq!(cell(&sales, 2, "anna.weber@schmidt-gartenbau.example", 0), "004249", "the same row under its new key");
+    assert_eq!(cell(&crm, 1, "info@dubois-textiles.example", 8), "no");
+}
+
+#[test]
+fn billing_goes_as_it_should_and_its_totals_are_those_of_the_files() {
+    let root = tempfile::tempdir().unwrap();
+    let shown = shown("billing", root.path());
+    let data = root.path().join("demo/data");
+    let [first, second, again] = shown.nights.as_slice() else { panic!("three nights") };
+    assert!(again.report.changes.is_empty());
+
+    // Opening and closing sums, recomputed from the files by other means. The repeated night shows what the second one left.
+    let csv_sums = |bytes: &[u8], set_aside: &[&str]| {
+        let mut sums: BTreeMap<String, (i128, u64)> = BTreeMap::new();
+        for row in csv_rows(bytes, b',').into_iter().skip(1).filter(|row| row.len() == 9 && !set_aside.contains(&row[0].as_str())) {
+            if let Some(amount) = thousandths(&row[5]) {
+                let sum = sums.entry(row[4].clone()).or_default();
+                *sum = (sum.0 + amount, sum.1 + 1);
+            }
+        }
+        sums
+    };
+    let sql_sums = |connection: &Connection, set_aside: &[&str]| {
+        let mut statement = connection.prepare("SELECT invoice_no, currency, amount FROM entries").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))).unwrap();
+        let mut sums: BTreeMap<String, (i128, u64)> = BTreeMap::new();
+        for (_, currency, amount) in rows.map(Result::unwrap).filter(|row| !set_aside.contains(&row.0.as_str())) {
+            let sum = sums.entry(currency).or_default();
+            *sum = (sum.0 + thousandths(&amount).unwrap(), sum.1 + 1);
+        }
+        sums
+    };
+    let invoices = std::fs::read(data.join("invoices.csv")).unwrap();
+    let accounts = Connection::open(data.join("accounts.db")).unwrap();
+    // Read in one system and left alone in all: an unreadable amount, a number used twice, an entry that billing never issued.
+    let first_aside = ["000178", "900001"];
+    let later_aside = ["000178", "000351", "000129", "900001"];
+    let checks = [
+        (first, "billing", csv_sums(&original("billing/invoices.csv"), &first_aside)),
+        (first, "accounts", sql_sums(&database("billing/accounts.sql"), &first_aside)),
+        (second, "billing", csv_sums(&invoices, &later_aside)),
+        (again, "billing", csv_sums(&invoices, &later_aside)),
+        (again, "accounts", sql_sums(&accounts, &later_aside)),
+    ];
+    for (night, system, sums) in &checks {
+        assert_eq!(sums.keys().collect::<Vec<_>>(), ["EUR", "GBP", "JPY", "KWD"]);
+        for (currency, (sum, records)) in sums {
+            let total = night.report.totals.iter().find(|total| total.system == *system && total.group.as_deref() == Some(currency)).unwrap();
+            assert_eq!((total.closing.units, total.closing.scale), (*sum, 3), "{} {system} {currency}", night.report.run);
+            assert_eq!(total.records, *records, "{} {system} {currency}", night.report.run);
+        }
+    }
+    // Set aside are the same records on both sides, so that what is left agrees but for the tolerance: cents of the first
+    // night, and three thousandths of a dinar.
+    let of = |system: &str, currency: &str| checks.iter().rev().find(|(_, name, _)| *name == system).unwrap().2[currency].0;
+    assert_eq!(of("accounts", "EUR") - of("billing", "EUR"), 6_999_460 + 30, "the invoice that disappeared from billing, and three cents");
+    assert_eq!(of("accounts", "GBP") - of("billing", "GBP"), 0);
+    assert_eq!(of("accounts", "JPY") - of("billing", "JPY"), 0);
+    assert_eq!(of("accounts", "KWD") - of("billing", "KWD"), 3);
+    assert_eq!(again.report.verdict, Verdict::Action);
+
+    // Columns of the accounts that the job does not name stay as they were.
+    let foreign =
+        "SELECT group_concat(entry_id || cost_centre) FROM (SELECT * FROM entries WHERE entry_id <= 70999 AND invoice_no <> '000126' ORDER BY entry_id)";
+    assert_eq!(one_text(&accounts, foreign), one_text(&database("billing/accounts.sql"), foreign));
+    assert_eq!(one_text(&accounts, "SELECT amount || ' ' || posted_by FROM entries WHERE invoice_no = '000360'"), "Text(\"4352.75 r.adler\")");
+}
+
+#[test]
+fn a_night_of_another_day_changes_nothing_either() {
+    for name in demo::names() {
+        let root = tempfile::tempdir().unwrap();
+        let shown = shown(name, root.path());
+        let folder = root.path().join("demo");
+        let before = files(&folder.join("data"));
+        let project = Project { root: folder.clone(), settings: Settings::default() };
+        let job = project.job(name).unwrap();
+        let at: jiff::Timestamp = "2026-04-01T01:00:00Z".parse().unwrap();
+        let finished = run::run(&World { root: &folder, settings: &project.settings, now: &|| at, progress: &|_| {} }, &job, &Request::default()).unwrap();
+        assert!(finished.report.changes.is_empty() && finished.report.drift.is_empty() && finished.report.conflicts.is_empty(), "{name}");
+        assert_eq!(finished.report.breaks.len(), shown.nights[2].report.breaks.len(), "{name}");
+        assert!(finished.report.breaks.iter().all(|open| open.age_days >= 1), "{name}: nothing is new");
+        assert_eq!(files(&folder.join("data")), before, "{name}");
+    }
+}
+
+#[test]
+fn two_demonstrations_give_the_same_reports() {
+    for name in demo::names() {
+        let root = tempfile::tempdir().unwrap();
+        let reports = ["one", "two"].map(|part| {
+            let shown = shown(name, &root.path().join(part));
+            shown.nights.iter().map(|night| std::fs::read(night.folder.join("report.html")).unwrap()).collect::<Vec<_>>()
+        });
+        assert!(reports[0] == reports[1], "{name}");
+    }
+}
+
+#[test]
+fn a_folder_with_anything_in_it_is_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("mine.txt"), "mine").unwrap();
+    let error = demo::show("customers", root.path(), &|_| {}).unwrap_err();
+    assert_eq!(error.remedy, Remedy::MendJob);
+    assert!(error.to_string().contains("the folder is not empty") && error.to_string().contains("--into"), "{error}");
+    let error = demo::show("customers", &root.path().join("mine.txt"), &|_| {}).unwrap_err();
+    assert!(error.to_string().contains("there is a file of that name"), "{error}");
+    assert_eq!(files(root.path()), BTreeMap::from([("mine.txt".to_owned(), b"mine".to_vec())]));
+    let error = demo::show("custmers", &root.path().join("fresh"), &|_| {}).unwrap_err();
+    assert!(error.to_string().contains("did you mean `customers`?"), "{error}");
+    assert!(!root.path().join("fresh").exists());
+}
