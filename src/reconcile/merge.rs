@@ -473,9 +473,6 @@ impl<'a> Case<'a> {
         if let Some(null) = present.iter().find(|v| v.now == Some(Value::Null)) {
             return self.held(BreakKind::Conflict, format!("a counter cannot be added up while it is empty in `{}`", self.name(null.system)));
         }
-        if let Some(new) = present.iter().find(|v| v.base.is_none()) {
-            return self.held(BreakKind::Conflict, format!("a counter cannot be added up while `{}` was never seen with it", self.name(new.system)));
-        }
         let uncertain = |v: &&&Voice| matches!(v.debt, Some(FieldDebt::Owed { uncertain: true, .. })) && v.is_changed(self.open);
         if let Some(unknown) = present.iter().find(uncertain) {
             let name = self.name(unknown.system);
@@ -499,6 +496,10 @@ impl<'a> Case<'a> {
         let Some(value) = value else {
             return self.held(BreakKind::Conflict, "the sum of the changes is out of range".to_owned());
         };
+        // Who was never seen has nothing to add; who already holds the sum agrees with it.
+        if let Some(new) = present.iter().find(|v| v.is_unseen() && v.now.as_ref() != Some(&value)) {
+            return self.held(BreakKind::Conflict, format!("a counter cannot be added up while `{}` was never seen with it", self.name(new.system)));
+        }
         let from: Vec<usize> = if changed.is_empty() { present.iter().map(|v| v.system).collect() } else { changed.iter().map(|v| v.system).collect() };
         let reason = match (changed.as_slice(), self.open) {
             ([], Some(open)) => open.reason.clone(),
