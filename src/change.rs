@@ -124,6 +124,7 @@ impl fmt::Display for Reason {
             Reason::Rule { rule, system: None } => write!(f, "conflict: computed by rule {rule}"),
             Reason::Filled { system } => write!(f, "was empty, filled from `{system}`"),
             Reason::DriftRestored { decided_by } => write!(f, "drift: `{decided_by}` decides the field"),
+            Reason::Owed { decided, attempts: 1 } => write!(f, "owed since an earlier run, sent once before: {decided}"),
             Reason::Owed { decided, attempts } => write!(f, "owed since an earlier run, sent {attempts} times before: {decided}"),
             Reason::Standardised => f.write_str("same value, standard spelling"),
             Reason::NewRecord { system } => write!(f, "new in `{system}`"),

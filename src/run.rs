@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::change::{Action, AddressPart, Break, Change, Outcome, Plan, PlanHeader};
+use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
 use crate::error::{Error, Remedy};
@@ -95,6 +95,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         started,
         state: &state,
         promoted,
+        cut_off: None,
         notes: Vec::new(),
         allowed: Vec::new(),
         snapshot_days: world.settings.snapshots_days,
@@ -115,9 +116,17 @@ struct Night<'a> {
     started: Timestamp,
     state: &'a JobState,
     promoted: Option<Promoted>,
+    /// A run that was cut off, and is settled by this one.
+    cut_off: Option<CutOff>,
     notes: Vec<String>,
     allowed: Vec<String>,
     snapshot_days: u32,
+}
+
+/// A run that was cut off while it wrote.
+struct CutOff {
+    run: String,
+    decisions: Vec<Decision>,
 }
 
 /// The arithmetic of a run.
@@ -459,7 +468,11 @@ impl Night<'_> {
             let wanted =
                 Wanted { addresses: changes.iter().flat_map(|change| addresses_after(self.job, index, change, outcomes.get(&change.number))).collect() };
             match system.read_back(&wanted) {
-                Ok(pulled) => read_back.push(Some(ReadBack { rows: clean(self.job, index, Arc::new(pulled)) })),
+                Ok(pulled) => {
+                    // Where several rows have a key, the one that speaks now is the one that was written.
+                    let rows = dedupe(self.job, index, clean(self.job, index, Arc::new(pulled)), &before.bases[index]).clean;
+                    read_back.push(Some(ReadBack { rows }));
+                }
                 Err(error) => {
                     let what = error.diagnostics.first().map(|d| d.message.clone()).unwrap_or_default();
                     for change in changes {
@@ -476,26 +489,21 @@ impl Night<'_> {
 
     /// Settles a run that was cut off while it wrote: its plan says what was sent, tonight's snapshot says what arrived.
     fn settle_interrupted(&mut self, interrupted: &state::Interrupted, before: State, cleaned: &[Clean], systems: &[Box<dyn System>]) -> Result<State, Error> {
-        if self.request.plan_only && interrupted.sent.is_empty() {
-            return Ok(before);
-        }
-        let mut settled = before;
-        if !interrupted.sent.is_empty() {
-            let plan = self.state.load_plan(&interrupted.run, &interrupted.plan_digest)?;
-            let cut_off = Outcome::Unknown { reason: format!("run {} was cut off", interrupted.run) };
-            let outcomes: BTreeMap<u32, Outcome> =
-                interrupted.sent.iter().map(|(number, outcome)| (*number, outcome.clone().unwrap_or_else(|| cut_off.clone()))).collect();
-            let read_back: Vec<Option<ReadBack>> = cleaned.iter().map(|rows| Some(ReadBack { rows: rows.clone() })).collect();
-            let atomic: Vec<bool> = systems.iter().map(|system| system.describe().atomic).collect();
-            let settlement = settle(self.job, &settled.open, &plan, &outcomes, &read_back, &atomic);
-            settled = settle_interrupted(self.job, &settled, &plan, &settlement);
-            self.notes.push(format!(
-                "run {} was cut off while it wrote: {} of its {} changes had been sent, and what became of them was read from the systems",
-                interrupted.run,
-                gates::count(outcomes.len() as u64),
-                gates::count(plan.changes.len() as u64)
-            ));
-        }
+        let plan = self.state.load_plan(&interrupted.run, &interrupted.plan_digest)?;
+        let cut_off = Outcome::Unknown { reason: format!("run {} was cut off", interrupted.run) };
+        let outcomes: BTreeMap<u32, Outcome> =
+            interrupted.sent.iter().map(|(number, outcome)| (*number, outcome.clone().unwrap_or_else(|| cut_off.clone()))).collect();
+        let read_back: Vec<Option<ReadBack>> = cleaned.iter().map(|rows| Some(ReadBack { rows: rows.clone() })).collect();
+        let atomic: Vec<bool> = systems.iter().map(|system| system.describe().atomic).collect();
+        let settlement = settle(self.job, &before.open, &plan, &outcomes, &read_back, &atomic);
+        let settled = settle_interrupted(self.job, &before, &plan, &settlement);
+        self.notes.push(format!(
+            "run {} was cut off while it wrote: {} of its {} changes had been sent, and what became of them was read from the systems",
+            interrupted.run,
+            gates::count(outcomes.len() as u64),
+            gates::count(plan.changes.len() as u64)
+        ));
+        self.cut_off = Some(CutOff { run: interrupted.run.clone(), decisions: plan.decisions });
         Ok(settled)
     }
 
@@ -511,12 +519,15 @@ impl Night<'_> {
             closings,
             next_record: after.next_record,
         };
+        // What a cut-off run decided, and the values that lost there, belong to the story too.
+        let decided: Vec<Decision> = self.cut_off.iter().flat_map(|c| &c.decisions).chain(&decisions.plan.decisions).cloned().collect();
         let links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
         self.state.ledger.promote(Promotion {
             run: self.id,
+            settles: self.cut_off.as_ref().map(|c| c.run.as_str()),
             knowledge: &knowledge,
             breaks,
-            decisions: &decisions.plan.decisions,
+            decisions: &decided,
             links: &links,
             now: &self.started.to_string(),
         })
@@ -631,8 +642,13 @@ pub fn needed_columns(job: &Job, system: usize) -> Vec<String> {
 /// Where a changed row can be found after the write: at its id, or at its key as it was and as it is now.
 fn addresses_after(job: &Job, system: usize, change: &Change, outcome: Option<&Outcome>) -> Vec<Vec<AddressPart>> {
     let mut addresses = Vec::new();
-    if !change.address.is_empty() {
-        addresses.push(change.address.clone());
+    let finds = |part: &&AddressPart| match &job.systems[system].id {
+        Some(id) => part.column == *id,
+        None => job.key.iter().any(|k| job.fields[*k].columns[system].as_ref().is_some_and(|column| column.name == part.column)),
+    };
+    let row: Vec<AddressPart> = change.address.iter().filter(finds).cloned().collect();
+    if !row.is_empty() {
+        addresses.push(row);
     }
     if let (Some(Outcome::Done { id: Some(id), .. }), Some(column)) = (outcome, &job.systems[system].id) {
         addresses.push(vec![AddressPart { column: column.clone(), raw: crate::value::Raw::text(id.clone()) }]);

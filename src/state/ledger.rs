@@ -135,6 +135,8 @@ pub struct KnownBreak {
 pub struct Promotion<'a> {
     /// The run.
     pub run: &'a str,
+    /// The run that was cut off and is settled by this one.
+    pub settles: Option<&'a str>,
     /// What it leaves to the next.
     pub knowledge: &'a Knowledge,
     /// What is open after it.
@@ -229,11 +231,12 @@ impl Ledger {
         Ok(Some(Promoted { run, knowledge, job_text }))
     }
 
-    /// The run that was cut off after its plan was saved, if the last one was. Runs cut off before that are closed.
+    /// The run that was cut off while it wrote, if there is one that no later run has settled. Runs that were cut off before
+    /// they sent anything are closed.
     pub fn interrupted(&self) -> Result<Option<Interrupted>, Error> {
         let wrong = self.wrong();
         self.connection
-            .execute("UPDATE runs SET status = 'interrupted', sentence = 'cut off before anything was written' WHERE status = 'running' AND plan_saved = 0", [])
+            .execute("UPDATE runs SET status = 'interrupted', sentence = 'cut off before anything was written' WHERE status = 'running' AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.run)", [])
             .map_err(&wrong)?;
         let found = self
             .connection
@@ -326,9 +329,15 @@ impl Ledger {
         let wrong = self.wrong();
         let json = |value: &dyn erased::Json| value.json().map_err(|e| damaged(&self.path, &e));
         let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
-        let Promotion { run, knowledge, breaks, decisions, links, now } = promotion;
+        let Promotion { run, settles, knowledge, breaks, decisions, links, now } = promotion;
         transaction.execute("UPDATE runs SET status = 'promoted', knowledge = ?2 WHERE run = ?1", params![run, json(knowledge)?]).map_err(&wrong)?;
         transaction.execute("INSERT INTO promoted VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET run = excluded.run", [run]).map_err(&wrong)?;
+        if let Some(cut_off) = settles {
+            let sentence = format!("cut off while it wrote; settled by run {run}");
+            transaction
+                .execute("UPDATE runs SET status = 'interrupted', verdict = 'FAILED', sentence = ?2 WHERE run = ?1", params![cut_off, sentence])
+                .map_err(&wrong)?;
+        }
         let job = self.job();
         {
             let mut insert = transaction
@@ -380,17 +389,6 @@ impl Ledger {
             .execute(
                 "UPDATE runs SET verdict = ?2, exit_code = ?3, sentence = ?4, finished = ?5, status = CASE status WHEN 'running' THEN 'stopped' ELSE status END WHERE run = ?1",
                 params![run, verdict, exit_code, sentence, finished],
-            )
-            .map_err(self.wrong())?;
-        Ok(())
-    }
-
-    /// Closes a run that was cut off and has been settled by a later one.
-    pub fn close_interrupted(&self, run: &str, settled_by: &str) -> Result<(), Error> {
-        self.connection
-            .execute(
-                "UPDATE runs SET status = 'interrupted', verdict = 'FAILED', sentence = ?2 WHERE run = ?1",
-                params![run, format!("cut off while it wrote; settled by run {settled_by}")],
             )
             .map_err(self.wrong())?;
         Ok(())

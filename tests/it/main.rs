@@ -2,4 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod demo;
+mod scenarios;
 mod systems;
+mod tidy;
