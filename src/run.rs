@@ -81,7 +81,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
     let started = (world.now)();
     let holder = format!("process {} since {started}", std::process::id());
     let state = JobState::open(&world.root.join(&world.settings.state).join(&job.name), &holder)?;
-    let id = state::free_run_id(&state.ledger, &started.strftime("%Y%m%dT%H%M%SZ").to_string())?;
+    let id = state::free_run_id(&state.ledger, &world.root.join(&world.settings.reports).join(&job.name), &started.strftime("%Y%m%dT%H%M%SZ").to_string())?;
     let promoted = state.ledger.promoted()?;
     let command = if request.plan_only { "plan" } else { "run" };
     let interrupted = state.ledger.interrupted()?;
