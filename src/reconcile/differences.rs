@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::base::{BaseTotal, State};
 use super::plan::Decisions;
 use super::totals::{Identity, TotalReport};
-use crate::job::Job;
+use crate::job::{Field, Job};
 use crate::value::{Decimal, FieldType, Value};
 
 /// Why an amount is in one control total and not in another.
@@ -105,6 +105,52 @@ impl Reasons {
     }
 }
 
+/// One side, and which records are there but silent.
+type SideAndSilence<'a> = (&'a Side<'a>, &'a dyn Fn(u64) -> bool);
+
+/// Walks through both sides by record, and gives a reason to every amount that is not the same on both.
+fn reasons(field: &Field, (here, silent_here): SideAndSilence<'_>, (there, silent_there): SideAndSilence<'_>, zero: Decimal) -> Reasons {
+    let mut reasons = Reasons { by_group: BTreeMap::new(), zero, overflowed: false };
+    let (mut at_here, mut at_there) = (0, 0);
+    let (mut next_here, mut next_there) = (here.next(&mut at_here, zero), there.next(&mut at_there, zero));
+    loop {
+        let order = match (&next_here, &next_there) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(a), Some(b)) => a.0.cmp(&b.0),
+        };
+        match (order, next_here, next_there) {
+            (Ordering::Equal, Some((_, group, amount)), Some((_, other_group, other))) if group == other_group => {
+                if amount != other {
+                    let why = if field.equivalent(&Value::Decimal(amount), &Value::Decimal(other)) { Why::WithinTolerance } else { Why::Apart };
+                    reasons.add(group, why, amount.checked_sub(other));
+                }
+            }
+            (Ordering::Equal, Some((_, group, amount)), Some((_, other_group, other))) => {
+                reasons.add(group, Why::OnlyHere, Some(amount));
+                reasons.add(other_group, Why::OnlyInReference, zero.checked_sub(other));
+            }
+            (Ordering::Less, Some((number, group, amount)), _) => {
+                let why = if silent_there(number) { Why::SetAsideInReference } else { Why::OnlyHere };
+                reasons.add(group, why, Some(amount));
+            }
+            (_, _, Some((number, group, amount))) => {
+                let why = if silent_here(number) { Why::SetAsideHere } else { Why::OnlyInReference };
+                reasons.add(group, why, zero.checked_sub(amount));
+            }
+            _ => {}
+        }
+        if order != Ordering::Greater {
+            next_here = here.next(&mut at_here, zero);
+        }
+        if order != Ordering::Less {
+            next_there = there.next(&mut at_there, zero);
+        }
+    }
+    reasons
+}
+
 /// The reasons for all differences between the control totals, and the third identity: they explain them to the last unit.
 ///
 /// `after` is the state that the run leaves, `reports` the control totals with what was written. Gives one difference for
@@ -128,44 +174,7 @@ pub fn differences(job: &Job, decisions: &Decisions, after: &State, reports: &[T
                 let record = linked.records.binary_search(&number).ok().and_then(|record| u32::try_from(record).ok());
                 record.is_some_and(|record| linked.silent[system].contains_key(&record))
             };
-            let mut reasons = Reasons { by_group: BTreeMap::new(), zero, overflowed: false };
-            let (mut at_here, mut at_there) = (0, 0);
-            let (mut next_here, mut next_there) = (here.next(&mut at_here, zero), there.next(&mut at_there, zero));
-            loop {
-                let order = match (&next_here, &next_there) {
-                    (None, None) => break,
-                    (Some(_), None) => Ordering::Less,
-                    (None, Some(_)) => Ordering::Greater,
-                    (Some(a), Some(b)) => a.0.cmp(&b.0),
-                };
-                match (order, next_here, next_there) {
-                    (Ordering::Equal, Some((_, group, amount)), Some((_, other_group, other))) if group == other_group => {
-                        if amount != other {
-                            let why = if field.equivalent(&Value::Decimal(amount), &Value::Decimal(other)) { Why::WithinTolerance } else { Why::Apart };
-                            reasons.add(group, why, amount.checked_sub(other));
-                        }
-                    }
-                    (Ordering::Equal, Some((_, group, amount)), Some((_, other_group, other))) => {
-                        reasons.add(group, Why::OnlyHere, Some(amount));
-                        reasons.add(other_group, Why::OnlyInReference, zero.checked_sub(other));
-                    }
-                    (Ordering::Less, Some((number, group, amount)), _) => {
-                        let why = if is_silent(reference, number) { Why::SetAsideInReference } else { Why::OnlyHere };
-                        reasons.add(group, why, Some(amount));
-                    }
-                    (_, _, Some((number, group, amount))) => {
-                        let why = if is_silent(system, number) { Why::SetAsideHere } else { Why::OnlyInReference };
-                        reasons.add(group, why, zero.checked_sub(amount));
-                    }
-                    _ => {}
-                }
-                if order != Ordering::Greater {
-                    next_here = here.next(&mut at_here, zero);
-                }
-                if order != Ordering::Less {
-                    next_there = there.next(&mut at_there, zero);
-                }
-            }
+            let mut reasons = reasons(field, (&here, &|number| is_silent(system, number)), (&there, &|number| is_silent(reference, number)), zero);
             let names = [&job.systems[system].name, &job.systems[reference].name];
             let sum_of = |name: &str, group: &str| {
                 let is_it = |report: &&TotalReport| report.field == field.name && report.system == name && report.group.as_deref().unwrap_or("") == group;
@@ -218,5 +227,94 @@ impl Why {
             Why::WithinTolerance => "within the tolerance".to_owned(),
             Why::Apart => "with another amount".to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::{Int128Chunked, StringChunked};
+
+    use super::*;
+    use crate::frame::FieldColumn;
+    use crate::job::{FirstContact, OnDrift};
+    use crate::value::Tolerance;
+
+    fn cents(units: i128) -> Decimal {
+        Decimal { units, scale: 2 }
+    }
+
+    fn total(rows: &[(u64, Option<&str>, Option<i128>)]) -> (Vec<u64>, BaseTotal) {
+        let amounts = FieldColumn::Decimal(rows.iter().map(|row| row.2).collect::<Int128Chunked>(), 2);
+        let groups = rows.iter().map(|row| row.1).collect::<StringChunked>();
+        (rows.iter().map(|row| row.0).collect(), BaseTotal { amounts, groups })
+    }
+
+    fn amount() -> Field {
+        Field {
+            name: "amount".to_owned(),
+            field_type: FieldType::Decimal(2),
+            columns: Vec::new(),
+            clean: Vec::new(),
+            null_tokens: Vec::new(),
+            owner: vec![0],
+            merge: Vec::new(),
+            blank: None,
+            tolerance: Some(Tolerance::Absolute(cents(1))),
+            on_drift: OnDrift::Overwrite,
+            first_contact: FirstContact::Decide,
+            standardise: false,
+            round: None,
+            sensitive: false,
+        }
+    }
+
+    #[test]
+    fn every_cent_between_two_totals_has_one_reason() {
+        let here = total(&[
+            (1, Some("EUR"), Some(1000)), // the same
+            (2, Some("EUR"), Some(2001)), // a cent more
+            (3, Some("EUR"), Some(3500)), // five more
+            (4, Some("EUR"), Some(4000)), // not there
+            (6, Some("EUR"), Some(6000)), // set aside there
+            (8, Some("GBP"), Some(8000)), // in another currency there
+            (9, None, None),              // in no sum here: set aside
+            (10, Some("EUR"), None),      // without an amount here
+        ]);
+        let there = total(&[
+            (1, Some("EUR"), Some(1000)),
+            (2, Some("EUR"), Some(2000)),
+            (3, Some("EUR"), Some(3000)),
+            (5, Some("EUR"), Some(5000)), // not here
+            (8, Some("EUR"), Some(8000)),
+            (9, Some("EUR"), Some(900)),
+            (10, Some("EUR"), Some(70)),
+        ]);
+        let (here, there) = (Side { records: &here.0, total: &here.1 }, Side { records: &there.0, total: &there.1 });
+        let found = reasons(&amount(), (&here, &|number| number == 9), (&there, &|number| number == 6), cents(0));
+        let told = |group: &str| -> Vec<(Why, u64, i128)> { found.by_group[group].values().map(|part| (part.why, part.records, part.amount.units)).collect() };
+        assert_eq!(
+            told("EUR"),
+            [
+                (Why::OnlyHere, 1, 4000),
+                (Why::SetAsideInReference, 1, 6000),
+                (Why::OnlyInReference, 2, -13_000),
+                (Why::SetAsideHere, 1, -900),
+                (Why::WithinTolerance, 1, 1),
+                (Why::Apart, 2, 430),
+            ]
+        );
+        assert_eq!(told("GBP"), [(Why::OnlyHere, 1, 8000)]);
+        // 165.01 here, 199.70 there: the reasons are all that is between them.
+        let sum: i128 = found.by_group["EUR"].values().map(|part| part.amount.units).sum();
+        assert_eq!(sum, (1000 + 2001 + 3500 + 4000 + 6000) - (1000 + 2000 + 3000 + 5000 + 8000 + 900 + 70));
+        assert!(!found.overflowed);
+    }
+
+    #[test]
+    fn a_sum_that_cannot_be_told_is_not_explained() {
+        let most = (1, Some("EUR"), Some(i128::MAX));
+        let (here, there) = (total(&[most, (2, Some("EUR"), Some(1))]), total(&[]));
+        let (here, there) = (Side { records: &here.0, total: &here.1 }, Side { records: &there.0, total: &there.1 });
+        assert!(reasons(&amount(), (&here, &|_| false), (&there, &|_| false), cents(0)).overflowed);
     }
 }

@@ -8,7 +8,7 @@ use tieout::demo::{self, Shown};
 use tieout::error::Remedy;
 use tieout::job::Settings;
 use tieout::project::Project;
-use tieout::report::Verdict;
+use tieout::report::{Verdict, WhyDifferent};
 use tieout::run::{self, Request, World};
 
 fn shown(name: &str, root: &Path) -> Shown {
@@ -199,6 +199,21 @@ fn billing_goes_as_it_should_and_its_totals_are_those_of_the_files() {
     assert_eq!(of("accounts", "JPY") - of("billing", "JPY"), 0);
     assert_eq!(of("accounts", "KWD") - of("billing", "KWD"), 3);
     assert_eq!(again.report.verdict, Verdict::Action);
+    let parts = |currency: &str| -> Vec<(WhyDifferent, u64, i128)> {
+        let difference = second.report.differences.iter().find(|difference| difference.group.as_deref() == Some(currency)).unwrap();
+        difference.parts.iter().map(|part| (part.why, part.records, part.amount.units)).collect()
+    };
+    assert_eq!(
+        parts("EUR"),
+        [
+            (WhyDifferent::OnlyHere, 1, disappeared),
+            (WhyDifferent::SetAsideInReference, 2, unreadable + used_twice),
+            (WhyDifferent::WithinTolerance, 3, within_tolerance)
+        ]
+    );
+    assert_eq!((parts("GBP"), parts("JPY"), parts("KWD")), (vec![], vec![], vec![(WhyDifferent::WithinTolerance, 1, 3)]));
+    let open: Vec<(&str, i128)> = second.report.breaks.iter().map(|open| (open.open.key.as_str(), open.amount.unwrap().units)).collect();
+    assert_eq!(open, [("000129", used_twice), ("000178", 3_603_913_000), ("000351", unreadable), ("000355", disappeared), ("900001", 480_000)]);
 
     // Columns of the accounts that the job does not name stay as they were.
     let foreign =
