@@ -23,6 +23,7 @@ use crate::mail;
 use crate::reconcile::base::State;
 use crate::reconcile::clean::clean;
 use crate::reconcile::dedupe::dedupe;
+use crate::reconcile::differences;
 use crate::reconcile::gates::{self, Allowed, Gate, LastRun, Trip};
 use crate::reconcile::link::link;
 use crate::reconcile::plan::{Decisions, plan};
@@ -172,6 +173,8 @@ impl Night<'_> {
         let after = advance(self.job, &before, &nows, &decisions, &settlement);
         let (of_after, closings) = totals::after_writes(self.job, &nows, &decisions, &settlement, &after, &mut figures.totals);
         figures.identities.extend(of_after);
+        let (differences, of_differences) = differences::differences(self.job, &decisions, &after, &figures.totals);
+        figures.identities.extend(of_differences);
         let breaks = assemble::breaks(self.job, &nows, &decisions, Some(&settlement));
         self.promote(&after, &nows, &decisions, &breaks, closings)?;
         let facts = Facts {
@@ -180,6 +183,7 @@ impl Night<'_> {
             settlement: Some(&settlement),
             earlier: &earlier,
             totals: &figures.totals,
+            differences: &differences,
             identities: &figures.identities,
             plan_digest: plan_digest.as_deref(),
         };
@@ -357,7 +361,16 @@ impl Night<'_> {
         trips: &[Trip],
     ) -> Option<Report> {
         let digest = disk::digest(&state::plan_bytes(&decisions.plan));
-        let facts = Facts { nows, decisions, settlement: None, earlier, totals: &figures.totals, identities: &figures.identities, plan_digest: Some(&digest) };
+        let facts = Facts {
+            nows,
+            decisions,
+            settlement: None,
+            earlier,
+            totals: &figures.totals,
+            differences: &[],
+            identities: &figures.identities,
+            plan_digest: Some(&digest),
+        };
         let breaks: Vec<Break> = assemble::breaks(self.job, nows, decisions, None);
         let report = || assemble::report(&self.heading(), &facts, &breaks);
         if !trips.is_empty() {

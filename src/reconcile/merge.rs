@@ -405,7 +405,10 @@ impl<'a> Case<'a> {
         let systems: Vec<usize> = contenders.iter().map(|c| c.system).collect();
         let who = crate::change::join_names(&names(&systems));
         let because = if tried.is_empty() { String::new() } else { format!(", and the rule {} cannot decide", tried.join(", then ")) };
-        self.held(BreakKind::Conflict, format!("{who} changed it to different values{because}"))
+        let unseen = |contender: &Contender| self.voices.iter().any(|v| v.system == contender.system && v.is_unseen());
+        let what =
+            if contenders.iter().any(unseen) { "hold different values, and no earlier run knows which is right" } else { "changed it to different values" };
+        self.held(BreakKind::Conflict, format!("{who} {what}{because}"))
     }
 
     /// The value that a rule takes, and the system that holds it; nothing if the rule's condition fails.

@@ -165,16 +165,23 @@ impl Planner<'_> {
             let voters_gone = gone.iter().any(|s| role(*s).votes());
             if !voters_gone {
                 let names: Vec<String> = here.iter().map(|s| self.name(*s)).collect();
-                let (kind, why, next_step) = if unproven.iter().any(|s| role(*s).votes()) {
+                let doubtful: Vec<usize> = unproven.iter().copied().filter(|s| role(*s).votes()).collect();
+                let (kind, why, next_step) = if doubtful.iter().any(|s| self.unproven[*s]) {
                     (
                         BreakKind::Missing,
-                        "the systems that decide do not show it, and that proves nothing tonight".to_owned(),
+                        format!("{} may have it: a row there could not be read, and may be this one", self.names_for_people(&doubtful)),
+                        "mend the unreadable row; until then the record is left alone".to_owned(),
+                    )
+                } else if !doubtful.is_empty() {
+                    (
+                        BreakKind::Missing,
+                        format!("we created it in {}, and it does not show there yet", self.names_for_people(&doubtful)),
                         "look again after the next run".to_owned(),
                     )
                 } else {
                     (
                         BreakKind::Orphan,
-                        format!("only {} has it, and that does not decide whether a record exists", crate::change::join_names(&names)),
+                        format!("only {} holds it, and no system that decides whether a record exists", crate::change::join_names(&names)),
                         format!("delete it there, or add it to a system that decides: {}", self.voters_for_people()),
                     )
                 };
