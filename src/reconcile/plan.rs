@@ -532,7 +532,7 @@ impl Planner<'_> {
             };
             let drifted = !is_voter && edited && !holds;
             let blank_ignored = is_voter && now.is_null() && !decided.value.is_null() && (voice.is_unseen() || field.blank == Some(Blank::Ignore));
-            if blank_ignored && (spec.role == Role::Source || decided.from == [voice.system] || field.owner.contains(&voice.system)) {
+            if blank_ignored && (spec.role == Role::Source || field.owner.contains(&voice.system)) {
                 let why = format!("it is empty in `{}`, which decides it, and the job ignores empty values", spec.name);
                 self.push_break(
                     BreakKind::Cleared,
