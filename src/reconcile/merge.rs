@@ -316,7 +316,7 @@ impl<'a> Case<'a> {
                 let names: Vec<String> = present.iter().map(|v| self.name(v.system)).collect();
                 self.empty_undecided(&crate::change::join_names(&names))
             }
-            (of_seen, false) => self.meet_unseen(of_seen, &unseen),
+            (of_seen, false) => self.meet_unseen(of_seen, &seen, &unseen),
         }
     }
 
@@ -356,13 +356,19 @@ impl<'a> Case<'a> {
     }
 
     /// The value of the voters with a base meets those that no decision has seen.
-    fn meet_unseen(&self, of_seen: Option<Ruling>, unseen: &[&Voice]) -> Ruling {
+    fn meet_unseen(&self, of_seen: Option<Ruling>, seen: &[&Voice], unseen: &[&Voice]) -> Ruling {
         let mut contenders: Vec<Contender> = unseen.iter().map(|v| contender(v)).collect();
         let mut inherited: Option<Decided> = None;
         match of_seen {
             Some(Ruling::Value(decided)) if !(decided.value.is_null() && self.field.blank != Some(Blank::Propagate)) => {
-                let system = decided.from.first().copied();
-                if let Some(system) = system.or_else(|| self.voices.iter().find(|v| v.base.is_some()).map(|v| v.system)) {
+                // It stands with every system that holds it, each at its own place in a rule.
+                let known = |system: &usize| !unseen.iter().any(|v| v.system == *system);
+                let mut from: Vec<usize> = decided.from.iter().copied().filter(known).collect();
+                if from.is_empty() {
+                    let stood = |v: &&&Voice| v.base.as_ref() == Some(&decided.value);
+                    from.extend(seen.iter().filter(stood).map(|v| v.system));
+                }
+                for system in from {
                     let edited_at = self.voices.iter().find(|v| v.system == system).and_then(|v| v.edited_at);
                     contenders.push(Contender { system, value: decided.value.clone(), edited_at });
                 }
@@ -372,10 +378,21 @@ impl<'a> Case<'a> {
             _ => {}
         }
         contenders.sort_by_key(|c| c.system);
-        if let Some(decided) = inherited.filter(|d| contenders.iter().all(|c| c.value == d.value)) {
+        if let Some(decided) = inherited.take_if(|d| contenders.iter().all(|c| c.value == d.value)) {
             return Ruling::Value(decided);
         }
-        let elected = self.elect(&contenders);
+        let mut elected = self.elect(&contenders);
+        if let (Ruling::Value(decided), Some(earlier)) = (&mut elected, inherited) {
+            // What lost among the systems with a base is lost all the same.
+            let lost = earlier
+                .overridden
+                .into_iter()
+                .filter(|(system, value)| !self.field.equivalent(value, &decided.value) && !decided.overridden.iter().any(|(other, _)| other == system));
+            let lost: Vec<(usize, Value)> = lost.collect();
+            decided.conflict |= !lost.is_empty();
+            decided.overridden.extend(lost);
+            decided.overridden.sort_by_key(|(system, _)| *system);
+        }
         if let Ruling::Value(decided) = &elected
             && let Some(held) = self.first_contact_hold(&decided.value)
         {
