@@ -113,8 +113,8 @@ pub struct Decided {
     pub overridden: Vec<(usize, Value)>,
     /// Whether a rule had to choose between voters.
     pub conflict: bool,
-    /// Whether it is a decision of tonight, or is sent again. Otherwise the value merely stands, and a system that holds
-    /// another one without having been edited is at odds with it for an unknown reason.
+    /// Whether it is a decision of tonight. Otherwise the value merely stands: it is sent again to those who are owed it, and
+    /// a system that holds another one without having been edited is at odds with it for an unknown reason.
     pub active: bool,
 }
 
@@ -287,8 +287,7 @@ impl<'a> Case<'a> {
             (false, None) if !overridden.is_empty() => Reason::DriftRestored { decided_by: name },
             _ => Reason::OwnerWins { owner: name },
         };
-        let active = owner_changed || resent.is_some();
-        Ruling::Value(Decided { value, reason, from: vec![owner.system], overridden, conflict: false, active })
+        Ruling::Value(Decided { value, reason, from: vec![owner.system], overridden, conflict: false, active: owner_changed })
     }
 
     fn decide_by_rule(&self) -> Ruling {
@@ -325,14 +324,13 @@ impl<'a> Case<'a> {
         let mut contenders: Vec<Contender> = changed.iter().map(|v| contender(v)).collect();
         if let Some(open) = self.open {
             if changed.is_empty() {
-                let resent = self.voices.iter().any(Voice::is_owed);
                 return Ruling::Value(Decided {
                     value: open.value.clone(),
                     reason: open.reason.clone(),
                     from: open.from.iter().filter_map(|name| self.job.system(name)).collect(),
                     overridden: Vec::new(),
                     conflict: false,
-                    active: resent,
+                    active: false,
                 });
             }
             if changed.iter().any(|v| v.is_owed()) {
@@ -537,8 +535,7 @@ impl<'a> Case<'a> {
             ([one], _) => Reason::OnlyChange { system: self.name(one.system) },
             _ => Reason::Rule { rule: MergeRule::SumOfChanges.word().to_owned(), system: None },
         };
-        let active = !changed.is_empty() || self.voices.iter().any(Voice::is_owed);
-        Ruling::Value(Decided { value, reason, from, overridden: Vec::new(), conflict: false, active })
+        Ruling::Value(Decided { value, reason, from, overridden: Vec::new(), conflict: false, active: !changed.is_empty() })
     }
 }
 
