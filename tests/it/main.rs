@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod demo;
+mod laws;
+mod oracle;
 mod systems;
 mod tidy;
