@@ -135,8 +135,8 @@ pub struct KnownBreak {
 pub struct Promotion<'a> {
     /// The run.
     pub run: &'a str,
-    /// The run that was cut off and is settled by this one.
-    pub settles: Option<&'a str>,
+    /// The runs that were cut off and are settled by this one.
+    pub settles: &'a [&'a str],
     /// What it leaves to the next.
     pub knowledge: &'a Knowledge,
     /// What is open after it.
@@ -231,21 +231,22 @@ impl Ledger {
         Ok(Some(Promoted { run, knowledge, job_text }))
     }
 
-    /// The run that was cut off while it wrote, if there is one that no later run has settled. Runs that were cut off before
-    /// they sent anything are closed.
-    pub fn interrupted(&self) -> Result<Option<Interrupted>, Error> {
+    /// The runs that were cut off while they wrote and that no later run has settled, the oldest first: a run that was to
+    /// settle one may have been cut off itself. Runs that were cut off before they sent anything are closed.
+    pub fn interrupted(&self) -> Result<Vec<Interrupted>, Error> {
         let wrong = self.wrong();
         self.connection
             .execute("UPDATE runs SET status = 'interrupted', sentence = 'cut off before anything was written' WHERE status = 'running' AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.run)", [])
             .map_err(&wrong)?;
-        let found = self
-            .connection
-            .query_row("SELECT run, plan_digest FROM runs WHERE status = 'running' ORDER BY run DESC LIMIT 1", [], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))
-            })
-            .optional()
-            .map_err(&wrong)?;
-        let Some((run, plan_digest)) = found else { return Ok(None) };
+        let mut runs = self.connection.prepare("SELECT run, plan_digest FROM runs WHERE status = 'running' ORDER BY rowid").map_err(&wrong)?;
+        let runs = runs.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))).map_err(&wrong)?;
+        let runs: Vec<(String, Option<String>)> = runs.collect::<Result<_, _>>().map_err(&wrong)?;
+        runs.into_iter().map(|(run, plan_digest)| self.journal(run, plan_digest)).collect()
+    }
+
+    /// What a run sent.
+    fn journal(&self, run: String, plan_digest: Option<String>) -> Result<Interrupted, Error> {
+        let wrong = self.wrong();
         let mut statement = self.connection.prepare("SELECT number, outcome FROM journal WHERE run = ?1").map_err(&wrong)?;
         let mut sent = BTreeMap::new();
         let rows = statement.query_map([&run], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?))).map_err(&wrong)?;
@@ -257,7 +258,7 @@ impl Ledger {
             };
             sent.insert(number, outcome);
         }
-        Ok(Some(Interrupted { run, plan_digest: plan_digest.unwrap_or_default(), sent }))
+        Ok(Interrupted { run, plan_digest: plan_digest.unwrap_or_default(), sent })
     }
 
     /// Whether a run of this id exists.
@@ -332,7 +333,7 @@ impl Ledger {
         let Promotion { run, settles, knowledge, breaks, decisions, links, now } = promotion;
         transaction.execute("UPDATE runs SET status = 'promoted', knowledge = ?2 WHERE run = ?1", params![run, json(knowledge)?]).map_err(&wrong)?;
         transaction.execute("INSERT INTO promoted VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET run = excluded.run", [run]).map_err(&wrong)?;
-        if let Some(cut_off) = settles {
+        for cut_off in settles {
             let sentence = format!("cut off while it wrote; settled by run {run}");
             transaction
                 .execute("UPDATE runs SET status = 'interrupted', verdict = 'FAILED', sentence = ?2 WHERE run = ?1", params![cut_off, sentence])
