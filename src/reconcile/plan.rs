@@ -549,7 +549,9 @@ impl Planner<'_> {
                         restored,
                     });
                 }
-                if !overridden.iter().any(|(system, _)| *system == voice.system) {
+                // An empty cell that no decision has seen is no value that could be lost.
+                let is_lost = !(now.is_null() && voice.is_unseen());
+                if is_lost && !overridden.iter().any(|(system, _)| *system == voice.system) {
                     overridden.push((voice.system, now.clone()));
                 }
                 if field.on_drift == OnDrift::Report {
