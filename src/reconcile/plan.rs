@@ -569,9 +569,15 @@ impl Planner<'_> {
                 }
             }
             if !decided.active && !drifted && owed.is_none() && !blank_ignored && !respell {
-                let why = "the systems differ although nobody edited them since the last run".to_owned();
+                // Drift that an earlier run reported is still the same drift, as old as it is.
+                let reported = !is_voter && field.on_drift == OnDrift::Report;
+                let (kind, why) = if reported {
+                    (BreakKind::Drift, format!("`{}` was edited and does not decide the field; the job only reports that", spec.name))
+                } else {
+                    (difference(field.field_type), "the systems differ although nobody edited them since the last run".to_owned())
+                };
                 self.push_break(
-                    difference(field.field_type),
+                    kind,
                     key,
                     Some(index),
                     Some(spec.name.clone()),
