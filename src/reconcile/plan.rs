@@ -16,7 +16,7 @@
 //! An absence counts only where the record was read in that system since it was linked, and where no row with an unreadable
 //! key could be it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::base::{FieldDebt, Open, OpenField, Standing, State};
 use super::clean;
@@ -67,6 +67,8 @@ pub struct Decisions {
     pub treatments: BTreeMap<u32, Treatment>,
     /// What happened to links beyond `linked.events`.
     pub events: Vec<LinkEvent>,
+    /// By record number and system: records that shall be created again where they were deleted, and may not be tonight.
+    pub comes_back: BTreeSet<(u64, String)>,
 }
 
 /// Decides every record.
@@ -84,13 +86,14 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
         conflicts: Vec::new(),
         changes: Vec::new(),
         events: Vec::new(),
+        comes_back: BTreeSet::new(),
     };
     let mut treatments = BTreeMap::new();
     for record in restless {
         let treatment = planner.record(record);
         treatments.insert(record, treatment);
     }
-    let Planner { mut changes, mut breaks, drift, decisions, conflicts, events, .. } = planner;
+    let Planner { mut changes, mut breaks, drift, decisions, conflicts, events, comes_back, .. } = planner;
     // What must be released comes before what may take it over: deletes first, creates last.
     let rank = |action: Action| match action {
         Action::Delete => 0,
@@ -100,12 +103,55 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
     };
     let position = |change: &Change| job.system(&change.system).unwrap_or(usize::MAX);
     changes.sort_by(|a, b| (position(a), rank(a.action), &a.key, a.record).cmp(&(position(b), rank(b.action), &b.key, b.record)));
+    let mut changes = release_first(changes);
     for (index, change) in changes.iter_mut().enumerate() {
         change.number = index as u32 + 1;
     }
     breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
     let header = PlanHeader { next_record: linked.next_record, ..header };
-    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, treatments, events, linked }
+    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, treatments, events, linked, comes_back }
+}
+
+/// Puts an update that gives up a value before the one that takes it over, which a unique column asks for. All else keeps its
+/// order, and so does a swap: no order helps it.
+fn release_first(changes: Vec<Change>) -> Vec<Change> {
+    // A value that several rows give up is in no unique column.
+    let mut released: HashMap<(&str, &str, &Value), Option<usize>> = HashMap::new();
+    let updates = |change: &Change| change.action == Action::Update;
+    for (index, change) in changes.iter().enumerate().filter(|(_, change)| updates(change)) {
+        for cell in change.cells.iter().filter(|cell| !cell.before.is_null()) {
+            released.entry((&change.system, &cell.column, &cell.before)).and_modify(|only| *only = None).or_insert(Some(index));
+        }
+    }
+    let waits_for = |index: usize| {
+        let change: &Change = &changes[index];
+        let cells = change.cells.iter().filter(|cell| updates(change) && cell.after != cell.before);
+        cells.filter_map(|cell| released.get(&(change.system.as_str(), cell.column.as_str(), &cell.after)).copied().flatten()).collect::<Vec<usize>>()
+    };
+    let mut order: Vec<usize> = Vec::with_capacity(changes.len());
+    let mut begun = vec![false; changes.len()];
+    for first in 0..changes.len() {
+        let mut path: Vec<(usize, Vec<usize>)> = Vec::new();
+        if !begun[first] {
+            begun[first] = true;
+            path.push((first, waits_for(first)));
+        }
+        while let Some((index, waits)) = path.last_mut() {
+            match waits.pop() {
+                Some(other) if begun[other] => {}
+                Some(other) => {
+                    begun[other] = true;
+                    path.push((other, waits_for(other)));
+                }
+                None => {
+                    order.push(*index);
+                    path.pop();
+                }
+            }
+        }
+    }
+    let mut changes: Vec<Option<Change>> = changes.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|index| changes[index].take()).collect()
 }
 
 /// Where a record is tonight, as far as one system goes.
@@ -135,6 +181,7 @@ struct Planner<'a> {
     conflicts: Vec<Decision>,
     changes: Vec<Change>,
     events: Vec<LinkEvent>,
+    comes_back: BTreeSet<(u64, String)>,
 }
 
 impl Planner<'_> {
@@ -186,7 +233,9 @@ impl Planner<'_> {
         // The delete, if there is one that counts.
         let deleted_in = gone.iter().copied().find(|s| role(*s).votes());
         let edited_by = here.iter().copied().filter(|s| role(*s).votes()).find(|s| self.is_edited(record, *s));
-        let comes_back = deleted_in.is_none() || edited_by.is_some() || self.job.deletes == Deletes::Recreate;
+        // An edit that beat a delete stays the stronger one until the row is there again, however old it is by then.
+        let owed_back = gone.iter().copied().find(|s| self.is_owed_back(record, *s));
+        let comes_back = deleted_in.is_none() || edited_by.is_some() || owed_back.is_some() || self.job.deletes == Deletes::Recreate;
         // A system that gets the record back has no say in what it gets, though it may own fields.
         let forgotten: &[usize] = if comes_back { &gone } else { &[] };
         let rulings = self.rulings(record, &presence, forgotten);
@@ -197,6 +246,10 @@ impl Planner<'_> {
             if let Some(editor) = edited_by {
                 for system in &gone {
                     recreate.insert(*system, Reason::EditBeatsDelete { system: self.name(editor) });
+                }
+            } else if owed_back.is_some() {
+                for system in &gone {
+                    recreate.insert(*system, Reason::Recreated { because: "it was decided at an earlier run, and is owed since".to_owned() });
                 }
             } else if any_held {
                 creates_wait = true;
@@ -238,9 +291,15 @@ impl Planner<'_> {
         let origin = here.iter().copied().find(|s| role(*s).votes()).unwrap_or(here[0]);
         for system in systems {
             match presence[system] {
+                Presence::Gone | Presence::Never if role(system) == Role::Witness => {
+                    self.missing(&key, system, "the witness does not have it".to_owned(), format!("find out why `{}` lacks it", self.name(system)));
+                }
                 Presence::Gone if recreate.contains_key(&system) => {
                     let reason = recreate[&system].clone();
-                    self.create(record, &key, system, reason, &rulings, &presence);
+                    if !self.create(record, &key, system, reason, &rulings, &presence) {
+                        let name = self.name(system);
+                        self.comes_back.insert((self.linked.records[record as usize], name));
+                    }
                 }
                 Presence::Never if !creates_wait => {
                     let again = self.linked.standing(system, record, &self.state.bases) == Some(Standing::Ended);
@@ -258,9 +317,6 @@ impl Planner<'_> {
                         "we created it there, and it does not show yet".to_owned()
                     };
                     self.missing(&key, system, why, "mend the unreadable rows, or look again after the next run".to_owned());
-                }
-                Presence::Gone | Presence::Never if role(system) == Role::Witness => {
-                    self.missing(&key, system, "the witness does not have it".to_owned(), format!("find out why `{}` lacks it", self.name(system)));
                 }
                 _ => {}
             }
@@ -349,6 +405,12 @@ impl Planner<'_> {
             notable: true,
         });
         Treatment::Ends
+    }
+
+    /// Whether a system still has to take a record back that was deleted there.
+    fn is_owed_back(&self, record: u32, system: usize) -> bool {
+        let at = (self.linked.records[record as usize], self.name(system));
+        self.state.open.records.get(&at).is_some_and(|debt| debt.action == Action::Create)
     }
 
     fn was_linked(&self, system: usize, record: u32) -> bool {
@@ -730,21 +792,22 @@ impl Planner<'_> {
         parts.join(&KEY_SEPARATOR.to_string())
     }
 
-    fn create(&mut self, record: u32, key: &str, system: usize, reason: Reason, rulings: &[(Vec<Voice>, Ruling)], presence: &[Presence]) {
+    /// Plans a create, or tells with a break why there is none. Whether there is one.
+    fn create(&mut self, record: u32, key: &str, system: usize, reason: Reason, rulings: &[(Vec<Voice>, Ruling)], presence: &[Presence]) -> bool {
         let spec = &self.job.systems[system];
         let name = spec.name.clone();
         if spec.role == Role::Witness {
-            return;
+            return false;
         }
         if spec.role == Role::Source {
             self.missing(key, system, format!("`{name}` is a source and is never written"), format!("add it to `{name}`, or delete it elsewhere"));
-            return;
+            return false;
         }
         match spec.may.create {
             Permission::Apply => {}
             Permission::Never => {
                 self.missing(key, system, format!("the job never creates records in `{name}`"), format!("add it to `{name}` by hand"));
-                return;
+                return false;
             }
             Permission::Review => {
                 self.push_break(
@@ -756,7 +819,7 @@ impl Planner<'_> {
                     format!("new records of `{name}` wait for a person"),
                     format!("add it to `{name}` by hand"),
                 );
-                return;
+                return false;
             }
         }
         let number = self.linked.records[record as usize];
@@ -772,7 +835,7 @@ impl Planner<'_> {
                 format!("its create was sent {} times without success, last: {}", debt.attempts, debt.why),
                 format!("add it to `{name}` by hand, or mend the record"),
             );
-            return;
+            return false;
         }
         let mut cells = Vec::new();
         for (index, field) in self.job.fields.iter().enumerate() {
@@ -785,7 +848,7 @@ impl Planner<'_> {
                         format!("its create waits for the open decision on `{}`", field.name),
                         "settle the open decision first".to_owned(),
                     );
-                    return;
+                    return false;
                 }
                 Ruling::Value(decided) => decided.value.clone(),
                 Ruling::NoVoter => continue,
@@ -801,7 +864,7 @@ impl Planner<'_> {
                     format!("`{name}` cannot hold `{}` = `{value}`: {why}", field.name),
                     format!("give `{}` a value that `{name}` can hold", field.name),
                 );
-                return;
+                return false;
             }
             cells.push(CellChange {
                 field: Some(field.name.clone()),
@@ -832,13 +895,13 @@ impl Planner<'_> {
                     format!("the job's filter on `{column}` would not show it there"),
                     format!("nothing, if it does not belong into `{name}`"),
                 );
-                return;
+                return false;
             }
         }
         let key_is_whole = self.job.key.iter().all(|k| cells.iter().any(|c| c.field.as_deref() == Some(&self.job.fields[*k].name) && !c.after.is_null()));
         if !key_is_whole {
             self.missing(key, system, "its key is not known in full".to_owned(), "fill in the key".to_owned());
-            return;
+            return false;
         }
         let parts: Vec<String> = self
             .job
@@ -862,6 +925,7 @@ impl Planner<'_> {
             attempts,
             edited_at: None,
         });
+        true
     }
 
     /// Whether a record may be deleted or archived in a system. If not, a break says why.
