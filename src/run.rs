@@ -95,12 +95,12 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         started,
         state: &state,
         promoted,
-        cut_off: None,
+        cut_off: Vec::new(),
         notes: Vec::new(),
         allowed: Vec::new(),
         snapshot_days: world.settings.snapshots_days,
     };
-    let (report, plan) = match night.reconcile(interrupted) {
+    let (report, plan) = match night.reconcile(&interrupted) {
         Ok(done) => done,
         Err(error) => (night.heading().stopped(&error), None),
     };
@@ -116,8 +116,8 @@ struct Night<'a> {
     started: Timestamp,
     state: &'a JobState,
     promoted: Option<Promoted>,
-    /// A run that was cut off, and is settled by this one.
-    cut_off: Option<CutOff>,
+    /// Runs that were cut off, and are settled by this one.
+    cut_off: Vec<CutOff>,
     notes: Vec<String>,
     allowed: Vec<String>,
     snapshot_days: u32,
@@ -137,12 +137,12 @@ struct Figures {
 
 impl Night<'_> {
     /// The mission: pull, clean, dedupe, link, diff, merge, plan, pass the gates, apply, verify, settle.
-    fn reconcile(&mut self, interrupted: Option<state::Interrupted>) -> Result<(Report, Option<Plan>), Error> {
+    fn reconcile(&mut self, interrupted: &[state::Interrupted]) -> Result<(Report, Option<Plan>), Error> {
         let mut before = self.recall()?;
         let mut systems = self.open()?;
         let cleaned = self.pull(&mut systems)?;
-        if let Some(interrupted) = interrupted {
-            before = self.settle_interrupted(&interrupted, before, &cleaned, &systems)?;
+        for cut_off in interrupted {
+            before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
         }
         self.say("dedupe, link, diff, merge");
         let nows = self.dedupe(cleaned, &before);
@@ -503,7 +503,7 @@ impl Night<'_> {
             gates::count(outcomes.len() as u64),
             gates::count(plan.changes.len() as u64)
         ));
-        self.cut_off = Some(CutOff { run: interrupted.run.clone(), decisions: plan.decisions });
+        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions });
         Ok(settled)
     }
 
@@ -520,11 +520,12 @@ impl Night<'_> {
             next_record: after.next_record,
         };
         // What a cut-off run decided, and the values that lost there, belong to the story too.
+        let settles: Vec<&str> = self.cut_off.iter().map(|c| c.run.as_str()).collect();
         let decided: Vec<Decision> = self.cut_off.iter().flat_map(|c| &c.decisions).chain(&decisions.plan.decisions).cloned().collect();
         let links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
         self.state.ledger.promote(Promotion {
             run: self.id,
-            settles: self.cut_off.as_ref().map(|c| c.run.as_str()),
+            settles: &settles,
             knowledge: &knowledge,
             breaks,
             decisions: &decided,

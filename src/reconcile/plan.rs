@@ -218,6 +218,9 @@ impl Planner<'_> {
                     "settle the open decision first".to_owned(),
                 );
             } else {
+                if matches!(self.job.deletes, Deletes::Propagate | Deletes::Archive { .. }) {
+                    unproven.iter().for_each(|system| self.unproven(&key, *system));
+                }
                 match &self.job.deletes {
                     Deletes::Report => {
                         creates_wait = true;
@@ -249,6 +252,12 @@ impl Planner<'_> {
         let origin = here.iter().copied().find(|s| role(*s).votes()).unwrap_or(here[0]);
         for system in systems {
             match presence[system] {
+                Presence::Gone | Presence::Never if role(system) == Role::Witness => {
+                    if self.linked.silent[system].contains_key(&record) {
+                        continue;
+                    }
+                    self.missing(&key, system, "the witness does not have it".to_owned(), format!("find out why `{}` lacks it", self.name(system)));
+                }
                 Presence::Gone if recreate.contains_key(&system) => {
                     let reason = recreate[&system].clone();
                     let beats_delete = matches!(reason, Reason::EditBeatsDelete { .. });
@@ -267,17 +276,7 @@ impl Planner<'_> {
                     };
                     self.create(record, &key, system, reason, &rulings, &presence);
                 }
-                Presence::Unproven if role(system) != Role::Witness => {
-                    let why = if self.unproven[system] {
-                        "it is not among the rows that could be read there; one that could not may be it".to_owned()
-                    } else {
-                        "we created it there, and it does not show yet".to_owned()
-                    };
-                    self.missing(&key, system, why, "mend the unreadable rows, or look again after the next run".to_owned());
-                }
-                Presence::Gone | Presence::Never if role(system) == Role::Witness => {
-                    self.missing(&key, system, "the witness does not have it".to_owned(), format!("find out why `{}` lacks it", self.name(system)));
-                }
+                Presence::Unproven if role(system) != Role::Witness => self.unproven(&key, system),
                 _ => {}
             }
         }
@@ -315,6 +314,16 @@ impl Planner<'_> {
     fn missing(&mut self, key: &str, system: usize, why: String, next_step: String) {
         let name = self.name(system);
         self.push_break(BreakKind::Missing, key, None, Some(name), Vec::new(), why, next_step);
+    }
+
+    /// A record that a system does not show tonight, which proves nothing.
+    fn unproven(&mut self, key: &str, system: usize) {
+        let why = if self.unproven[system] {
+            "it is not among the rows that could be read there; one that could not may be it".to_owned()
+        } else {
+            "we created it there, and it does not show yet".to_owned()
+        };
+        self.missing(key, system, why, "mend the unreadable rows, or look again after the next run".to_owned());
     }
 
     fn presence(&self, system: usize, record: u32) -> Presence {
@@ -539,7 +548,7 @@ impl Planner<'_> {
             };
             let drifted = !is_voter && edited && !holds;
             let blank_ignored = is_voter && now.is_null() && !decided.value.is_null() && (voice.is_unseen() || field.blank == Some(Blank::Ignore));
-            if blank_ignored && (spec.role == Role::Source || decided.from == [voice.system] || field.owner.contains(&voice.system)) {
+            if blank_ignored && (spec.role == Role::Source || field.owner.contains(&voice.system)) {
                 let why = format!("it is empty in `{}`, which decides it, and the job ignores empty values", spec.name);
                 self.push_break(
                     BreakKind::Cleared,

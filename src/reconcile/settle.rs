@@ -522,7 +522,7 @@ pub fn advance(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, 
     for (record, treatment) in &decisions.treatments {
         treatments[*record as usize] = Some(treatment);
     }
-    let ended = ended_records(job, linked, decisions, settlement);
+    let ended = ended_records(job, state, nows, decisions, settlement);
     let bases = (0..job.systems.len()).map(|system| advance_system(job, system, state, nows, linked, &treatments, settlement, &ended)).collect();
     let mut open = state.open.clone();
     merge_open(&mut open, settlement);
@@ -541,12 +541,20 @@ pub fn advance(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, 
 }
 
 /// Records that are over: gone everywhere before the run, or deleted or archived by it wherever they still were.
-fn ended_records(job: &Job, linked: &Linked, decisions: &Decisions, settlement: &Settlement) -> BTreeSet<u32> {
+/// A system in which it may be without showing tonight is one of those.
+fn ended_records(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, settlement: &Settlement) -> BTreeSet<u32> {
+    let linked = &decisions.linked;
+    let unproven: Vec<bool> = nows.iter().map(|now| now.clean.silent.hides_a_key()).collect();
     let mut ended: BTreeSet<u32> = decisions.treatments.iter().filter(|(_, t)| **t == Treatment::Ends).map(|(record, _)| *record).collect();
     for change in decisions.plan.changes.iter().filter(|c| matches!(c.action, Action::Delete | Action::Archive)) {
         let Ok(record) = linked.records.binary_search(&change.record) else { continue };
         let over = (0..job.systems.len()).filter(|s| job.systems[*s].role != Role::Witness).all(|system| {
-            let there = linked.now_rows[system][record] != NO_ROW || linked.silent[system].contains_key(&(record as u32));
+            let may_be = match linked.standing(system, record as u32, &state.bases) {
+                Some(Standing::Awaited) => true,
+                Some(Standing::Live) => unproven[system],
+                _ => false,
+            };
+            let there = may_be || linked.now_rows[system][record] != NO_ROW || linked.silent[system].contains_key(&(record as u32));
             !there || settlement.patches.get(&(system, change.record)).is_some_and(|patch| !patch.standing.is_linked())
         });
         if over {

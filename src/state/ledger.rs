@@ -135,8 +135,8 @@ pub struct KnownBreak {
 pub struct Promotion<'a> {
     /// The run.
     pub run: &'a str,
-    /// The run that was cut off and is settled by this one.
-    pub settles: Option<&'a str>,
+    /// The runs that were cut off and are settled by this one.
+    pub settles: &'a [&'a str],
     /// What it leaves to the next.
     pub knowledge: &'a Knowledge,
     /// What is open after it.
@@ -231,24 +231,34 @@ impl Ledger {
         Ok(Some(Promoted { run, knowledge, job_text }))
     }
 
-    /// The run that was cut off while it wrote, if there is one that no later run has settled. Runs that were cut off before
-    /// they sent anything are closed.
-    pub fn interrupted(&self) -> Result<Option<Interrupted>, Error> {
+    /// The runs that were cut off while they wrote and that no later run has settled, the oldest first: a run that settles
+    /// one may itself be cut off. Runs that were cut off before they sent anything are closed.
+    pub fn interrupted(&self) -> Result<Vec<Interrupted>, Error> {
         let wrong = self.wrong();
         self.connection
-            .execute("UPDATE runs SET status = 'interrupted', sentence = 'cut off before anything was written' WHERE status = 'running' AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.run)", [])
+            .execute(
+                "UPDATE runs SET status = 'interrupted', sentence = 'cut off before anything was written'
+                 WHERE status = 'running' AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.run)",
+                [],
+            )
             .map_err(&wrong)?;
-        let found = self
-            .connection
-            .query_row("SELECT run, plan_digest FROM runs WHERE status = 'running' ORDER BY run DESC LIMIT 1", [], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))
+        let mut statement = self.connection.prepare("SELECT run, plan_digest FROM runs WHERE status = 'running' ORDER BY rowid").map_err(&wrong)?;
+        let runs = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))).map_err(&wrong)?;
+        let runs: Vec<(String, Option<String>)> = runs.collect::<Result<_, _>>().map_err(&wrong)?;
+        runs.into_iter()
+            .map(|(run, plan_digest)| {
+                let sent = self.journal(&run)?;
+                Ok(Interrupted { run, plan_digest: plan_digest.unwrap_or_default(), sent })
             })
-            .optional()
-            .map_err(&wrong)?;
-        let Some((run, plan_digest)) = found else { return Ok(None) };
+            .collect()
+    }
+
+    /// By the number of the change: the outcome of every write of a run that was sent; nothing where nobody knows.
+    fn journal(&self, run: &str) -> Result<BTreeMap<u32, Option<Outcome>>, Error> {
+        let wrong = self.wrong();
         let mut statement = self.connection.prepare("SELECT number, outcome FROM journal WHERE run = ?1").map_err(&wrong)?;
+        let rows = statement.query_map([run], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?))).map_err(&wrong)?;
         let mut sent = BTreeMap::new();
-        let rows = statement.query_map([&run], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?))).map_err(&wrong)?;
         for row in rows {
             let (number, outcome) = row.map_err(&wrong)?;
             let outcome = match outcome {
@@ -257,7 +267,7 @@ impl Ledger {
             };
             sent.insert(number, outcome);
         }
-        Ok(Some(Interrupted { run, plan_digest: plan_digest.unwrap_or_default(), sent }))
+        Ok(sent)
     }
 
     /// Whether a run of this id exists.
@@ -332,7 +342,7 @@ impl Ledger {
         let Promotion { run, settles, knowledge, breaks, decisions, links, now } = promotion;
         transaction.execute("UPDATE runs SET status = 'promoted', knowledge = ?2 WHERE run = ?1", params![run, json(knowledge)?]).map_err(&wrong)?;
         transaction.execute("INSERT INTO promoted VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET run = excluded.run", [run]).map_err(&wrong)?;
-        if let Some(cut_off) = settles {
+        for cut_off in settles {
             let sentence = format!("cut off while it wrote; settled by run {run}");
             transaction
                 .execute("UPDATE runs SET status = 'interrupted', verdict = 'FAILED', sentence = ?2 WHERE run = ?1", params![cut_off, sentence])
@@ -429,7 +439,7 @@ impl Ledger {
     pub fn history(&self, most: u32) -> Result<Vec<HistoryLine>, Error> {
         let wrong = self.wrong();
         let mut statement =
-            self.connection.prepare("SELECT run, command, status, verdict, sentence, started FROM runs ORDER BY run DESC LIMIT ?1").map_err(&wrong)?;
+            self.connection.prepare("SELECT run, command, status, verdict, sentence, started FROM runs ORDER BY rowid DESC LIMIT ?1").map_err(&wrong)?;
         let rows = statement
             .query_map([most], |row| {
                 Ok(HistoryLine {

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod demo;
+mod laws;
+mod oracle;
 mod scenarios;
 mod systems;
 mod tidy;
