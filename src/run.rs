@@ -80,7 +80,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
     let started = (world.now)();
     let holder = format!("process {} since {started}", std::process::id());
     let state = JobState::open(&world.root.join(&world.settings.state).join(&job.name), &holder)?;
-    let id = state::free_run_id(&state.ledger, &started.strftime("%Y%m%dT%H%M%SZ").to_string())?;
+    let id = state::free_run_id(&state.ledger, &world.root.join(&world.settings.reports).join(&job.name), &started.strftime("%Y%m%dT%H%M%SZ").to_string())?;
     let promoted = state.ledger.promoted()?;
     let command = if request.plan_only { "plan" } else { "run" };
     let interrupted = state.ledger.interrupted()?;
@@ -455,7 +455,11 @@ impl Night<'_> {
             let wanted =
                 Wanted { addresses: changes.iter().flat_map(|change| addresses_after(self.job, index, change, outcomes.get(&change.number))).collect() };
             match system.read_back(&wanted) {
-                Ok(pulled) => read_back.push(Some(ReadBack { rows: clean(self.job, index, Arc::new(pulled)) })),
+                Ok(pulled) => {
+                    // Where several rows have a key, the one that speaks now is the one that was written.
+                    let rows = dedupe(self.job, index, clean(self.job, index, Arc::new(pulled)), &before.bases[index]).clean;
+                    read_back.push(Some(ReadBack { rows }));
+                }
                 Err(error) => {
                     let what = error.diagnostics.first().map(|d| d.message.clone()).unwrap_or_default();
                     for change in changes {
@@ -625,8 +629,13 @@ pub fn needed_columns(job: &Job, system: usize) -> Vec<String> {
 /// Where a changed row can be found after the write: at its id, or at its key as it was and as it is now.
 fn addresses_after(job: &Job, system: usize, change: &Change, outcome: Option<&Outcome>) -> Vec<Vec<AddressPart>> {
     let mut addresses = Vec::new();
-    if !change.address.is_empty() {
-        addresses.push(change.address.clone());
+    let finds = |part: &&AddressPart| match &job.systems[system].id {
+        Some(id) => part.column == *id,
+        None => job.key.iter().any(|k| job.fields[*k].columns[system].as_ref().is_some_and(|column| column.name == part.column)),
+    };
+    let row: Vec<AddressPart> = change.address.iter().filter(finds).cloned().collect();
+    if !row.is_empty() {
+        addresses.push(row);
     }
     if let (Some(Outcome::Done { id: Some(id), .. }), Some(column)) = (outcome, &job.systems[system].id) {
         addresses.push(vec![AddressPart { column: column.clone(), raw: crate::value::Raw::text(id.clone()) }]);

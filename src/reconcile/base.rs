@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use polars::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::change::Reason;
+use crate::change::{Action, Reason};
 use crate::frame::{FieldColumn, FieldColumnBuilder};
 use crate::job::Job;
 use crate::value::{FieldType, Value};
@@ -302,6 +302,10 @@ pub struct OpenField {
 /// A create, recreate, delete or archive that a system has not taken yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenRecord {
+    /// What was asked of it.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
     /// How often it has been sent.
     pub attempts: u32,
     /// What happened, in words.

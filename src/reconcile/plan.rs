@@ -186,7 +186,9 @@ impl Planner<'_> {
         // The delete, if there is one that counts.
         let deleted_in = gone.iter().copied().find(|s| role(*s).votes());
         let edited_by = here.iter().copied().filter(|s| role(*s).votes()).find(|s| self.is_edited(record, *s));
-        let comes_back = deleted_in.is_none() || edited_by.is_some() || self.job.deletes == Deletes::Recreate;
+        // A recreate that a system did not take yet is still decided: the edit behind it is no edit any more by now.
+        let owed_back: BTreeMap<usize, Reason> = gone.iter().filter_map(|s| Some((*s, self.owed_recreate(record, *s)?))).collect();
+        let comes_back = deleted_in.is_none() || edited_by.is_some() || !owed_back.is_empty() || self.job.deletes == Deletes::Recreate;
         // A system that gets the record back has no say in what it gets, though it may own fields.
         let forgotten: &[usize] = if comes_back { &gone } else { &[] };
         let rulings = self.rulings(record, &presence, forgotten);
@@ -198,6 +200,8 @@ impl Planner<'_> {
                 for system in &gone {
                     recreate.insert(*system, Reason::EditBeatsDelete { system: self.name(editor) });
                 }
+            } else if !owed_back.is_empty() {
+                recreate = owed_back;
             } else if any_held {
                 creates_wait = true;
                 self.missing(
@@ -237,7 +241,7 @@ impl Planner<'_> {
             }
         }
 
-        let moves = self.fields(record, &key, &presence, &rulings);
+        let mut moves = self.fields(record, &key, &presence, &rulings);
         let origin = here.iter().copied().find(|s| role(*s).votes()).unwrap_or(here[0]);
         for system in systems {
             match presence[system] {
@@ -249,7 +253,12 @@ impl Planner<'_> {
                 }
                 Presence::Gone if recreate.contains_key(&system) => {
                     let reason = recreate[&system].clone();
-                    self.create(record, &key, system, reason, &rulings, &presence);
+                    let beats_delete = matches!(reason, Reason::EditBeatsDelete { .. });
+                    let planned = self.create(record, &key, system, reason, &rulings, &presence);
+                    if beats_delete && !planned {
+                        // The edit must still count as one as long as the delete it beats stands.
+                        moves.fill(BaseMove::Stay);
+                    }
                 }
                 Presence::Never if !creates_wait => {
                     let again = self.linked.standing(system, record, &self.state.bases) == Some(Standing::Ended);
@@ -698,10 +707,20 @@ impl Planner<'_> {
     /// How a system finds the row: its native id, else its key as it stands there.
     fn address(&self, system: usize, row: u32) -> Address {
         let part = |column: &str| AddressPart { column: column.to_owned(), raw: self.nows[system].raw(column, row) };
+        let now = &self.nows[system];
         match &self.job.systems[system].id {
             Some(id) => vec![part(id)],
+            // Other rows have this key too: everything that is known of the row tells it from them.
+            None if now.crowded.contains(&now.clean.rows[row as usize]) => {
+                self.job.fields.iter().filter_map(|field| field.columns[system].as_ref()).map(|column| part(&column.name)).collect()
+            }
             None => self.job.key.iter().filter_map(|field| self.job.fields[*field].columns[system].as_ref()).map(|column| part(&column.name)).collect(),
         }
+    }
+
+    fn owed_recreate(&self, record: u32, system: usize) -> Option<Reason> {
+        let at = (self.linked.records[record as usize], self.name(system));
+        self.state.open.records.get(&at).filter(|open| open.action == Action::Create).map(|open| open.reason.clone())
     }
 
     fn row_id(&self, system: usize, row: u32) -> Option<String> {
@@ -731,21 +750,22 @@ impl Planner<'_> {
         parts.join(&KEY_SEPARATOR.to_string())
     }
 
-    fn create(&mut self, record: u32, key: &str, system: usize, reason: Reason, rulings: &[(Vec<Voice>, Ruling)], presence: &[Presence]) {
+    /// Plans to create the record in a system. If it must not be, a break says why, and the answer is no.
+    fn create(&mut self, record: u32, key: &str, system: usize, reason: Reason, rulings: &[(Vec<Voice>, Ruling)], presence: &[Presence]) -> bool {
         let spec = &self.job.systems[system];
         let name = spec.name.clone();
         if spec.role == Role::Witness {
-            return;
+            return false;
         }
         if spec.role == Role::Source {
             self.missing(key, system, format!("`{name}` is a source and is never written"), format!("add it to `{name}`, or delete it elsewhere"));
-            return;
+            return false;
         }
         match spec.may.create {
             Permission::Apply => {}
             Permission::Never => {
                 self.missing(key, system, format!("the job never creates records in `{name}`"), format!("add it to `{name}` by hand"));
-                return;
+                return false;
             }
             Permission::Review => {
                 self.push_break(
@@ -757,7 +777,7 @@ impl Planner<'_> {
                     format!("new records of `{name}` wait for a person"),
                     format!("add it to `{name}` by hand"),
                 );
-                return;
+                return false;
             }
         }
         let number = self.linked.records[record as usize];
@@ -773,7 +793,7 @@ impl Planner<'_> {
                 format!("its create was sent {} times without success, last: {}", debt.attempts, debt.why),
                 format!("add it to `{name}` by hand, or mend the record"),
             );
-            return;
+            return false;
         }
         let mut cells = Vec::new();
         for (index, field) in self.job.fields.iter().enumerate() {
@@ -786,7 +806,7 @@ impl Planner<'_> {
                         format!("its create waits for the open decision on `{}`", field.name),
                         "settle the open decision first".to_owned(),
                     );
-                    return;
+                    return false;
                 }
                 Ruling::Value(decided) => decided.value.clone(),
                 Ruling::NoVoter => continue,
@@ -802,7 +822,7 @@ impl Planner<'_> {
                     format!("`{name}` cannot hold `{}` = `{value}`: {why}", field.name),
                     format!("give `{}` a value that `{name}` can hold", field.name),
                 );
-                return;
+                return false;
             }
             cells.push(CellChange {
                 field: Some(field.name.clone()),
@@ -833,13 +853,13 @@ impl Planner<'_> {
                     format!("the job's filter on `{column}` would not show it there"),
                     format!("nothing, if it does not belong into `{name}`"),
                 );
-                return;
+                return false;
             }
         }
         let key_is_whole = self.job.key.iter().all(|k| cells.iter().any(|c| c.field.as_deref() == Some(&self.job.fields[*k].name) && !c.after.is_null()));
         if !key_is_whole {
             self.missing(key, system, "its key is not known in full".to_owned(), "fill in the key".to_owned());
-            return;
+            return false;
         }
         let parts: Vec<String> = self
             .job
@@ -863,6 +883,7 @@ impl Planner<'_> {
             attempts,
             edited_at: None,
         });
+        true
     }
 
     /// Whether a record may be deleted or archived in a system. If not, a break says why.

@@ -342,7 +342,8 @@ impl Settler<'_> {
 
     fn owe_record(&self, settlement: &mut Settlement, settled: Settled, why: &str) {
         let attempts = self.change.attempts + u32::from(!matches!(settled, Settled::Stale | Settled::Skipped));
-        settlement.records.insert((self.change.record, self.change.system.clone()), Some(OpenRecord { attempts, why: why.to_owned() }));
+        let open = OpenRecord { action: self.change.action, reason: self.change.reason.clone(), attempts, why: why.to_owned() };
+        settlement.records.insert((self.change.record, self.change.system.clone()), Some(open));
         self.finish(settlement, settled, Some(why.to_owned()));
     }
 

@@ -4,5 +4,6 @@
 mod demo;
 mod laws;
 mod oracle;
+mod scenarios;
 mod systems;
 mod tidy;
