@@ -364,12 +364,15 @@ impl Planner<'_> {
 
     /// A record that a system does not show tonight, which proves nothing.
     fn unproven(&mut self, key: &str, system: usize) {
-        let why = if self.unproven[system] {
-            "it is not among the rows that could be read there; one that could not may be it".to_owned()
+        if self.unproven[system] {
+            let why = "it is not among the rows that could be read there; one that could not may be it".to_owned();
+            self.missing(key, system, why, "mend the unreadable rows".to_owned());
         } else {
-            "we created it there, and it does not show yet".to_owned()
-        };
-        self.missing(key, system, why, "mend the unreadable rows, or look again after the next run".to_owned());
+            let name = self.name(system);
+            let why = "we created it there, and it does not show yet".to_owned();
+            let next_step = format!("look into `{name}` if it stays away: nothing is created a second time");
+            self.push_break(BreakKind::WriteNotKept, key, None, Some(name), Vec::new(), why, next_step);
+        }
     }
 
     fn presence(&self, system: usize, record: u32) -> Presence {
