@@ -399,10 +399,13 @@ impl Night<'_> {
         };
         if self.job.mode == Mode::Sync && !new.is_empty() && !self.request.first_contact {
             let mut report = report();
-            let changes = gates::count(report.changes.len() as u64);
-            let sentence = format!("first contact with {}: {changes} changes planned, nothing was written", crate::change::join_names(&new));
+            let (changes, are) = match report.changes.len() {
+                1 => ("1 change".to_owned(), "is"),
+                many => (format!("{} changes", gates::count(many as u64)), "are"),
+            };
+            let sentence = format!("first contact with {}: {changes} planned, nothing was written", crate::change::join_names(&new));
             let diagnostic = Diagnostic::new(Place::of(&self.job.name), format!("first contact with {}", crate::change::join_names(&new)))
-                .seen(format!("{changes} changes are planned, see the report"))
+                .seen(format!("{changes} {are} planned, see the report"))
                 .seen("nothing was written")
                 .hint(format!("look at the plan, then accept it with `tieout run {} --first-contact`", self.job.name));
             assemble::stop_before_writing(&mut report, 1, Verdict::Action, sentence, vec![diagnostic]);
@@ -445,7 +448,12 @@ impl Night<'_> {
                 Ok(answers) => answers,
                 Err(error) => {
                     let reason = error.diagnostics.first().map(|d| d.message.clone()).unwrap_or_default();
-                    vec![Outcome::Unknown { reason }; changes.len()]
+                    let outcome = match error.remedy {
+                        Remedy::Look => Outcome::Unknown { reason },
+                        // Everything else happens before the first byte is written.
+                        Remedy::MendJob | Remedy::GiveAccess | Remedy::Wait => Outcome::Skipped { reason },
+                    };
+                    vec![outcome; changes.len()]
                 }
             };
             self.state.ledger.outcomes(self.id, changes.iter().zip(&answers).map(|(change, answer)| (change.number, answer)))?;

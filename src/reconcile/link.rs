@@ -91,7 +91,7 @@ pub fn link(job: &Job, state: &State, nows: &[Keyed], restored_allowed: bool) ->
     }
     join_by_key(job, state, nows, &mut linked, &unlinked);
     for (system, now) in nows.iter().enumerate() {
-        suggest_key_changes(job, system, &state.bases[system], now, &mut linked);
+        suggest_key_changes(job, system, &state.bases, now, &mut linked);
     }
     hold_shared_keys(job, nows, &mut linked);
     linked
@@ -324,7 +324,8 @@ fn join_by_key(job: &Job, state: &State, nows: &[Keyed], linked: &mut Linked, un
 
 /// Where rows have no ids, a changed key looks like one row gone and one row new. Where the two agree in every other field,
 /// that is suggested, and both are held.
-fn suggest_key_changes(job: &Job, system: usize, base: &Base, now: &Keyed, linked: &mut Linked) {
+fn suggest_key_changes(job: &Job, system: usize, bases: &[Base], now: &Keyed, linked: &mut Linked) {
+    let base = &bases[system];
     let spec = &job.systems[system];
     let others: Vec<usize> = (0..job.fields.len()).filter(|f| job.fields[*f].is_carried_by(system) && !job.key.contains(f)).collect();
     if spec.id.is_some() || spec.role == Role::Witness || base.height() == 0 || linked.records.len() == linked.known || others.is_empty() {
@@ -368,6 +369,12 @@ fn suggest_key_changes(job: &Job, system: usize, base: &Base, now: &Keyed, linke
     for (hash, records) in gone {
         let Some(fresh) = new.get(&hash) else { continue };
         let ([old], [new]) = (records.as_slice(), fresh.as_slice()) else { continue };
+        // The key was changed everywhere: nothing is left to suggest.
+        let stays = |other: usize| linked.standing(other, *old, bases).is_some_and(Standing::is_linked) && linked.now_rows[other][*new as usize] == NO_ROW;
+        let is_there = |other: usize| linked.now_rows[other][*old as usize] != NO_ROW || linked.silent[other].contains_key(old);
+        if !(0..job.systems.len()).filter(|other| job.systems[*other].role != Role::Witness).any(|other| stays(other) || is_there(other)) {
+            continue;
+        }
         let row = linked.now_rows[system][*new as usize];
         let old_key = base.keys.get(linked.base_rows[system][*old as usize] as usize).unwrap_or_default().to_owned();
         let new_key = now.clean.keys.get(row as usize).unwrap_or_default();

@@ -16,7 +16,7 @@
 //! An absence counts only where the record was read in that system since it was linked, and where no row with an unreadable
 //! key could be it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::base::{FieldDebt, Open, OpenField, Standing, State};
 use super::clean;
@@ -67,6 +67,8 @@ pub struct Decisions {
     pub treatments: BTreeMap<u32, Treatment>,
     /// What happened to links beyond `linked.events`.
     pub events: Vec<LinkEvent>,
+    /// By record number and system: records that shall be created again where they were deleted, and may not be tonight.
+    pub comes_back: BTreeMap<(u64, String), Reason>,
 }
 
 /// Decides every record.
@@ -84,13 +86,14 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
         conflicts: Vec::new(),
         changes: Vec::new(),
         events: Vec::new(),
+        comes_back: BTreeMap::new(),
     };
     let mut treatments = BTreeMap::new();
     for record in restless {
         let treatment = planner.record(record);
         treatments.insert(record, treatment);
     }
-    let Planner { mut changes, mut breaks, drift, decisions, conflicts, events, .. } = planner;
+    let Planner { mut changes, mut breaks, drift, decisions, conflicts, events, comes_back, .. } = planner;
     // What must be released comes before what may take it over: deletes first, creates last.
     let rank = |action: Action| match action {
         Action::Delete => 0,
@@ -100,12 +103,55 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
     };
     let position = |change: &Change| job.system(&change.system).unwrap_or(usize::MAX);
     changes.sort_by(|a, b| (position(a), rank(a.action), &a.key, a.record).cmp(&(position(b), rank(b.action), &b.key, b.record)));
+    let mut changes = release_first(changes);
     for (index, change) in changes.iter_mut().enumerate() {
         change.number = index as u32 + 1;
     }
     breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
     let header = PlanHeader { next_record: linked.next_record, ..header };
-    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, treatments, events, linked }
+    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, treatments, events, linked, comes_back }
+}
+
+/// Puts an update that gives up a value before the one that takes it over, which a unique column asks for. All else keeps its
+/// order, and so does a swap: no order helps it.
+fn release_first(changes: Vec<Change>) -> Vec<Change> {
+    // A value that several rows give up is in no unique column.
+    let mut released: HashMap<(&str, &str, &Value), Option<usize>> = HashMap::new();
+    let updates = |change: &Change| change.action == Action::Update;
+    for (index, change) in changes.iter().enumerate().filter(|(_, change)| updates(change)) {
+        for cell in change.cells.iter().filter(|cell| !cell.before.is_null()) {
+            released.entry((&change.system, &cell.column, &cell.before)).and_modify(|only| *only = None).or_insert(Some(index));
+        }
+    }
+    let waits_for = |index: usize| {
+        let change: &Change = &changes[index];
+        let cells = change.cells.iter().filter(|cell| updates(change) && cell.after != cell.before);
+        cells.filter_map(|cell| released.get(&(change.system.as_str(), cell.column.as_str(), &cell.after)).copied().flatten()).collect::<Vec<usize>>()
+    };
+    let mut order: Vec<usize> = Vec::with_capacity(changes.len());
+    let mut begun = vec![false; changes.len()];
+    for first in 0..changes.len() {
+        let mut path: Vec<(usize, Vec<usize>)> = Vec::new();
+        if !begun[first] {
+            begun[first] = true;
+            path.push((first, waits_for(first)));
+        }
+        while let Some((index, waits)) = path.last_mut() {
+            match waits.pop() {
+                Some(other) if begun[other] => {}
+                Some(other) => {
+                    begun[other] = true;
+                    path.push((other, waits_for(other)));
+                }
+                None => {
+                    order.push(*index);
+                    path.pop();
+                }
+            }
+        }
+    }
+    let mut changes: Vec<Option<Change>> = changes.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|index| changes[index].take()).collect()
 }
 
 /// Where a record is tonight, as far as one system goes.
@@ -135,6 +181,7 @@ struct Planner<'a> {
     conflicts: Vec<Decision>,
     changes: Vec<Change>,
     events: Vec<LinkEvent>,
+    comes_back: BTreeMap<(u64, String), Reason>,
 }
 
 impl Planner<'_> {
@@ -193,7 +240,7 @@ impl Planner<'_> {
         // The delete, if there is one that counts.
         let deleted_in = gone.iter().copied().find(|s| role(*s).votes());
         let edited_by = here.iter().copied().filter(|s| role(*s).votes()).find(|s| self.is_edited(record, *s));
-        // A recreate that a system did not take yet is still decided: the edit behind it is no edit any more by now.
+        // An edit that beat a delete stays the stronger one until the row is there again, however old it is by then.
         let owed_back: BTreeMap<usize, Reason> = gone.iter().filter_map(|s| Some((*s, self.owed_recreate(record, *s)?))).collect();
         let comes_back = deleted_in.is_none() || edited_by.is_some() || !owed_back.is_empty() || self.job.deletes == Deletes::Recreate;
         // A system that gets the record back has no say in what it gets, though it may own fields.
@@ -248,7 +295,7 @@ impl Planner<'_> {
             }
         }
 
-        let mut moves = self.fields(record, &key, &presence, &rulings);
+        let moves = self.fields(record, &key, &presence, &rulings);
         let origin = here.iter().copied().find(|s| role(*s).votes()).unwrap_or(here[0]);
         for system in systems {
             match presence[system] {
@@ -260,11 +307,10 @@ impl Planner<'_> {
                 }
                 Presence::Gone if recreate.contains_key(&system) => {
                     let reason = recreate[&system].clone();
-                    let beats_delete = matches!(reason, Reason::EditBeatsDelete { .. });
-                    let planned = self.create(record, &key, system, reason, &rulings, &presence);
-                    if beats_delete && !planned {
-                        // The edit must still count as one as long as the delete it beats stands.
-                        moves.fill(BaseMove::Stay);
+                    if !self.create(record, &key, system, reason.clone(), &rulings, &presence) {
+                        // It stays decided: by the next run the edit that beats the delete is no edit any more.
+                        let name = self.name(system);
+                        self.comes_back.insert((self.linked.records[record as usize], name), reason);
                     }
                 }
                 Presence::Never if !creates_wait => {
@@ -318,12 +364,15 @@ impl Planner<'_> {
 
     /// A record that a system does not show tonight, which proves nothing.
     fn unproven(&mut self, key: &str, system: usize) {
-        let why = if self.unproven[system] {
-            "it is not among the rows that could be read there; one that could not may be it".to_owned()
+        if self.unproven[system] {
+            let why = "it is not among the rows that could be read there; one that could not may be it".to_owned();
+            self.missing(key, system, why, "mend the unreadable rows".to_owned());
         } else {
-            "we created it there, and it does not show yet".to_owned()
-        };
-        self.missing(key, system, why, "mend the unreadable rows, or look again after the next run".to_owned());
+            let name = self.name(system);
+            let why = "we created it there, and it does not show yet".to_owned();
+            let next_step = format!("look into `{name}` if it stays away: nothing is created a second time");
+            self.push_break(BreakKind::WriteNotKept, key, None, Some(name), Vec::new(), why, next_step);
+        }
     }
 
     fn presence(&self, system: usize, record: u32) -> Presence {
@@ -574,7 +623,9 @@ impl Planner<'_> {
                         restored,
                     });
                 }
-                if !overridden.iter().any(|(system, _)| *system == voice.system) {
+                // An empty cell that no decision has seen is no value that could be lost.
+                let is_lost = !(now.is_null() && voice.is_unseen());
+                if is_lost && !overridden.iter().any(|(system, _)| *system == voice.system) {
                     overridden.push((voice.system, now.clone()));
                 }
                 if field.on_drift == OnDrift::Report {
@@ -592,9 +643,15 @@ impl Planner<'_> {
                 }
             }
             if !decided.active && !drifted && owed.is_none() && !blank_ignored && !respell {
-                let why = "the systems differ although nobody edited them since the last run".to_owned();
+                // Drift that an earlier run reported is still the same drift, as old as it is.
+                let reported = !is_voter && field.on_drift == OnDrift::Report;
+                let (kind, why) = if reported {
+                    (BreakKind::Drift, format!("`{}` was edited and does not decide the field; the job only reports that", spec.name))
+                } else {
+                    (difference(field.field_type), "the systems differ although nobody edited them since the last run".to_owned())
+                };
                 self.push_break(
-                    difference(field.field_type),
+                    kind,
                     key,
                     Some(index),
                     Some(spec.name.clone()),
@@ -725,6 +782,7 @@ impl Planner<'_> {
         }
     }
 
+    /// Why a system still has to take a record back that was deleted there; nothing if it has not to.
     fn owed_recreate(&self, record: u32, system: usize) -> Option<Reason> {
         let at = (self.linked.records[record as usize], self.name(system));
         self.state.open.records.get(&at).filter(|open| open.action == Action::Create).map(|open| open.reason.clone())

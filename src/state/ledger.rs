@@ -485,6 +485,9 @@ fn refuse(path: &Path, error: &rusqlite::Error) -> Error {
         Some(ErrorCode::DiskFull) => {
             Error::new(Remedy::GiveAccess, place(), "the disk is full: the ledger cannot be written").hint("make room, then run again: nothing is lost")
         }
+        Some(ErrorCode::SystemIoFailure) => Error::new(Remedy::GiveAccess, place(), "the ledger cannot be read or written: the disk is full, or fails")
+            .seen(error.to_string())
+            .hint("look after the disk of the state folder, then run again: nothing is lost"),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Error::new(Remedy::GiveAccess, place(), "the ledger is in use by another program").hint("close the program that reads it, then run again")
         }

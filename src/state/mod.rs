@@ -64,7 +64,8 @@ impl JobState {
     /// # Errors
     /// `Wait` if another run holds the lock, `Look` if the ledger is damaged, `GiveAccess` if the folder cannot be used.
     pub fn open(folder: &Path, holder: &str) -> Result<JobState, Error> {
-        for part in ["", "base", "snapshots", "plans"] {
+        disk::create_dir_private(folder)?;
+        for part in ["base", "snapshots", "plans"] {
             disk::create_dir_private(&folder.join(part))?;
         }
         let lock = disk::lock(&folder.join("lock"), holder)?;
@@ -127,6 +128,9 @@ impl JobState {
     /// Reads the plan of a run back, and checks that it is the one that the ledger knows.
     pub fn load_plan(&self, run: &str, digest: &str) -> Result<Plan, Error> {
         let path = self.folder.join("plans").join(format!("{run}.jsonl"));
+        if !path.exists() {
+            return Err(lost(&path, "it is gone, and a run that was cut off cannot be settled without it"));
+        }
         let contents = disk::read(&path)?;
         if contents.sha256 != digest {
             return Err(lost(&path, "its digest is not the one in the ledger"));

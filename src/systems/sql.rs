@@ -301,6 +301,13 @@ impl System for SqlTable {
 
     fn prepare(&mut self) -> Result<(), Error> {
         self.writable()?;
+        // A file that may not be written is opened for reading, silently.
+        let is_read_only = self.connection.is_readonly("main").map_err(|error| database_error(&self.origin, &error, "nothing was written"))?;
+        if is_read_only {
+            return Err(Error::new(Remedy::GiveAccess, Place::of(&self.origin), "the database is read-only")
+                .seen("nothing was written")
+                .hint("allow the user that runs `tieout` to write it"));
+        }
         // The write lock of the database is the proof: a read-only file, a full disk or another writer refuses it.
         self.connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK").map_err(|error| database_error(&self.origin, &error, "nothing was written"))
     }

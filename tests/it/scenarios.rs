@@ -8,6 +8,7 @@
 //!   <name>.delete           the file `data/<name>` goes
 //!   job.toml                the job file changed
 //!   args                    arguments of the run; the first night accepts its first contact where there are none
+//!   at-apply/ at-verify/    the same, done by somebody while the run is about to write, or to read back
 //! expected/night1.txt ..  the plan with its outcome, a line a change, and everything that is told
 //! expected/data/          every data file after the last night: files as they are, databases as sorted text
 //! ```
@@ -16,7 +17,7 @@
 //! leave every file as it is, to the byte. With `TIEOUT_REWRITE=1` the expectations are written anew, to be reviewed in the
 //! diff; with `TIEOUT_SCENARIO=part-of-a-name` only some scenarios run.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -101,7 +102,7 @@ fn play(folder: &Path) -> Result<Vec<String>, String> {
         let edits = folder.join(format!("night{night}"));
         stage.edit(&edits)?;
         let args = fs::read_to_string(edits.join("args")).unwrap_or_else(|_| if night == 1 { "--first-contact".to_owned() } else { String::new() });
-        let told = match stage.run(night, &args) {
+        let told = match stage.run(night, &args, &edits) {
             Ok(report) => describe(&report, &stage.discarded(&report.run)?),
             Err(error) => format!("{error}\nexit {}\n", error.remedy.exit_code()),
         };
@@ -148,7 +149,7 @@ impl Stage {
     fn edit(&self, edits: &Path) -> Result<(), String> {
         for path in sorted(edits) {
             let name = name_of(&path);
-            if name == "args" {
+            if name == "args" || path.is_dir() {
                 continue;
             } else if name == "job.toml" {
                 copy(&path, &self.job_file())?;
@@ -166,14 +167,23 @@ impl Stage {
     }
 
     /// One night: at one o'clock, a day after the other, each look at the clock a second later.
-    fn run(&self, night: usize, args: &str) -> Result<Report, tieout::error::Error> {
+    fn run(&self, night: usize, args: &str, edits: &Path) -> Result<Report, tieout::error::Error> {
         let project = Project::find(Some(self.root.path()))?;
         let job = project.job(&self.job)?;
         let first: Timestamp = "2026-03-02T01:00:00Z".parse().unwrap();
         let days = i64::try_from(night).unwrap() - 1;
         let clock = Cell::new(first.checked_add(SignedDuration::from_hours(24 * days)).unwrap());
         let now = || clock.replace(clock.get().checked_add(SignedDuration::from_secs(1)).unwrap());
-        let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &|_| {} };
+        let told = RefCell::new(Vec::new());
+        let progress = |step: &str| {
+            let step = step.split(':').next().unwrap_or_default().to_owned();
+            let during = edits.join(format!("at-{step}"));
+            if !told.borrow().contains(&step) && during.is_dir() {
+                self.edit(&during).unwrap();
+            }
+            told.borrow_mut().push(step);
+        };
+        let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress };
         let finished = run::run(&world, &job, &request(args))?;
         if let Some(error) = finished.afterthoughts.into_iter().next() {
             return Err(error);
@@ -218,7 +228,7 @@ impl Stage {
     fn expect_quiet(&self, night: usize, differences: &mut Vec<String>) -> Result<(), String> {
         let bytes = |folder: &Path| -> BTreeMap<String, Vec<u8>> { sorted(folder).iter().map(|path| (name_of(path), fs::read(path).unwrap())).collect() };
         let before = bytes(&self.data());
-        let Ok(report) = self.run(night, "") else { return Ok(()) };
+        let Ok(report) = self.run(night, "", Path::new("")) else { return Ok(()) };
         for change in report.changes.iter().filter(|change| change.attempts == 0 && report.stopped_by.is_empty()) {
             differences.push(format!("a run without an edit would: {}", describe_change(change)));
         }
@@ -317,7 +327,11 @@ fn describe_change(change: &ChangeReport) -> String {
     };
     let settled = change.settled.map_or_else(|| "not sent".to_owned(), |settled| settled.to_string());
     let detail = change.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-    let again = if change.attempts > 0 { format!(", sent {} times before", change.attempts) } else { String::new() };
+    let again = match change.attempts {
+        0 => String::new(),
+        1 => ", sent once before".to_owned(),
+        attempts => format!(", sent {attempts} times before"),
+    };
     format!("{} {} {}: {}; {settled}{detail}{again}", change.system, change.action, change.key, cells.join(" "))
 }
 

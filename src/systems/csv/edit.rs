@@ -154,7 +154,8 @@ impl<'a> File<'a> {
             [first, others @ ..] if others.iter().all(|row| self.repeats(*first, *row)) => Ok(self.at[number].clone()),
             several => {
                 let lines: Vec<String> = several.iter().take(10).map(|row| self.rows[*row].line.to_string()).collect();
-                Err(Outcome::Stale { reason: format!("{} rows are at this address: lines {}", several.len(), lines.join(", ")) })
+                let reason = format!("{} rows have this key: lines {}; which of them is meant cannot be told", several.len(), lines.join(", "));
+                Err(Outcome::Rejected { reason })
             }
         }
     }
@@ -480,7 +481,7 @@ mod tests {
         let text = "id,name\n1,a\n2,b\n2,c\n3,d,ragged\n4,e\n";
         for (change, expected) in [
             (update("9", "name", "a", "x"), "stale: no row has the expected `id` any more"),
-            (update("2", "name", "b", "x"), "stale: 2 rows are at this address: lines 3, 4"),
+            (update("2", "name", "b", "x"), "rejected: 2 rows have this key: lines 3, 4; which of them is meant cannot be told"),
             (update("3", "name", "d", "x"), "stale: no row has the expected `id` any more"),
             (update("1", "name", "A", "x"), "stale: `name` on line 2 is no longer what was read there"),
             (change(Action::Delete, &[("id", "4")], vec![cell("name", Some("f"), "")]), "stale: `name` on line 6 is no longer what was read there"),
