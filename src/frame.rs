@@ -7,7 +7,7 @@
 //! Raw text lives once, in [`Pulled`]. [`Clean`] and [`Keyed`] point at its rows instead of carrying it along, and look
 //! it up for the few cells that are written or shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use polars::prelude::*;
@@ -542,6 +542,8 @@ pub struct Keyed {
     pub duplicates: Vec<Duplicate>,
     /// Rows that lost against a survivor: they stay where they are.
     pub losers: u64,
+    /// Rows of [`Pulled`] that speak for a key which stands on other rows too.
+    pub crowded: BTreeSet<u32>,
 }
 
 impl Keyed {

@@ -165,7 +165,7 @@ impl Project {
                 }
             }
         }
-        found.sort();
+        found.sort_by_key(|(run, _)| by_time(run));
         match found.as_slice() {
             [] => Err(Error::new(Remedy::MendJob, Place::of(self.reports_folder().display().to_string()), format!("there is no run `{run}`"))
                 .hint("`tieout history` lists the runs; name one by its id, as JOB/ID, or as `last`")),
@@ -181,6 +181,14 @@ impl Project {
                     .hint("name it as JOB/ID"))
             }
         }
+    }
+}
+
+/// Run ids in the order of time: those of one second are numbered from 2.
+pub fn by_time(run: &str) -> (String, u32) {
+    match run.split_once('-') {
+        Some((start, number)) => (start.to_owned(), number.parse().unwrap_or(0)),
+        None => (run.to_owned(), 1),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::mail;
 use crate::reconcile::base::State;
 use crate::reconcile::clean::clean;
 use crate::reconcile::dedupe::dedupe;
+use crate::reconcile::differences;
 use crate::reconcile::gates::{self, Allowed, Gate, LastRun, Trip};
 use crate::reconcile::link::link;
 use crate::reconcile::plan::{Decisions, plan};
@@ -80,7 +81,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
     let started = (world.now)();
     let holder = format!("process {} since {started}", std::process::id());
     let state = JobState::open(&world.root.join(&world.settings.state).join(&job.name), &holder)?;
-    let id = state::free_run_id(&state.ledger, &started.strftime("%Y%m%dT%H%M%SZ").to_string())?;
+    let id = state::free_run_id(&state.ledger, &world.root.join(&world.settings.reports).join(&job.name), &started.strftime("%Y%m%dT%H%M%SZ").to_string())?;
     let promoted = state.ledger.promoted()?;
     let command = if request.plan_only { "plan" } else { "run" };
     let interrupted = state.ledger.interrupted()?;
@@ -99,7 +100,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         allowed: Vec::new(),
         snapshot_days: world.settings.snapshots_days,
     };
-    let (report, plan) = match night.reconcile(interrupted) {
+    let (report, plan) = match night.reconcile(&interrupted) {
         Ok(done) => done,
         Err(error) => (night.heading().stopped(&error), None),
     };
@@ -115,7 +116,7 @@ struct Night<'a> {
     started: Timestamp,
     state: &'a JobState,
     promoted: Option<Promoted>,
-    /// Runs that were cut off and are settled by this one, the oldest first.
+    /// Runs that were cut off, and are settled by this one.
     cut_off: Vec<CutOff>,
     notes: Vec<String>,
     allowed: Vec<String>,
@@ -136,12 +137,12 @@ struct Figures {
 
 impl Night<'_> {
     /// The mission: pull, clean, dedupe, link, diff, merge, plan, pass the gates, apply, verify, settle.
-    fn reconcile(&mut self, interrupted: Vec<state::Interrupted>) -> Result<(Report, Option<Plan>), Error> {
+    fn reconcile(&mut self, interrupted: &[state::Interrupted]) -> Result<(Report, Option<Plan>), Error> {
         let mut before = self.recall()?;
         let mut systems = self.open()?;
         let cleaned = self.pull(&mut systems)?;
-        for interrupted in interrupted {
-            before = self.settle_interrupted(&interrupted, before, &cleaned, &systems)?;
+        for cut_off in interrupted {
+            before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
         }
         self.say("dedupe, link, diff, merge");
         let nows = self.dedupe(cleaned, &before);
@@ -172,6 +173,8 @@ impl Night<'_> {
         let after = advance(self.job, &before, &nows, &decisions, &settlement);
         let (of_after, closings) = totals::after_writes(self.job, &nows, &decisions, &settlement, &after, &mut figures.totals);
         figures.identities.extend(of_after);
+        let (differences, of_differences) = differences::differences(self.job, &decisions, &after, &figures.totals);
+        figures.identities.extend(of_differences);
         let breaks = assemble::breaks(self.job, &nows, &decisions, Some(&settlement));
         self.promote(&after, &nows, &decisions, &breaks, closings)?;
         let facts = Facts {
@@ -180,6 +183,7 @@ impl Night<'_> {
             settlement: Some(&settlement),
             earlier: &earlier,
             totals: &figures.totals,
+            differences: &differences,
             identities: &figures.identities,
             plan_digest: plan_digest.as_deref(),
         };
@@ -357,7 +361,16 @@ impl Night<'_> {
         trips: &[Trip],
     ) -> Option<Report> {
         let digest = disk::digest(&state::plan_bytes(&decisions.plan));
-        let facts = Facts { nows, decisions, settlement: None, earlier, totals: &figures.totals, identities: &figures.identities, plan_digest: Some(&digest) };
+        let facts = Facts {
+            nows,
+            decisions,
+            settlement: None,
+            earlier,
+            totals: &figures.totals,
+            differences: &[],
+            identities: &figures.identities,
+            plan_digest: Some(&digest),
+        };
         let breaks: Vec<Break> = assemble::breaks(self.job, nows, decisions, None);
         let report = || assemble::report(&self.heading(), &facts, &breaks);
         if !trips.is_empty() {
@@ -463,7 +476,11 @@ impl Night<'_> {
             let wanted =
                 Wanted { addresses: changes.iter().flat_map(|change| addresses_after(self.job, index, change, outcomes.get(&change.number))).collect() };
             match system.read_back(&wanted) {
-                Ok(pulled) => read_back.push(Some(ReadBack { rows: clean(self.job, index, Arc::new(pulled)) })),
+                Ok(pulled) => {
+                    // Where several rows have a key, the one that speaks now is the one that was written.
+                    let rows = dedupe(self.job, index, clean(self.job, index, Arc::new(pulled)), &before.bases[index]).clean;
+                    read_back.push(Some(ReadBack { rows }));
+                }
                 Err(error) => {
                     let what = error.diagnostics.first().map(|d| d.message.clone()).unwrap_or_default();
                     for change in changes {
@@ -511,11 +528,12 @@ impl Night<'_> {
             next_record: after.next_record,
         };
         // What a cut-off run decided, and the values that lost there, belong to the story too.
+        let settles: Vec<&str> = self.cut_off.iter().map(|c| c.run.as_str()).collect();
         let decided: Vec<Decision> = self.cut_off.iter().flat_map(|c| &c.decisions).chain(&decisions.plan.decisions).cloned().collect();
         let links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
         self.state.ledger.promote(Promotion {
             run: self.id,
-            settles: &self.cut_off.iter().map(|c| c.run.as_str()).collect::<Vec<_>>(),
+            settles: &settles,
             knowledge: &knowledge,
             breaks,
             decisions: &decided,
@@ -633,8 +651,13 @@ pub fn needed_columns(job: &Job, system: usize) -> Vec<String> {
 /// Where a changed row can be found after the write: at its id, or at its key as it was and as it is now.
 fn addresses_after(job: &Job, system: usize, change: &Change, outcome: Option<&Outcome>) -> Vec<Vec<AddressPart>> {
     let mut addresses = Vec::new();
-    if !change.address.is_empty() {
-        addresses.push(change.address.clone());
+    let finds = |part: &&AddressPart| match &job.systems[system].id {
+        Some(id) => part.column == *id,
+        None => job.key.iter().any(|k| job.fields[*k].columns[system].as_ref().is_some_and(|column| column.name == part.column)),
+    };
+    let row: Vec<AddressPart> = change.address.iter().filter(finds).cloned().collect();
+    if !row.is_empty() {
+        addresses.push(row);
     }
     if let (Some(Outcome::Done { id: Some(id), .. }), Some(column)) = (outcome, &job.systems[system].id) {
         addresses.push(vec![AddressPart { column: column.clone(), raw: crate::value::Raw::text(id.clone()) }]);

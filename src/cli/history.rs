@@ -2,6 +2,7 @@
 
 use clap::Args;
 use tieout::error::Error;
+use tieout::project::by_time;
 use tieout::state::{HistoryLine, JobState};
 
 use super::{Context, print, print_json};
@@ -30,7 +31,7 @@ impl History {
                 all.extend(ledger.history(self.most)?.into_iter().map(|line| (job.clone(), line)));
             }
         }
-        all.sort_by(|a, b| (&b.1.run, &a.0).cmp(&(&a.1.run, &b.0)));
+        all.sort_by_key(|(job, line)| (std::cmp::Reverse(by_time(&line.run)), job.clone()));
         if context.json {
             let documents: Vec<serde_json::Value> = all.iter().map(|(job, line)| serde_json::json!({"job": job, "run": line})).collect();
             print_json(&documents);

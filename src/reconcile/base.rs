@@ -302,8 +302,10 @@ pub struct OpenField {
 /// A create, recreate, delete or archive that a system has not taken yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenRecord {
-    /// Which of them.
+    /// What was asked of it.
     pub action: Action,
+    /// Why.
+    pub reason: Reason,
     /// How often it has been sent.
     pub attempts: u32,
     /// What happened, in words.

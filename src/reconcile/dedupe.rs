@@ -7,7 +7,7 @@
 //! A row whose native id is already linked to a record speaks before any rule is asked: a link is never decided again. Two
 //! linked rows with one key are two records with one key, and both are held.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::base::Base;
 use super::index::TextIndex;
@@ -22,7 +22,7 @@ use crate::job::{Dedupe, Job};
 pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed {
     let (_, again) = TextIndex::build(&clean.keys);
     if again.is_empty() {
-        return Keyed { clean, repeats_collapsed: 0, duplicates: Vec::new(), losers: 0 };
+        return Keyed { clean, repeats_collapsed: 0, duplicates: Vec::new(), losers: 0, crowded: BTreeSet::new() };
     }
     let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (first, row) in again {
@@ -39,6 +39,7 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
     let mut duplicates = Vec::new();
     let mut refused: Vec<u32> = Vec::new();
     let mut losers = 0;
+    let mut crowded = BTreeSet::new();
     for rows in groups.values() {
         let hash = |row: u32| clean.pulled.hash(clean.rows[row as usize]);
         let line = |row: u32| clean.pulled.line(clean.rows[row as usize]);
@@ -52,7 +53,8 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
                 distinct.push(*row);
             }
         }
-        if distinct.len() == 1 {
+        if let [only] = distinct.as_slice() {
+            crowded.insert(clean.rows[*only as usize]);
             continue;
         }
         let known: Vec<u32> = distinct.iter().copied().filter(|row| is_linked(*row)).collect();
@@ -62,6 +64,7 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
             (_, Dedupe::Latest) => (latest(&clean, &distinct), "latest"),
             (_, Dedupe::MostComplete) => (most_complete(&clean, &distinct), "most-complete"),
         };
+        crowded.extend(survivor.map(|row| clean.rows[row as usize]));
         let key = clean.keys.get(rows[0] as usize).unwrap_or_default();
         let lost: Vec<u32> = distinct.iter().copied().filter(|row| Some(*row) != survivor).collect();
         for row in &lost {
@@ -86,7 +89,7 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
     }
     duplicates.sort_by(|a, b| a.key.cmp(&b.key));
     let stays: Vec<u32> = (0..clean.rows.len() as u32).filter(|row| !leaves[*row as usize]).collect();
-    Keyed { clean: clean.take(&stays), repeats_collapsed, duplicates, losers }
+    Keyed { clean: clean.take(&stays), repeats_collapsed, duplicates, losers, crowded }
 }
 
 /// The smallest native id, then the first line: the end of every rule.

@@ -47,8 +47,8 @@ pub fn restless(job: &Job, state: &State, nows: &[Keyed], linked: &Linked) -> Ve
             }
         }
         if field.merge.first() == Some(&MergeRule::SumOfChanges) && field.owner.is_empty() {
-            // Equal edits of a counter add up: equal values do not make it quiet.
-            for system in &carriers {
+            // Equal edits of a counter add up: equal values of voters do not make it quiet.
+            for system in carriers.iter().filter(|system| job.systems[**system].role.votes()) {
                 mark_changed(&nows[*system], &state.bases[*system], index, &linked.now_rows[*system], &linked.base_rows[*system], &mut restless);
             }
         }

@@ -113,8 +113,8 @@ pub struct Decided {
     pub overridden: Vec<(usize, Value)>,
     /// Whether a rule had to choose between voters.
     pub conflict: bool,
-    /// Whether it is a decision of tonight, or is sent again. Otherwise the value merely stands, and a system that holds
-    /// another one without having been edited is at odds with it for an unknown reason.
+    /// Whether it is a decision of tonight. Otherwise the value merely stands: it is sent again to those who are owed it, and
+    /// a system that holds another one without having been edited is at odds with it for an unknown reason.
     pub active: bool,
 }
 
@@ -199,6 +199,12 @@ impl<'a> Case<'a> {
         self.held(BreakKind::Cleared, format!("`{}` was cleared in `{}` where it had a value", self.field.name, self.name(system)))
     }
 
+    /// Those who decide are empty for the first time, which is no decision, and somebody else holds a value.
+    fn empty_undecided(&self, who: &str) -> Ruling {
+        let what = format!("`{}` is empty in {who}, which is not taken for a decision, and has a value elsewhere", self.field.name);
+        self.held(BreakKind::Cleared, what)
+    }
+
     /// First contact may be stricter than the rules: which difference waits, if any.
     fn first_contact_hold(&self, value: &Value) -> Option<Ruling> {
         let differs = |null_counts: bool| {
@@ -216,8 +222,26 @@ impl<'a> Case<'a> {
         held.then(|| self.held(BreakKind::Conflict, "the systems differ at first contact, and the job leaves that to a person".to_owned()))
     }
 
+    /// Whether the field is empty wherever the record is: then an empty value has nothing to ask. A witness does not count.
+    fn all_empty(&self) -> bool {
+        let counts = |v: &&Voice| self.job.systems[v.system].role != Role::Witness;
+        self.voices.iter().filter(counts).all(|v| v.now.as_ref().is_none_or(Value::is_null))
+    }
+
+    /// The one value that every system but the owner has, empty ones and witnesses aside; nothing if they differ, or if none
+    /// of those that have it ever votes.
+    fn undisputed(&self, owner: usize) -> Option<&'a Value> {
+        let role = |voice: &Voice| self.job.systems[voice.system].role;
+        let others = self.voices.iter().filter(|v| v.system != owner && role(v) != Role::Witness);
+        let solid: Vec<(&Voice, &Value)> = others.filter_map(|v| Some((v, v.now.as_ref()?))).filter(|(_, now)| !now.is_null()).collect();
+        let (_, first) = solid.iter().find(|(voice, _)| role(voice).votes())?;
+        solid.iter().all(|(_, now)| self.field.equivalent(now, first)).then_some(*first)
+    }
+
     fn decide_by_owner(&self, owner: &Voice) -> Ruling {
-        let others_changed = || self.voices.iter().filter(|v| v.system != owner.system).any(|v| v.is_changed(self.open));
+        // A witness holds nothing up.
+        let counts = |v: &&Voice| self.job.systems[v.system].role != Role::Witness;
+        let others_changed = || self.voices.iter().filter(|v| v.system != owner.system).filter(counts).any(|v| v.is_changed(self.open));
         let Some(now) = owner.now.clone() else {
             if others_changed() {
                 let name = self.name(owner.system);
@@ -228,21 +252,19 @@ impl<'a> Case<'a> {
             return Ruling::Value(Decided { value, reason, from: vec![owner.system], overridden: Vec::new(), conflict: false, active: false });
         };
         let blank = self.blank(owner);
-        let all_null = self.voices.iter().all(|v| v.now.as_ref().is_none_or(Value::is_null));
+        let all_null = self.all_empty();
         if blank == Some(Blank::Conflict) && !all_null {
             return self.cleared(owner.system);
         }
         let ignored = blank == Some(Blank::Ignore);
         let value = match (&owner.base, ignored) {
             (Some(_), true) => self.standing(&[owner]),
-            (None, true) => {
-                // The owner never had a value: what the others hold is neither its decision nor drift.
-                let filled = self.voices.iter().find(|v| v.now.as_ref().is_some_and(|n| !n.is_null()) && self.job.systems[v.system].role.votes());
-                match filled.or_else(|| self.voices.iter().find(|v| v.base.as_ref().is_some_and(|b| !b.is_null()))) {
-                    Some(other) => other.now.clone().unwrap_or(Value::Null),
-                    None => now.clone(),
-                }
-            }
+            // The owner never had a value: what the others hold is neither its decision nor drift.
+            (None, true) if all_null => now.clone(),
+            (None, true) => match self.undisputed(owner.system) {
+                Some(value) => value.clone(),
+                None => return self.empty_undecided(&format!("`{}`", self.name(owner.system))),
+            },
             (_, false) => now.clone(),
         };
         if owner.base.is_none()
@@ -265,8 +287,7 @@ impl<'a> Case<'a> {
             (false, None) if !overridden.is_empty() => Reason::DriftRestored { decided_by: name },
             _ => Reason::OwnerWins { owner: name },
         };
-        let active = owner_changed || resent.is_some();
-        Ruling::Value(Decided { value, reason, from: vec![owner.system], overridden, conflict: false, active })
+        Ruling::Value(Decided { value, reason, from: vec![owner.system], overridden, conflict: false, active: owner_changed })
     }
 
     fn decide_by_rule(&self) -> Ruling {
@@ -275,7 +296,7 @@ impl<'a> Case<'a> {
         if present.is_empty() {
             return Ruling::NoVoter;
         }
-        let all_null = present.iter().all(|v| v.now == Some(Value::Null));
+        let all_null = self.all_empty();
         if !all_null && let Some(cleared) = present.iter().find(|v| self.blank(v) == Some(Blank::Conflict)) {
             return self.cleared(cleared.system);
         }
@@ -291,17 +312,10 @@ impl<'a> Case<'a> {
         match (of_seen, unseen.is_empty()) {
             (Some(ruling), true) => ruling,
             (None, true) => {
-                // Every voter that is there is empty.
-                Ruling::Value(Decided {
-                    value: Value::Null,
-                    reason: Reason::SameChange { systems: present.iter().map(|v| self.name(v.system)).collect() },
-                    from: present.iter().map(|v| v.system).collect(),
-                    overridden: Vec::new(),
-                    conflict: false,
-                    active: true,
-                })
+                let names: Vec<String> = present.iter().map(|v| self.name(v.system)).collect();
+                self.empty_undecided(&crate::change::join_names(&names))
             }
-            (of_seen, false) => self.meet_unseen(of_seen, &unseen),
+            (of_seen, false) => self.meet_unseen(of_seen, &seen, &unseen),
         }
     }
 
@@ -310,14 +324,13 @@ impl<'a> Case<'a> {
         let mut contenders: Vec<Contender> = changed.iter().map(|v| contender(v)).collect();
         if let Some(open) = self.open {
             if changed.is_empty() {
-                let resent = self.voices.iter().any(Voice::is_owed);
                 return Ruling::Value(Decided {
                     value: open.value.clone(),
                     reason: open.reason.clone(),
                     from: open.from.iter().filter_map(|name| self.job.system(name)).collect(),
                     overridden: Vec::new(),
                     conflict: false,
-                    active: resent,
+                    active: false,
                 });
             }
             if changed.iter().any(|v| v.is_owed()) {
@@ -341,13 +354,19 @@ impl<'a> Case<'a> {
     }
 
     /// The value of the voters with a base meets those that no decision has seen.
-    fn meet_unseen(&self, of_seen: Option<Ruling>, unseen: &[&Voice]) -> Ruling {
+    fn meet_unseen(&self, of_seen: Option<Ruling>, seen: &[&Voice], unseen: &[&Voice]) -> Ruling {
         let mut contenders: Vec<Contender> = unseen.iter().map(|v| contender(v)).collect();
         let mut inherited: Option<Decided> = None;
         match of_seen {
             Some(Ruling::Value(decided)) if !(decided.value.is_null() && self.field.blank != Some(Blank::Propagate)) => {
-                let system = decided.from.first().copied();
-                if let Some(system) = system.or_else(|| self.voices.iter().find(|v| v.base.is_some()).map(|v| v.system)) {
+                // It stands with every system that holds it, each at its own place in a rule.
+                let known = |system: &usize| !unseen.iter().any(|v| v.system == *system);
+                let mut from: Vec<usize> = decided.from.iter().copied().filter(known).collect();
+                if from.is_empty() {
+                    let stood = |v: &&&Voice| v.base.as_ref() == Some(&decided.value);
+                    from.extend(seen.iter().filter(stood).map(|v| v.system));
+                }
+                for system in from {
                     let edited_at = self.voices.iter().find(|v| v.system == system).and_then(|v| v.edited_at);
                     contenders.push(Contender { system, value: decided.value.clone(), edited_at });
                 }
@@ -357,10 +376,21 @@ impl<'a> Case<'a> {
             _ => {}
         }
         contenders.sort_by_key(|c| c.system);
-        if let Some(decided) = inherited.filter(|d| contenders.iter().all(|c| c.value == d.value)) {
+        if let Some(decided) = inherited.take_if(|d| contenders.iter().all(|c| c.value == d.value)) {
             return Ruling::Value(decided);
         }
-        let elected = self.elect(&contenders);
+        let mut elected = self.elect(&contenders);
+        if let (Ruling::Value(decided), Some(earlier)) = (&mut elected, inherited) {
+            // What lost among the systems with a base is lost all the same.
+            let lost = earlier
+                .overridden
+                .into_iter()
+                .filter(|(system, value)| !self.field.equivalent(value, &decided.value) && !decided.overridden.iter().any(|(other, _)| other == system));
+            let lost: Vec<(usize, Value)> = lost.collect();
+            decided.conflict |= !lost.is_empty();
+            decided.overridden.extend(lost);
+            decided.overridden.sort_by_key(|(system, _)| *system);
+        }
         if let Ruling::Value(decided) = &elected
             && let Some(held) = self.first_contact_hold(&decided.value)
         {
@@ -405,7 +435,10 @@ impl<'a> Case<'a> {
         let systems: Vec<usize> = contenders.iter().map(|c| c.system).collect();
         let who = crate::change::join_names(&names(&systems));
         let because = if tried.is_empty() { String::new() } else { format!(", and the rule {} cannot decide", tried.join(", then ")) };
-        self.held(BreakKind::Conflict, format!("{who} changed it to different values{because}"))
+        let unseen = |contender: &Contender| self.voices.iter().any(|v| v.system == contender.system && v.is_unseen());
+        let what =
+            if contenders.iter().any(unseen) { "hold different values, and no earlier run knows which is right" } else { "changed it to different values" };
+        self.held(BreakKind::Conflict, format!("{who} {what}{because}"))
     }
 
     /// The value that a rule takes, and the system that holds it; nothing if the rule's condition fails.
@@ -473,9 +506,6 @@ impl<'a> Case<'a> {
         if let Some(null) = present.iter().find(|v| v.now == Some(Value::Null)) {
             return self.held(BreakKind::Conflict, format!("a counter cannot be added up while it is empty in `{}`", self.name(null.system)));
         }
-        if let Some(new) = present.iter().find(|v| v.base.is_none()) {
-            return self.held(BreakKind::Conflict, format!("a counter cannot be added up while `{}` was never seen with it", self.name(new.system)));
-        }
         let uncertain = |v: &&&Voice| matches!(v.debt, Some(FieldDebt::Owed { uncertain: true, .. })) && v.is_changed(self.open);
         if let Some(unknown) = present.iter().find(uncertain) {
             let name = self.name(unknown.system);
@@ -499,14 +529,17 @@ impl<'a> Case<'a> {
         let Some(value) = value else {
             return self.held(BreakKind::Conflict, "the sum of the changes is out of range".to_owned());
         };
+        // Who was never seen has nothing to add; who already holds the sum agrees with it.
+        if let Some(new) = present.iter().find(|v| v.is_unseen() && v.now.as_ref() != Some(&value)) {
+            return self.held(BreakKind::Conflict, format!("a counter cannot be added up while `{}` was never seen with it", self.name(new.system)));
+        }
         let from: Vec<usize> = if changed.is_empty() { present.iter().map(|v| v.system).collect() } else { changed.iter().map(|v| v.system).collect() };
         let reason = match (changed.as_slice(), self.open) {
             ([], Some(open)) => open.reason.clone(),
             ([one], _) => Reason::OnlyChange { system: self.name(one.system) },
             _ => Reason::Rule { rule: MergeRule::SumOfChanges.word().to_owned(), system: None },
         };
-        let active = !changed.is_empty() || self.voices.iter().any(Voice::is_owed);
-        Ruling::Value(Decided { value, reason, from, overridden: Vec::new(), conflict: false, active })
+        Ruling::Value(Decided { value, reason, from, overridden: Vec::new(), conflict: false, active: !changed.is_empty() })
     }
 }
 

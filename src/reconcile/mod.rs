@@ -8,6 +8,7 @@ pub mod base;
 pub mod clean;
 pub mod dedupe;
 pub mod diff;
+pub mod differences;
 pub mod gates;
 pub mod index;
 pub mod link;

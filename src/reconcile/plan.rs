@@ -16,7 +16,7 @@
 //! An absence counts only where the record was read in that system since it was linked, and where no row with an unreadable
 //! key could be it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use super::base::{FieldDebt, Open, OpenField, Standing, State};
 use super::clean;
@@ -67,8 +67,6 @@ pub struct Decisions {
     pub treatments: BTreeMap<u32, Treatment>,
     /// What happened to links beyond `linked.events`.
     pub events: Vec<LinkEvent>,
-    /// By record number and system: records that shall be created again where they were deleted, and may not be tonight.
-    pub comes_back: BTreeSet<(u64, String)>,
 }
 
 /// Decides every record.
@@ -86,14 +84,13 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
         conflicts: Vec::new(),
         changes: Vec::new(),
         events: Vec::new(),
-        comes_back: BTreeSet::new(),
     };
     let mut treatments = BTreeMap::new();
     for record in restless {
         let treatment = planner.record(record);
         treatments.insert(record, treatment);
     }
-    let Planner { mut changes, mut breaks, drift, decisions, conflicts, events, comes_back, .. } = planner;
+    let Planner { mut changes, mut breaks, drift, decisions, conflicts, events, .. } = planner;
     // What must be released comes before what may take it over: deletes first, creates last.
     let rank = |action: Action| match action {
         Action::Delete => 0,
@@ -109,7 +106,7 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
     }
     breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
     let header = PlanHeader { next_record: linked.next_record, ..header };
-    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, treatments, events, linked, comes_back }
+    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, treatments, events, linked }
 }
 
 /// Puts an update that gives up a value before the one that takes it over, which a unique column asks for. All else keeps its
@@ -181,7 +178,6 @@ struct Planner<'a> {
     conflicts: Vec<Decision>,
     changes: Vec<Change>,
     events: Vec<LinkEvent>,
-    comes_back: BTreeSet<(u64, String)>,
 }
 
 impl Planner<'_> {
@@ -212,16 +208,23 @@ impl Planner<'_> {
             let voters_gone = gone.iter().any(|s| role(*s).votes());
             if !voters_gone {
                 let names: Vec<String> = here.iter().map(|s| self.name(*s)).collect();
-                let (kind, why, next_step) = if unproven.iter().any(|s| role(*s).votes()) {
+                let doubtful: Vec<usize> = unproven.iter().copied().filter(|s| role(*s).votes()).collect();
+                let (kind, why, next_step) = if doubtful.iter().any(|s| self.unproven[*s]) {
                     (
                         BreakKind::Missing,
-                        "the systems that decide do not show it, and that proves nothing tonight".to_owned(),
+                        format!("{} may have it: a row there could not be read, and may be this one", self.names_for_people(&doubtful)),
+                        "mend the unreadable row; until then the record is left alone".to_owned(),
+                    )
+                } else if !doubtful.is_empty() {
+                    (
+                        BreakKind::Missing,
+                        format!("we created it in {}, and it does not show there yet", self.names_for_people(&doubtful)),
                         "look again after the next run".to_owned(),
                     )
                 } else {
                     (
                         BreakKind::Orphan,
-                        format!("only {} has it, and that does not decide whether a record exists", crate::change::join_names(&names)),
+                        format!("only {} holds it, and no system that decides whether a record exists", crate::change::join_names(&names)),
                         format!("delete it there, or add it to a system that decides: {}", self.voters_for_people()),
                     )
                 };
@@ -233,9 +236,9 @@ impl Planner<'_> {
         // The delete, if there is one that counts.
         let deleted_in = gone.iter().copied().find(|s| role(*s).votes());
         let edited_by = here.iter().copied().filter(|s| role(*s).votes()).find(|s| self.is_edited(record, *s));
-        // An edit that beat a delete stays the stronger one until the row is there again, however old it is by then.
-        let owed_back = gone.iter().copied().find(|s| self.is_owed_back(record, *s));
-        let comes_back = deleted_in.is_none() || edited_by.is_some() || owed_back.is_some() || self.job.deletes == Deletes::Recreate;
+        // A recreate that a system did not take yet is still decided: the edit behind it is no edit any more by now.
+        let owed_back: BTreeMap<usize, Reason> = gone.iter().filter_map(|s| Some((*s, self.owed_recreate(record, *s)?))).collect();
+        let comes_back = deleted_in.is_none() || edited_by.is_some() || !owed_back.is_empty() || self.job.deletes == Deletes::Recreate;
         // A system that gets the record back has no say in what it gets, though it may own fields.
         let forgotten: &[usize] = if comes_back { &gone } else { &[] };
         let rulings = self.rulings(record, &presence, forgotten);
@@ -247,10 +250,8 @@ impl Planner<'_> {
                 for system in &gone {
                     recreate.insert(*system, Reason::EditBeatsDelete { system: self.name(editor) });
                 }
-            } else if owed_back.is_some() {
-                for system in &gone {
-                    recreate.insert(*system, Reason::Recreated { because: "it was decided at an earlier run, and is owed since".to_owned() });
-                }
+            } else if !owed_back.is_empty() {
+                recreate = owed_back;
             } else if any_held {
                 creates_wait = true;
                 self.missing(
@@ -260,6 +261,9 @@ impl Planner<'_> {
                     "settle the open decision first".to_owned(),
                 );
             } else {
+                if matches!(self.job.deletes, Deletes::Propagate | Deletes::Archive { .. }) {
+                    unproven.iter().for_each(|system| self.unproven(&key, *system));
+                }
                 match &self.job.deletes {
                     Deletes::Report => {
                         creates_wait = true;
@@ -287,18 +291,23 @@ impl Planner<'_> {
             }
         }
 
-        let moves = self.fields(record, &key, &presence, &rulings);
+        let mut moves = self.fields(record, &key, &presence, &rulings);
         let origin = here.iter().copied().find(|s| role(*s).votes()).unwrap_or(here[0]);
         for system in systems {
             match presence[system] {
                 Presence::Gone | Presence::Never if role(system) == Role::Witness => {
+                    if self.linked.silent[system].contains_key(&record) {
+                        continue;
+                    }
                     self.missing(&key, system, "the witness does not have it".to_owned(), format!("find out why `{}` lacks it", self.name(system)));
                 }
                 Presence::Gone if recreate.contains_key(&system) => {
                     let reason = recreate[&system].clone();
-                    if !self.create(record, &key, system, reason, &rulings, &presence) {
-                        let name = self.name(system);
-                        self.comes_back.insert((self.linked.records[record as usize], name));
+                    let beats_delete = matches!(reason, Reason::EditBeatsDelete { .. });
+                    let planned = self.create(record, &key, system, reason, &rulings, &presence);
+                    if beats_delete && !planned {
+                        // The edit must still count as one as long as the delete it beats stands.
+                        moves.fill(BaseMove::Stay);
                     }
                 }
                 Presence::Never if !creates_wait => {
@@ -310,16 +319,7 @@ impl Planner<'_> {
                     };
                     self.create(record, &key, system, reason, &rulings, &presence);
                 }
-                Presence::Unproven if role(system) != Role::Witness && self.unproven[system] => {
-                    let why = "it is not among the rows that could be read there; one that could not may be it".to_owned();
-                    self.missing(&key, system, why, "mend the unreadable rows".to_owned());
-                }
-                Presence::Unproven if role(system) != Role::Witness => {
-                    let why = "we created it there, and it does not show yet".to_owned();
-                    let name = self.name(system);
-                    let next_step = format!("look into `{name}` if it stays away: nothing is created a second time");
-                    self.push_break(BreakKind::WriteNotKept, &key, None, Some(name), Vec::new(), why, next_step);
-                }
+                Presence::Unproven if role(system) != Role::Witness => self.unproven(&key, system),
                 _ => {}
             }
         }
@@ -357,6 +357,18 @@ impl Planner<'_> {
     fn missing(&mut self, key: &str, system: usize, why: String, next_step: String) {
         let name = self.name(system);
         self.push_break(BreakKind::Missing, key, None, Some(name), Vec::new(), why, next_step);
+    }
+
+    /// A record that a system does not show tonight, which proves nothing.
+    fn unproven(&mut self, key: &str, system: usize) {
+        if self.unproven[system] {
+            let why = "it is not among the rows that could be read there; one that could not may be it".to_owned();
+            self.missing(key, system, why, "mend the unreadable rows".to_owned());
+        } else {
+            let name = self.name(system);
+            let next_step = format!("look into `{name}` if it stays away: it is not created a second time");
+            self.push_break(BreakKind::WriteNotKept, key, None, Some(name), Vec::new(), "we created it there, and it does not show yet".to_owned(), next_step);
+        }
     }
 
     fn presence(&self, system: usize, record: u32) -> Presence {
@@ -407,12 +419,6 @@ impl Planner<'_> {
             notable: true,
         });
         Treatment::Ends
-    }
-
-    /// Whether a system still has to take a record back that was deleted there.
-    fn is_owed_back(&self, record: u32, system: usize) -> bool {
-        let at = (self.linked.records[record as usize], self.name(system));
-        self.state.open.records.get(&at).is_some_and(|debt| debt.action == Action::Create)
     }
 
     fn was_linked(&self, system: usize, record: u32) -> bool {
@@ -587,7 +593,7 @@ impl Planner<'_> {
             };
             let drifted = !is_voter && edited && !holds;
             let blank_ignored = is_voter && now.is_null() && !decided.value.is_null() && (voice.is_unseen() || field.blank == Some(Blank::Ignore));
-            if blank_ignored && (spec.role == Role::Source || decided.from == [voice.system] || field.owner.contains(&voice.system)) {
+            if blank_ignored && (spec.role == Role::Source || field.owner.contains(&voice.system)) {
                 let why = format!("it is empty in `{}`, which decides it, and the job ignores empty values", spec.name);
                 self.push_break(
                     BreakKind::Cleared,
@@ -761,10 +767,20 @@ impl Planner<'_> {
     /// How a system finds the row: its native id, else its key as it stands there.
     fn address(&self, system: usize, row: u32) -> Address {
         let part = |column: &str| AddressPart { column: column.to_owned(), raw: self.nows[system].raw(column, row) };
+        let now = &self.nows[system];
         match &self.job.systems[system].id {
             Some(id) => vec![part(id)],
+            // Other rows have this key too: everything that is known of the row tells it from them.
+            None if now.crowded.contains(&now.clean.rows[row as usize]) => {
+                self.job.fields.iter().filter_map(|field| field.columns[system].as_ref()).map(|column| part(&column.name)).collect()
+            }
             None => self.job.key.iter().filter_map(|field| self.job.fields[*field].columns[system].as_ref()).map(|column| part(&column.name)).collect(),
         }
+    }
+
+    fn owed_recreate(&self, record: u32, system: usize) -> Option<Reason> {
+        let at = (self.linked.records[record as usize], self.name(system));
+        self.state.open.records.get(&at).filter(|open| open.action == Action::Create).map(|open| open.reason.clone())
     }
 
     fn row_id(&self, system: usize, row: u32) -> Option<String> {
@@ -794,7 +810,7 @@ impl Planner<'_> {
         parts.join(&KEY_SEPARATOR.to_string())
     }
 
-    /// Plans a create, or tells with a break why there is none. Whether there is one.
+    /// Plans to create the record in a system. If it must not be, a break says why, and the answer is no.
     fn create(&mut self, record: u32, key: &str, system: usize, reason: Reason, rulings: &[(Vec<Voice>, Ruling)], presence: &[Presence]) -> bool {
         let spec = &self.job.systems[system];
         let name = spec.name.clone();

@@ -342,9 +342,8 @@ impl Settler<'_> {
 
     fn owe_record(&self, settlement: &mut Settlement, settled: Settled, why: &str) {
         let attempts = self.change.attempts + u32::from(!matches!(settled, Settled::Stale | Settled::Skipped));
-        settlement
-            .records
-            .insert((self.change.record, self.change.system.clone()), Some(OpenRecord { action: self.change.action, attempts, why: why.to_owned() }));
+        let open = OpenRecord { action: self.change.action, reason: self.change.reason.clone(), attempts, why: why.to_owned() };
+        settlement.records.insert((self.change.record, self.change.system.clone()), Some(open));
         self.finish(settlement, settled, Some(why.to_owned()));
     }
 
@@ -523,7 +522,7 @@ pub fn advance(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, 
     for (record, treatment) in &decisions.treatments {
         treatments[*record as usize] = Some(treatment);
     }
-    let ended = ended_records(job, linked, decisions, settlement);
+    let ended = ended_records(job, state, nows, decisions, settlement);
     let bases = (0..job.systems.len()).map(|system| advance_system(job, system, state, nows, linked, &treatments, settlement, &ended)).collect();
     let mut open = state.open.clone();
     merge_open(&mut open, settlement);
@@ -534,17 +533,14 @@ pub fn advance(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, 
     }
     // A create or delete that is no longer asked for is no longer owed.
     let asked: BTreeSet<(u64, &str)> = decisions.plan.changes.iter().map(|c| (c.record, c.system.as_str())).collect();
-    for at in &decisions.comes_back {
-        let waits = || OpenRecord { action: Action::Create, attempts: 0, why: "it may not be created there".to_owned() };
-        open.records.entry(at.clone()).or_insert_with(waits);
-    }
     open.records.retain(|(record, system), debt| {
         let at = linked.records.binary_search(record).ok().zip(job.system(system));
         let here = at.is_some_and(|(r, s)| linked.now_rows[s][r] != NO_ROW || linked.silent[s].contains_key(&(r as u32)));
+        // A record that is left alone tonight keeps what it is owed.
         let held = at.is_some_and(|(r, _)| treatments[r] == Some(&Treatment::Held));
-        let asked = asked.contains(&(*record, system.as_str())) || held;
+        let asked = held || asked.contains(&(*record, system.as_str()));
         match debt.action {
-            Action::Create => !here && (asked || debt.attempts >= job.attempts_max || decisions.comes_back.contains(&(*record, system.clone()))),
+            Action::Create => !here && (asked || debt.attempts >= job.attempts_max),
             _ => here && asked,
         }
     });
@@ -552,12 +548,20 @@ pub fn advance(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, 
 }
 
 /// Records that are over: gone everywhere before the run, or deleted or archived by it wherever they still were.
-fn ended_records(job: &Job, linked: &Linked, decisions: &Decisions, settlement: &Settlement) -> BTreeSet<u32> {
+/// A system in which it may be without showing tonight is one of those.
+fn ended_records(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, settlement: &Settlement) -> BTreeSet<u32> {
+    let linked = &decisions.linked;
+    let unproven: Vec<bool> = nows.iter().map(|now| now.clean.silent.hides_a_key()).collect();
     let mut ended: BTreeSet<u32> = decisions.treatments.iter().filter(|(_, t)| **t == Treatment::Ends).map(|(record, _)| *record).collect();
     for change in decisions.plan.changes.iter().filter(|c| matches!(c.action, Action::Delete | Action::Archive)) {
         let Ok(record) = linked.records.binary_search(&change.record) else { continue };
         let over = (0..job.systems.len()).filter(|s| job.systems[*s].role != Role::Witness).all(|system| {
-            let there = linked.now_rows[system][record] != NO_ROW || linked.silent[system].contains_key(&(record as u32));
+            let may_be = match linked.standing(system, record as u32, &state.bases) {
+                Some(Standing::Awaited) => true,
+                Some(Standing::Live) => unproven[system],
+                _ => false,
+            };
+            let there = may_be || linked.now_rows[system][record] != NO_ROW || linked.silent[system].contains_key(&(record as u32));
             !there || settlement.patches.get(&(system, change.record)).is_some_and(|patch| !patch.standing.is_linked())
         });
         if over {

@@ -142,7 +142,7 @@ pub struct TotalReport {
     pub written: Decimal,
     /// The sum after our writes, from what was read back.
     pub after: Decimal,
-    /// Records in the sum.
+    /// Records in the sum that the run leaves; in that which was read, where nothing was settled.
     pub records: u64,
     /// Records whose amount is empty.
     pub without_amount: u64,
@@ -341,6 +341,7 @@ pub fn after_writes(
                 adder.add(written.entry(group_after).or_insert(zero), amount.and_then(|amount| amount.rescale(scale)).unwrap_or(zero));
             }
             let mut sums: BTreeMap<String, Decimal> = BTreeMap::new();
+            let mut records: BTreeMap<String, u64> = BTreeMap::new();
             for row in 0..after.bases[system].height() as u32 {
                 if let Some(group) = base.groups.get(row as usize) {
                     let amount = base.amounts.value(row).as_decimal().unwrap_or(zero);
@@ -348,6 +349,12 @@ pub fn after_writes(
                         Some(sum) => adder.add(sum, amount),
                         None => {
                             sums.insert(group.to_owned(), amount);
+                        }
+                    }
+                    match records.get_mut(group) {
+                        Some(number) => *number += 1,
+                        None => {
+                            records.insert(group.to_owned(), 1);
                         }
                     }
                 }
@@ -365,6 +372,7 @@ pub fn after_writes(
                 let group = report.group.clone().unwrap_or_default();
                 report.written = written.get(&group).copied().unwrap_or(zero);
                 report.after = sums.get(&group).copied().unwrap_or(zero);
+                report.records = records.get(&group).copied().unwrap_or(0);
                 identities.push(Identity {
                     name: "after".to_owned(),
                     of: name_of(&field.name, &spec.name, &group),

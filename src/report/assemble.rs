@@ -6,13 +6,13 @@ use super::{BreakReport, CellReport, ChangeReport, ClearedBreak, ConflictReport,
 use crate::change::{Break, BreakKind, key_for_people};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
-use crate::frame::{Keyed, Silence};
+use crate::frame::{Keyed, NO_ROW, Silence};
 use crate::job::{Blank, Dedupe, Deletes, Field, FirstContact, Job, MergeRule, Mode, OnDrift, Permission, Role};
 use crate::reconcile::plan::Decisions;
 use crate::reconcile::settle::{Fate, Settlement};
 use crate::reconcile::totals;
-use crate::report::{Identity, TotalReport};
-use crate::value::FieldType;
+use crate::report::{Difference, Identity, TotalReport};
+use crate::value::{Decimal, FieldType};
 
 /// A break that an earlier run saw first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +91,7 @@ impl Heading<'_> {
             duplicates: Vec::new(),
             links: Vec::new(),
             totals: Vec::new(),
+            differences: Vec::new(),
             identities: Vec::new(),
             job_change: self.job_change.clone(),
             key: job.key.iter().map(|field| job.fields[*field].name.clone()).collect(),
@@ -122,6 +123,8 @@ pub struct Facts<'a> {
     pub earlier: &'a BTreeMap<String, Earlier>,
     /// The control totals.
     pub totals: &'a [TotalReport],
+    /// Why they differ; nothing where nothing was settled.
+    pub differences: &'a [Difference],
     /// The arithmetic that was checked.
     pub identities: &'a [Identity],
     /// The digest of the plan.
@@ -174,7 +177,7 @@ pub fn breaks(job: &Job, nows: &[Keyed], decisions: &Decisions, settlement: Opti
 pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Report {
     let job = heading.job;
     let mut report = heading.report(Verdict::Ok, 0, String::new());
-    let Facts { nows, decisions, settlement, earlier, totals, identities, plan_digest } = *facts;
+    let Facts { nows, decisions, settlement, earlier, totals, differences, identities, plan_digest } = *facts;
     let no_fates = BTreeMap::new();
     let fates: &BTreeMap<u32, Fate> = settlement.map_or(&no_fates, |s| &s.fates);
 
@@ -231,9 +234,11 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         .collect();
     report.drift = decisions.drift.clone();
     let today = heading.started;
+    let stakes = stakes(job, nows, decisions, breaks);
     report.breaks = breaks
         .iter()
         .map(|open| {
+            let (amount, currency) = stakes.get(open.key.as_str()).filter(|_| concerns_whole_record(open)).cloned().unwrap_or_default();
             let id = open.id(&job.name);
             let known = earlier.get(&id);
             let first_seen = known.map_or(today, |k| k.first_seen);
@@ -241,8 +246,8 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
                 first_run: known.map_or_else(|| heading.run.to_owned(), |k| k.first_run.clone()),
                 first_seen: first_seen.to_string()[..10].to_owned(),
                 age_days: today.as_second().saturating_sub(first_seen.as_second()).max(0) / 86_400,
-                amount: None,
-                currency: None,
+                amount,
+                currency,
                 open: Break { key: key_for_people(&open.key), ..open.clone() },
                 id,
             }
@@ -276,6 +281,7 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
     }
     report.links = decisions.linked.events.iter().chain(&decisions.events).filter(|event| event.notable).cloned().collect();
     report.totals = totals.to_vec();
+    report.differences = differences.to_vec();
     report.identities = identities.to_vec();
 
     let changes = report.changes.len();
@@ -304,6 +310,40 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
     };
     report.exit_code = u8::from(report.verdict == Verdict::Action);
     report
+}
+
+/// Whether a break is about a record as a whole, so that all of its amount is at stake.
+fn concerns_whole_record(open: &Break) -> bool {
+    match open.kind {
+        BreakKind::Missing | BreakKind::Orphan | BreakKind::Duplicate | BreakKind::Quarantined | BreakKind::Restored => true,
+        BreakKind::Review | BreakKind::WriteRejected | BreakKind::WriteNotKept => open.field.is_none(),
+        BreakKind::Amount | BreakKind::Field | BreakKind::Conflict | BreakKind::Cleared | BreakKind::Drift | BreakKind::Locked | BreakKind::SuggestedLink => {
+            false
+        }
+    }
+}
+
+/// What the records of breaks are worth: the amount of the first control total with its group, from the first system whose
+/// row of the record can be read.
+fn stakes<'b>(job: &Job, nows: &[Keyed], decisions: &Decisions, breaks: &'b [Break]) -> BTreeMap<&'b str, (Option<Decimal>, Option<String>)> {
+    let Some(total) = job.totals.first() else { return BTreeMap::new() };
+    let wanted: BTreeSet<&str> = breaks.iter().filter(|open| concerns_whole_record(open)).map(|open| open.key.as_str()).collect();
+    let mut stakes = BTreeMap::new();
+    if wanted.is_empty() {
+        return stakes;
+    }
+    for (system, now) in nows.iter().enumerate() {
+        let Some(column) = &now.clean.fields[total.field] else { continue };
+        for (record, row) in decisions.linked.now_rows[system].iter().enumerate().filter(|(_, row)| **row != NO_ROW) {
+            let Some(key) = now.clean.keys.get(*row as usize).and_then(|key| wanted.get(key)) else { continue };
+            let Some(amount) = column.value(*row).as_decimal() else { continue };
+            stakes.entry(*key).or_insert_with(|| {
+                let group = totals::group(job, total, system, record as u32, nows, &decisions.linked);
+                (Some(amount), total.by.map(|_| group))
+            });
+        }
+    }
+    stakes
 }
 
 /// Turns a finished plan's report into that of a run which something stopped before the first write.

@@ -6,7 +6,7 @@
 //! # Design
 //! Long texts are compared before they are shortened, so that a difference at their end is never cut off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use similar::{ChangeTag, TextDiff};
 
@@ -530,14 +530,12 @@ impl Page<'_> {
                 Piece::Held(self.text(&identity.equation)),
             ]);
         }
-        for total in report.totals.iter().filter(|total| total.incomplete).take(5) {
-            let group = total.group.as_deref().map(|group| format!(" {group}")).unwrap_or_default();
-            remarks.push(vec![words(format!(
-                "The total of `{}`{} in `{}` is incomplete: rows whose amount could not be read are missing from it.",
-                total.field,
-                self.text(&group),
-                total.system
-            ))]);
+        let mut incomplete: Vec<(&str, &str)> =
+            report.totals.iter().filter(|total| total.incomplete).map(|total| (total.field.as_str(), total.system.as_str())).collect();
+        incomplete.dedup();
+        for (field, system) in incomplete.into_iter().collect::<BTreeSet<_>>().into_iter().take(5) {
+            remarks
+                .push(vec![words(format!("The totals of `{field}` in `{system}` are incomplete: rows whose amount could not be read are missing from them."))]);
         }
         remarks.extend(
             report
@@ -680,6 +678,7 @@ impl Page<'_> {
                 None => Cell { right: true, ..cell(Piece::Bad("too large".to_owned())) },
             }));
             rows.push(row);
+            rows.extend(self.reasons(field, group, &reference.system, others));
         }
         let mut row = vec![cell(words("Records"))];
         row.extend(totals.iter().map(|total| number(count(total.records))));
@@ -698,6 +697,24 @@ impl Page<'_> {
             rows.push(row);
         }
         Table { caption: shown::visible(&caption).into_owned(), columns, rows, results }
+    }
+
+    /// Why the totals differ from that of the reference: a row for each reason and system.
+    fn reasons(&self, field: &str, group: Option<&str>, reference: &str, others: &[&TotalReport]) -> Vec<Vec<Cell>> {
+        let of_group = self.report.differences.iter().filter(|d| d.field == field && d.group.as_deref() == group && d.reference == reference);
+        let mut rows = Vec::new();
+        for difference in of_group {
+            for part in &difference.parts {
+                let why = part.why.words(&difference.system, &difference.reference);
+                let mut row = vec![cell(words(format!("  of it {why}, {}", plural(part.records, "record", "records")))), cell(words(String::new()))];
+                row.extend(others.iter().map(|total| {
+                    let amount = if total.system == difference.system { shown::amount(part.amount, group) } else { String::new() };
+                    number(amount)
+                }));
+                rows.push(row);
+            }
+        }
+        rows
     }
 
     fn counts(&self) -> Option<Section> {

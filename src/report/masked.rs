@@ -296,7 +296,11 @@ fn mask_records(report: &mut Report) {
     for total in report.totals.iter().filter(|total| hidden.contains(&total.field)) {
         [Some(total.closing), Some(total.after), total.opening].into_iter().flatten().for_each(|sum| all.add(&Value::Decimal(sum)));
     }
+    for part in report.differences.iter().filter(|difference| hidden.contains(&difference.field)).flat_map(|difference| &difference.parts) {
+        all.add(&Value::Decimal(part.amount));
+    }
     report.totals.retain(|total| !hidden.contains(&total.field));
+    report.differences.retain(|difference| !hidden.contains(&difference.field));
     let about_hidden = |of: &str| of.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).any(|word| names.contains(word));
     for identity in &mut report.identities {
         if about_hidden(&identity.of) || about_hidden(&identity.name) {

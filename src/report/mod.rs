@@ -20,6 +20,7 @@ use crate::diagnostic::Diagnostic;
 use crate::frame::{CleaningCount, Duplicate, Evidence, Quarantined};
 use crate::value::{Decimal, Value};
 
+pub use crate::reconcile::differences::{Difference, Part as DifferencePart, Why as WhyDifferent};
 pub use crate::reconcile::totals::{Identity, RowCounts, TotalReport};
 pub use shown::value as value_for_people;
 
@@ -136,6 +137,8 @@ pub struct Report {
     pub links: Vec<LinkEvent>,
     /// Control totals.
     pub totals: Vec<TotalReport>,
+    /// Why they differ; nothing where nothing was settled.
+    pub differences: Vec<Difference>,
     /// The arithmetic that was checked.
     pub identities: Vec<Identity>,
     /// The job file of the run before and this one's, where they differ and bases depend on it.

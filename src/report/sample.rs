@@ -285,6 +285,16 @@ pub(super) fn rich() -> Report {
             total("invoicing", "JPY", "9000000.00", "0", "0", "9000000.00"),
             total("sheet", "JPY", "9000000.00", "0", "0", "9000000.00"),
         ],
+        differences: vec![Difference {
+            field: "credit_limit".to_owned(),
+            group: Some("EUR".to_owned()),
+            system: "sheet".to_owned(),
+            reference: "crm".to_owned(),
+            parts: vec![
+                DifferencePart { why: WhyDifferent::OnlyInReference, records: 1, amount: cents("-1240.51") },
+                DifferencePart { why: WhyDifferent::WithinTolerance, records: 3, amount: cents("0.01") },
+            ],
+        }],
         identities: vec![
             Identity { name: "rows".to_owned(), of: "crm".to_owned(), equation: "8,412 read = 8,409 compared + 1 repeat + 2 held".to_owned(), holds: true },
             Identity {
@@ -323,6 +333,7 @@ pub(super) fn quiet() -> Report {
         duplicates: Vec::new(),
         links: Vec::new(),
         totals: rich.totals[..2].to_vec(),
+        differences: Vec::new(),
         job_change: None,
         ..rich
     }

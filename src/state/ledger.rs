@@ -231,25 +231,34 @@ impl Ledger {
         Ok(Some(Promoted { run, knowledge, job_text }))
     }
 
-    /// The runs that were cut off while they wrote and that no later run has settled, the oldest first: a run that was to
-    /// settle one may have been cut off itself. Runs that were cut off before they sent anything are closed.
+    /// The runs that were cut off while they wrote and that no later run has settled, the oldest first: a run that settles
+    /// one may itself be cut off. Runs that were cut off before they sent anything are closed.
     pub fn interrupted(&self) -> Result<Vec<Interrupted>, Error> {
         let wrong = self.wrong();
         self.connection
-            .execute("UPDATE runs SET status = 'interrupted', sentence = 'cut off before anything was written' WHERE status = 'running' AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.run)", [])
+            .execute(
+                "UPDATE runs SET status = 'interrupted', sentence = 'cut off before anything was written'
+                 WHERE status = 'running' AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.run)",
+                [],
+            )
             .map_err(&wrong)?;
-        let mut runs = self.connection.prepare("SELECT run, plan_digest FROM runs WHERE status = 'running' ORDER BY rowid").map_err(&wrong)?;
-        let runs = runs.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))).map_err(&wrong)?;
+        let mut statement = self.connection.prepare("SELECT run, plan_digest FROM runs WHERE status = 'running' ORDER BY rowid").map_err(&wrong)?;
+        let runs = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))).map_err(&wrong)?;
         let runs: Vec<(String, Option<String>)> = runs.collect::<Result<_, _>>().map_err(&wrong)?;
-        runs.into_iter().map(|(run, plan_digest)| self.journal(run, plan_digest)).collect()
+        runs.into_iter()
+            .map(|(run, plan_digest)| {
+                let sent = self.journal(&run)?;
+                Ok(Interrupted { run, plan_digest: plan_digest.unwrap_or_default(), sent })
+            })
+            .collect()
     }
 
-    /// What a run sent.
-    fn journal(&self, run: String, plan_digest: Option<String>) -> Result<Interrupted, Error> {
+    /// By the number of the change: the outcome of every write of a run that was sent; nothing where nobody knows.
+    fn journal(&self, run: &str) -> Result<BTreeMap<u32, Option<Outcome>>, Error> {
         let wrong = self.wrong();
         let mut statement = self.connection.prepare("SELECT number, outcome FROM journal WHERE run = ?1").map_err(&wrong)?;
+        let rows = statement.query_map([run], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?))).map_err(&wrong)?;
         let mut sent = BTreeMap::new();
-        let rows = statement.query_map([&run], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Option<String>>(1)?))).map_err(&wrong)?;
         for row in rows {
             let (number, outcome) = row.map_err(&wrong)?;
             let outcome = match outcome {
@@ -258,7 +267,7 @@ impl Ledger {
             };
             sent.insert(number, outcome);
         }
-        Ok(Interrupted { run, plan_digest: plan_digest.unwrap_or_default(), sent })
+        Ok(sent)
     }
 
     /// Whether a run of this id exists.
@@ -430,7 +439,7 @@ impl Ledger {
     pub fn history(&self, most: u32) -> Result<Vec<HistoryLine>, Error> {
         let wrong = self.wrong();
         let mut statement =
-            self.connection.prepare("SELECT run, command, status, verdict, sentence, started FROM runs ORDER BY run DESC LIMIT ?1").map_err(&wrong)?;
+            self.connection.prepare("SELECT run, command, status, verdict, sentence, started FROM runs ORDER BY rowid DESC LIMIT ?1").map_err(&wrong)?;
         let rows = statement
             .query_map([most], |row| {
                 Ok(HistoryLine {

@@ -244,11 +244,12 @@ fn write_parquet(path: &Path, frame: &mut DataFrame) -> Result<(), Error> {
     file.sync_all().map_err(|e| refuse(e.to_string()))
 }
 
-/// Run ids by time: the start in UTC, then `-2`, `-3` where it is taken.
-pub fn free_run_id(ledger: &Ledger, start: &str) -> Result<String, Error> {
+/// Run ids by time: the start in UTC, then `-2`, `-3` where it is taken: by a run of the ledger, or by a report that outlived
+/// a lost state folder.
+pub fn free_run_id(ledger: &Ledger, reports: &Path, start: &str) -> Result<String, Error> {
     let mut id = start.to_owned();
     let mut next = 2;
-    while ledger.knows(&id)? {
+    while ledger.knows(&id)? || reports.join(&id).exists() {
         id = format!("{start}-{next}");
         next += 1;
     }

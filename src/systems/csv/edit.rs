@@ -139,17 +139,19 @@ impl<'a> File<'a> {
         Ok(file)
     }
 
-    /// The one row that a change addresses.
-    fn row_of(&self, change: &Change, number: usize) -> Result<usize, Outcome> {
+    /// The row that a change addresses. Rows that agree in every cell are one row that stands there several times: all of
+    /// them.
+    fn rows_of(&self, change: &Change, number: usize) -> Result<Vec<usize>, Outcome> {
         if let Some(part) = change.address.iter().find(|part| self.layout.column(&part.column).is_none()) {
             return Err(self.no_column(&part.column));
         }
         match self.at[number].as_slice() {
-            [row] => Ok(*row),
+            [row] => Ok(vec![*row]),
             [] => {
                 let columns: Vec<String> = change.address.iter().map(|part| format!("`{}`", part.column)).collect();
                 Err(Outcome::Stale { reason: format!("no row has the expected {} any more", columns.join(" and ")) })
             }
+            [first, others @ ..] if others.iter().all(|row| self.repeats(*first, *row)) => Ok(self.at[number].clone()),
             several => {
                 let lines: Vec<String> = several.iter().take(10).map(|row| self.rows[*row].line.to_string()).collect();
                 let reason = format!("{} rows have this key: lines {}; which of them is meant cannot be told", several.len(), lines.join(", "));
@@ -158,8 +160,13 @@ impl<'a> File<'a> {
         }
     }
 
+    fn repeats(&self, one: usize, other: usize) -> bool {
+        let said = |row: usize| self.rows[row].cells.iter().map(|cell| &cell.said);
+        said(one).eq(said(other))
+    }
+
     /// What a cell holds now, after the changes so far. An error if the row is gone or the cell is not what was read there.
-    fn expect(&self, row: usize, cell: &CellChange, work: &Work) -> Result<usize, Outcome> {
+    fn expect(&self, row: usize, cell: &CellChange, work: &Work) -> Result<(), Outcome> {
         let Found { line, cells, .. } = &self.rows[row];
         let column = self.layout.column(&cell.column).ok_or_else(|| self.no_column(&cell.column))?;
         let touched = work.touched.get(&row);
@@ -168,36 +175,44 @@ impl<'a> File<'a> {
             Some(before) if before.text.as_deref().unwrap_or_default() != now => {
                 Err(Outcome::Stale { reason: format!("`{}` on line {line} is no longer what was read there", cell.column) })
             }
-            _ => Ok(column),
+            _ => Ok(()),
         }
     }
 
     fn update(&self, change: &Change, number: usize, work: &mut Work) -> Result<(), Outcome> {
-        let row = self.present_row(change, number, work)?;
+        let rows = self.present_rows(change, number, work)?;
         let mut said = Vec::with_capacity(change.cells.len());
         for cell in &change.cells {
-            let column = self.expect(row, cell, work)?;
+            for row in &rows {
+                self.expect(*row, cell, work)?;
+            }
+            let column = self.layout.column(&cell.column).ok_or_else(|| self.no_column(&cell.column))?;
             said.push((column, self.accept(cell)?));
         }
-        work.touched.entry(row).or_default().said.extend(said);
+        for row in rows {
+            work.touched.entry(row).or_default().said.extend(said.iter().cloned());
+        }
         Ok(())
     }
 
     fn delete(&self, change: &Change, number: usize, work: &mut Work) -> Result<(), Outcome> {
-        let row = self.present_row(change, number, work)?;
-        for cell in &change.cells {
-            self.expect(row, cell, work)?;
+        let rows = self.present_rows(change, number, work)?;
+        for (row, cell) in rows.iter().flat_map(|row| change.cells.iter().map(move |cell| (row, cell))) {
+            self.expect(*row, cell, work)?;
         }
-        work.touched.entry(row).or_default().deleted = true;
+        for row in rows {
+            work.touched.entry(row).or_default().deleted = true;
+        }
         Ok(())
     }
 
-    fn present_row(&self, change: &Change, number: usize, work: &Work) -> Result<usize, Outcome> {
-        let row = self.row_of(change, number)?;
-        if work.touched.get(&row).is_some_and(|touched| touched.deleted) {
-            return Err(Outcome::Stale { reason: format!("the row on line {} was deleted by a change before this one", self.rows[row].line) });
+    fn present_rows(&self, change: &Change, number: usize, work: &Work) -> Result<Vec<usize>, Outcome> {
+        let rows = self.rows_of(change, number)?;
+        let deleted = rows.iter().find(|row| work.touched.get(*row).is_some_and(|touched| touched.deleted));
+        match deleted {
+            Some(row) => Err(Outcome::Stale { reason: format!("the row on line {} was deleted by a change before this one", self.rows[*row].line) }),
+            None => Ok(rows),
         }
-        Ok(row)
     }
 
     fn create(&self, change: &Change, work: &mut Work) -> Result<(), Outcome> {
@@ -452,6 +467,13 @@ mod tests {
         }
         // The only cell of a row would be a blank line.
         assert_eq!(done("id\n1\n", &[create(&[("id", "")]), update("1", "id", "1", "")]), "id\n\"\"\n\"\"\n");
+    }
+
+    #[test]
+    fn rows_that_agree_in_every_cell_are_written_together() {
+        let text = "id,name\n1,a\n2,b\n\"1\",a\n";
+        assert_eq!(done(text, &[update("1", "name", "a", "x")]), "id,name\n1,x\n2,b\n\"1\",x\n");
+        assert_eq!(done(text, &[delete("1")]), "id,name\n2,b\n");
     }
 
     #[test]
