@@ -121,11 +121,10 @@ fn reasons(field: &Field, (here, silent_here): SideAndSilence<'_>, (there, silen
             (Some(a), Some(b)) => a.0.cmp(&b.0),
         };
         match (order, next_here, next_there) {
+            (Ordering::Equal, Some((_, group, amount)), Some((_, other_group, other))) if group == other_group && amount == other => {}
             (Ordering::Equal, Some((_, group, amount)), Some((_, other_group, other))) if group == other_group => {
-                if amount != other {
-                    let why = if field.equivalent(&Value::Decimal(amount), &Value::Decimal(other)) { Why::WithinTolerance } else { Why::Apart };
-                    reasons.add(group, why, amount.checked_sub(other));
-                }
+                let why = if field.equivalent(&Value::Decimal(amount), &Value::Decimal(other)) { Why::WithinTolerance } else { Why::Apart };
+                reasons.add(group, why, amount.checked_sub(other));
             }
             (Ordering::Equal, Some((_, group, amount)), Some((_, other_group, other))) => {
                 reasons.add(group, Why::OnlyHere, Some(amount));

@@ -529,8 +529,9 @@ impl<'a> Case<'a> {
         let Some(value) = value else {
             return self.held(BreakKind::Conflict, "the sum of the changes is out of range".to_owned());
         };
-        // Who was never seen has nothing to add; who already holds the sum agrees with it.
-        if let Some(new) = present.iter().find(|v| v.is_unseen() && v.now.as_ref() != Some(&value)) {
+        // Who was never seen has nothing to add, and what it holds may be part of an edit elsewhere: it may only agree with
+        // a sum that nobody edits.
+        if let Some(new) = present.iter().find(|v| v.is_unseen() && (!changed.is_empty() || v.now.as_ref() != Some(&value))) {
             return self.held(BreakKind::Conflict, format!("a counter cannot be added up while `{}` was never seen with it", self.name(new.system)));
         }
         let from: Vec<usize> = if changed.is_empty() { present.iter().map(|v| v.system).collect() } else { changed.iter().map(|v| v.system).collect() };

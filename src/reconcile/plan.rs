@@ -67,6 +67,8 @@ pub struct Decisions {
     pub treatments: BTreeMap<u32, Treatment>,
     /// What happened to links beyond `linked.events`.
     pub events: Vec<LinkEvent>,
+    /// By record number and system: records that shall be created again where they were deleted, and may not be tonight.
+    pub comes_back: BTreeMap<(u64, String), Reason>,
 }
 
 /// Decides every record.
@@ -84,13 +86,14 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
         conflicts: Vec::new(),
         changes: Vec::new(),
         events: Vec::new(),
+        comes_back: BTreeMap::new(),
     };
     let mut treatments = BTreeMap::new();
     for record in restless {
         let treatment = planner.record(record);
         treatments.insert(record, treatment);
     }
-    let Planner { mut changes, mut breaks, drift, decisions, conflicts, events, .. } = planner;
+    let Planner { mut changes, mut breaks, drift, decisions, conflicts, events, comes_back, .. } = planner;
     // What must be released comes before what may take it over: deletes first, creates last.
     let rank = |action: Action| match action {
         Action::Delete => 0,
@@ -106,7 +109,7 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
     }
     breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
     let header = PlanHeader { next_record: linked.next_record, ..header };
-    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, treatments, events, linked }
+    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, treatments, events, linked, comes_back }
 }
 
 /// Puts an update that gives up a value before the one that takes it over, which a unique column asks for. All else keeps its
@@ -178,6 +181,7 @@ struct Planner<'a> {
     conflicts: Vec<Decision>,
     changes: Vec<Change>,
     events: Vec<LinkEvent>,
+    comes_back: BTreeMap<(u64, String), Reason>,
 }
 
 impl Planner<'_> {
@@ -236,7 +240,7 @@ impl Planner<'_> {
         // The delete, if there is one that counts.
         let deleted_in = gone.iter().copied().find(|s| role(*s).votes());
         let edited_by = here.iter().copied().filter(|s| role(*s).votes()).find(|s| self.is_edited(record, *s));
-        // A recreate that a system did not take yet is still decided: the edit behind it is no edit any more by now.
+        // An edit that beat a delete stays the stronger one until the row is there again, however old it is by then.
         let owed_back: BTreeMap<usize, Reason> = gone.iter().filter_map(|s| Some((*s, self.owed_recreate(record, *s)?))).collect();
         let comes_back = deleted_in.is_none() || edited_by.is_some() || !owed_back.is_empty() || self.job.deletes == Deletes::Recreate;
         // A system that gets the record back has no say in what it gets, though it may own fields.
@@ -291,7 +295,7 @@ impl Planner<'_> {
             }
         }
 
-        let mut moves = self.fields(record, &key, &presence, &rulings);
+        let moves = self.fields(record, &key, &presence, &rulings);
         let origin = here.iter().copied().find(|s| role(*s).votes()).unwrap_or(here[0]);
         for system in systems {
             match presence[system] {
@@ -303,11 +307,10 @@ impl Planner<'_> {
                 }
                 Presence::Gone if recreate.contains_key(&system) => {
                     let reason = recreate[&system].clone();
-                    let beats_delete = matches!(reason, Reason::EditBeatsDelete { .. });
-                    let planned = self.create(record, &key, system, reason, &rulings, &presence);
-                    if beats_delete && !planned {
-                        // The edit must still count as one as long as the delete it beats stands.
-                        moves.fill(BaseMove::Stay);
+                    if !self.create(record, &key, system, reason.clone(), &rulings, &presence) {
+                        // It stays decided: by the next run the edit that beats the delete is no edit any more.
+                        let name = self.name(system);
+                        self.comes_back.insert((self.linked.records[record as usize], name), reason);
                     }
                 }
                 Presence::Never if !creates_wait => {
@@ -366,8 +369,9 @@ impl Planner<'_> {
             self.missing(key, system, why, "mend the unreadable rows".to_owned());
         } else {
             let name = self.name(system);
-            let next_step = format!("look into `{name}` if it stays away: it is not created a second time");
-            self.push_break(BreakKind::WriteNotKept, key, None, Some(name), Vec::new(), "we created it there, and it does not show yet".to_owned(), next_step);
+            let why = "we created it there, and it does not show yet".to_owned();
+            let next_step = format!("look into `{name}` if it stays away: nothing is created a second time");
+            self.push_break(BreakKind::WriteNotKept, key, None, Some(name), Vec::new(), why, next_step);
         }
     }
 
@@ -778,6 +782,7 @@ impl Planner<'_> {
         }
     }
 
+    /// Why a system still has to take a record back that was deleted there; nothing if it has not to.
     fn owed_recreate(&self, record: u32, system: usize) -> Option<Reason> {
         let at = (self.linked.records[record as usize], self.name(system));
         self.state.open.records.get(&at).filter(|open| open.action == Action::Create).map(|open| open.reason.clone())

@@ -533,14 +533,17 @@ pub fn advance(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, 
     }
     // A create or delete that is no longer asked for is no longer owed.
     let asked: BTreeSet<(u64, &str)> = decisions.plan.changes.iter().map(|c| (c.record, c.system.as_str())).collect();
+    for (at, reason) in &decisions.comes_back {
+        let waits = || OpenRecord { action: Action::Create, reason: reason.clone(), attempts: 0, why: "it may not be created there".to_owned() };
+        open.records.entry(at.clone()).or_insert_with(waits);
+    }
     open.records.retain(|(record, system), debt| {
         let at = linked.records.binary_search(record).ok().zip(job.system(system));
         let here = at.is_some_and(|(r, s)| linked.now_rows[s][r] != NO_ROW || linked.silent[s].contains_key(&(r as u32)));
-        // A record that is left alone tonight keeps what it is owed.
         let held = at.is_some_and(|(r, _)| treatments[r] == Some(&Treatment::Held));
-        let asked = held || asked.contains(&(*record, system.as_str()));
+        let asked = asked.contains(&(*record, system.as_str())) || held;
         match debt.action {
-            Action::Create => !here && (asked || debt.attempts >= job.attempts_max),
+            Action::Create => !here && (asked || debt.attempts >= job.attempts_max || decisions.comes_back.contains_key(&(*record, system.clone()))),
             _ => here && asked,
         }
     });

@@ -706,7 +706,7 @@ impl Page<'_> {
         for difference in of_group {
             for part in &difference.parts {
                 let why = part.why.words(&difference.system, &difference.reference);
-                let mut row = vec![cell(words(format!("  of it {why}, {}", plural(part.records, "record", "records")))), cell(words(String::new()))];
+                let mut row = vec![cell(words(format!("of it {why}, {}", plural(part.records, "record", "records")))), cell(words(String::new()))];
                 row.extend(others.iter().map(|total| {
                     let amount = if total.system == difference.system { shown::amount(part.amount, group) } else { String::new() };
                     number(amount)

@@ -1,1 +1,11 @@
+//! The one integration binary: every binary links Polars again.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cli;
+mod demo;
+mod errors;
+mod laws;
+mod oracle;
+mod scenarios;
+mod systems;
+mod tidy;
