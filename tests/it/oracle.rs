@@ -344,7 +344,7 @@ fn apply(rule: &Rule, contenders: &[Contender]) -> Option<Cell> {
 
 /// `last decided + Σ(now − base)`, equal edits or not.
 fn sum_of_changes(case: &FieldCase, voters: &[usize], here: &[usize]) -> Expected {
-    if here.iter().any(|v| case.now(*v).is_none() || case.unseen(*v)) {
+    if here.iter().any(|v| case.now(*v).is_none()) {
         return Expected { held: true, ..Expected::default() };
     }
     if here.iter().any(|v| case.sides[v].debt == Some(Debt::Unknown) && case.changed(*v)) {
@@ -352,6 +352,10 @@ fn sum_of_changes(case: &FieldCase, voters: &[usize], here: &[usize]) -> Expecte
     }
     let last = case.open.as_ref().map_or_else(|| standing(case, voters), |(value, _)| value.clone());
     let changed: Vec<usize> = here.iter().copied().filter(|v| case.changed(*v)).collect();
+    // Who was never seen with it may agree with a sum that nobody edits, and no more.
+    if here.iter().any(|v| case.unseen(*v) && (!changed.is_empty() || case.now(*v) != last)) {
+        return Expected { held: true, ..Expected::default() };
+    }
     if changed.is_empty() {
         return stands(case, voters, last);
     }
