@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader};
+use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
 use crate::error::{Error, Remedy};
@@ -508,6 +508,19 @@ impl Night<'_> {
         let read_back: Vec<Option<ReadBack>> = cleaned.iter().map(|rows| Some(ReadBack { rows: rows.clone() })).collect();
         let atomic: Vec<bool> = systems.iter().map(|system| system.describe().atomic).collect();
         let settlement = settle(self.job, &before.open, &plan, &outcomes, &read_back, &atomic);
+        if !self.request.plan_only {
+            // A row that is not there tonight was not made by that run. If this one is cut off as well, the next one must not
+            // take the row that this one makes for the other's.
+            let not_made: Vec<(u32, Outcome)> = plan
+                .changes
+                .iter()
+                .filter(|change| change.action == Action::Create && interrupted.sent.get(&change.number) == Some(&None))
+                .filter(|change| self.job.system(&change.system).is_some_and(|system| atomic[system]))
+                .filter(|change| settlement.fates.get(&change.number).is_some_and(|fate| fate.settled == Settled::Unknown))
+                .map(|change| (change.number, Outcome::Skipped { reason: format!("run {} was cut off before it was made", interrupted.run) }))
+                .collect();
+            self.state.ledger.outcomes(&interrupted.run, not_made.iter().map(|(number, outcome)| (*number, outcome)))?;
+        }
         let settled = settle_interrupted(self.job, &before, &plan, &settlement);
         self.notes.push(format!(
             "run {} was cut off while it wrote: {} of its {} changes had been sent, and what became of them was read from the systems",

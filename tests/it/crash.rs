@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,7 @@ deletes = "off"
 "#;
 
 /// Calls that change something on a disk.
-const CALLS: &str = "write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,ftruncate,unlink,unlinkat";
+const CALLS: [&str; 10] = ["write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "ftruncate", "unlink", "unlinkat"];
 
 /// A root after its first night, with the edits of the day made.
 fn prepare(root: &Path) {
@@ -219,75 +219,98 @@ fn patience(seconds: u64) -> Duration {
     if std::env::var_os("TIEOUT_ALL").is_some() { Duration::MAX } else { Duration::from_secs(seconds) }
 }
 
-/// A run that is killed with `strace` before the n-th of the calls. Whether it was killed; nothing if there is no `strace`.
-fn killed_before_call(root: &Path, n: usize) -> Option<bool> {
-    let inject = format!("inject={CALLS}:signal=KILL:when={n}");
-    let output = Command::new("strace")
-        .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={CALLS}"), "-e", &inject])
-        .arg(program())
-        .args(["run", "stock", "--json"])
-        .current_dir(root)
-        .output()
-        .ok()?;
-    Some(!output.status.success() && output.stdout.is_empty())
+/// A place in a run: the n-th time that its first thread, which is the one that writes, makes a call.
+#[derive(Clone, Debug)]
+struct Place {
+    call: String,
+    n: usize,
 }
 
-/// How many of the calls a run makes in its first thread, which is the one that writes.
-fn count_calls(root: &Path) -> Option<usize> {
-    let log = root.join("strace.log");
-    let output = Command::new("strace")
-        .args(["-f", "-qq", "-o", &log.display().to_string(), "-e", &format!("trace={CALLS}")])
+/// `strace` with a run under it; nothing if there is no `strace`.
+fn under_strace(root: &Path, arguments: &[&str]) -> Option<Output> {
+    Command::new("strace")
+        .args(["-f", "-qq", "-o"])
+        .arg(root.join("strace.log"))
+        .args(["-e", &format!("trace={}", CALLS.join(","))])
+        .args(arguments)
         .arg(program())
         .args(["run", "stock", "--json"])
         .current_dir(root)
         .output()
-        .ok()?;
-    let text = fs::read_to_string(&log).ok()?;
+        .ok()
+}
+
+/// Kills a run directly before a place; whether it came there.
+fn kill_before(root: &Path, place: &Place) -> bool {
+    let inject = format!("inject={}:signal=KILL:when={}", place.call, place.n);
+    under_strace(root, &["-e", &inject]).is_some_and(|output| !output.status.success() && output.stdout.is_empty())
+}
+
+/// All places of a run, in their order; nothing if `strace` cannot run here.
+fn places(template: &Path) -> Option<Vec<Place>> {
+    let root = copy_root(template);
+    let output = under_strace(root.path(), &[])?;
+    let text = fs::read_to_string(root.path().join("strace.log")).ok()?;
     let first = text.split_whitespace().next()?.to_owned();
-    let calls = text.lines().filter(|line| line.starts_with(&first) && line.contains('(') && !line.contains("resumed>")).count();
-    (output.status.success() && calls > 20).then_some(calls)
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut places = Vec::new();
+    for line in text.lines() {
+        let mut words = line.splitn(2, ' ');
+        let (Some(thread), Some(call)) = (words.next(), words.next()) else { continue };
+        let Some((call, _)) = call.trim_start().split_once('(').filter(|_| thread == first) else { continue };
+        if let Some(call) = CALLS.iter().find(|known| **known == call) {
+            let n = counts.entry((*call).to_owned()).or_default();
+            *n += 1;
+            places.push(Place { call: (*call).to_owned(), n: *n });
+        }
+    }
+    // The last ones print the report, when everything is done.
+    places.truncate(places.len().saturating_sub(2));
+    (output.status.success() && places.len() > 20).then_some(places)
 }
 
-/// Some of the numbers up to `most`, evenly, or all of them.
-fn sample(most: usize, wanted: usize) -> Vec<usize> {
-    if std::env::var_os("TIEOUT_ALL").is_some() || most <= wanted {
-        return (1..=most).collect();
+/// Some of the places, evenly, or all of them.
+fn sample<C: Clone>(all: &[C], wanted: usize) -> Vec<C> {
+    if std::env::var_os("TIEOUT_ALL").is_some() || all.len() <= wanted {
+        return all.to_vec();
     }
-    (0..wanted).map(|index| 1 + index * (most - 1) / (wanted - 1)).collect()
+    (0..wanted).map(|index| all[index * (all.len() - 1) / (wanted - 1)].clone()).collect()
 }
 
 #[test]
 fn killed_before_any_write_a_run_is_finished_by_the_next() {
     let clean = Clean::new();
-    let Some(calls) = count_calls(copy_root(clean.template.path()).path()) else {
+    let Some(places) = places(clean.template.path()) else {
         eprintln!("SKIPPED crash: strace cannot run here");
         return;
     };
-    let (failures, tried) = try_all(&sample(calls, 40), patience(40), |n| {
+    let (failures, tried) = try_all(&sample(&places, 48), patience(40), |place| {
         let root = copy_root(clean.template.path());
-        match killed_before_call(root.path(), *n) {
-            Some(_) => clean.recover(root.path()),
-            None => vec!["strace cannot run".to_owned()],
+        let killed = kill_before(root.path(), place);
+        let mut told = clean.recover(root.path());
+        if !killed {
+            told.push("the run did not come to this place".to_owned());
         }
+        told
     });
-    eprintln!("{tried} of {calls} places were tried");
+    eprintln!("{tried} of {} places were tried", places.len());
     assert!(failures.is_empty(), "{} of {tried} differ\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]
 fn killed_twice_in_a_row_a_run_is_finished_by_the_next() {
     let clean = Clean::new();
-    let Some(calls) = count_calls(copy_root(clean.template.path()).path()) else {
+    let Some(places) = places(clean.template.path()) else {
         eprintln!("SKIPPED crash: strace cannot run here");
         return;
     };
-    // The places of the two kills drift apart, so that every part of a run meets every other.
-    let wanted = if std::env::var_os("TIEOUT_ALL").is_some() { 200 } else { 16 };
-    let pairs: Vec<(usize, usize)> = (0..wanted).map(|i| (calls / 3 + (i * 7) % (calls * 2 / 3), calls / 3 + (i * 13) % (calls * 2 / 3))).collect();
+    // Before the first write a run that is killed leaves nothing to settle: the pairs are of the part after it.
+    let writing = sample(&places[places.len() / 3..], 5);
+    let pairs: Vec<(Place, Place)> = writing.iter().flat_map(|first| writing.iter().map(|second| (first.clone(), second.clone()))).collect();
     let (failures, tried) = try_all(&pairs, patience(30), |(first, second)| {
         let root = copy_root(clean.template.path());
-        killed_before_call(root.path(), *first);
-        killed_before_call(root.path(), *second);
+        kill_before(root.path(), first);
+        kill_before(root.path(), second);
         clean.recover(root.path())
     });
     eprintln!("{tried} pairs of places were tried");
