@@ -138,9 +138,9 @@ struct Figures {
 impl Night<'_> {
     /// The mission: pull, clean, dedupe, link, diff, merge, plan, pass the gates, apply, verify, settle.
     fn reconcile(&mut self, interrupted: &[state::Interrupted]) -> Result<(Report, Option<Plan>), Error> {
-        let mut before = self.recall()?;
+        self.tidy()?;
         let mut systems = self.open()?;
-        let cleaned = self.pull(&mut systems)?;
+        let (mut before, cleaned) = self.recall_and_pull(&mut systems)?;
         let snapshots = self.save_snapshots(&cleaned);
         for cut_off in interrupted {
             before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
@@ -235,15 +235,28 @@ impl Night<'_> {
         self.request.allowed.iter().any(|a| a.gate == gate && (a.system.is_none() || a.system.as_deref() == system))
     }
 
-    /// The state that the last promoted run left. What no promoted run names is cleared away.
-    fn recall(&self) -> Result<State, Error> {
+    /// Clears away what no promoted run names.
+    fn tidy(&self) -> Result<(), Error> {
         let days = jiff::SignedDuration::from_hours(24 * i64::from(self.snapshot_days));
         let oldest = self.started.checked_sub(days).unwrap_or(self.started).strftime("%Y%m%dT%H%M%SZ").to_string();
         self.state.tidy(self.promoted.as_ref().map(|p| p.run.as_str()), &oldest)?;
-        match &self.promoted {
-            Some(promoted) => self.state.load(self.job, promoted),
-            None => Ok(State::first_contact(self.job)),
-        }
+        Ok(())
+    }
+
+    /// The state that the last promoted run left, read while the systems are pulled.
+    fn recall_and_pull(&self, systems: &mut [Box<dyn System>]) -> Result<(State, Vec<Clean>), Error> {
+        let Some(promoted) = &self.promoted else {
+            return Ok((State::first_contact(self.job), self.pull(systems)?));
+        };
+        let (folder, job) = (self.state.bases_of(&promoted.run), self.job);
+        std::thread::scope(|scope| {
+            let recalled = scope.spawn(|| state::load(&folder, job, promoted));
+            let pulled = self.pull(systems);
+            let recalled = recalled.join().unwrap_or_else(|_| {
+                Err(Error::new(Remedy::Look, Place::of(folder.display().to_string()), "the state cannot be read").seen("nothing was written"))
+            });
+            Ok((recalled?, pulled?))
+        })
     }
 
     fn open(&self) -> Result<Vec<Box<dyn System>>, Error> {

@@ -22,6 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use polars::prelude::{BooleanChunked, ChunkFullNull, NewChunkedArray, StringChunked, StringChunkedBuilder};
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
 use super::base::{Base, BaseBuilder, BaseCell, BaseTotal, FieldDebt, Open, OpenField, OpenRecord, Standing, State};
 use super::clean;
 use super::index::TextIndex;
@@ -523,7 +525,8 @@ pub fn advance(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, 
         treatments[*record as usize] = Some(treatment);
     }
     let ended = ended_records(job, state, nows, decisions, settlement);
-    let bases = (0..job.systems.len()).map(|system| advance_system(job, system, state, nows, linked, &treatments, settlement, &ended)).collect();
+    let systems = (0..job.systems.len()).into_par_iter();
+    let bases = systems.map(|system| advance_system(job, system, state, nows, linked, &treatments, settlement, &ended)).collect();
     let mut open = state.open.clone();
     merge_open(&mut open, settlement);
     for record in &ended {

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use polars::prelude::*;
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, Decision, Plan, PlanHeader};
@@ -80,32 +81,9 @@ impl JobState {
         Ledger::read(&folder.join("ledger.sqlite"))
     }
 
-    /// The state that the last promoted run left.
-    pub fn load(&self, job: &Job, promoted: &Promoted) -> Result<State, Error> {
-        let folder = self.folder.join("base").join(&promoted.run);
-        let mut bases = Vec::with_capacity(job.systems.len());
-        for (index, system) in job.systems.iter().enumerate() {
-            let path = folder.join(format!("{}.parquet", system.name));
-            if !path.exists() {
-                bases.push(Base::empty(job, index));
-                continue;
-            }
-            let frame = read_parquet(&path)?;
-            bases.push(Base::from_frame(job, index, &frame).ok_or_else(|| lost(&path, "it is not a base"))?);
-        }
-        let path = folder.join("open.jsonl");
-        let mut open = Open::default();
-        for line in read_lines(&path)? {
-            match serde_json::from_str(&line).map_err(|e| lost(&path, &e.to_string()))? {
-                OpenLine::Field { record, field, open: body } => {
-                    open.fields.insert((record, field), body);
-                }
-                OpenLine::Record { record, system, open: body } => {
-                    open.records.insert((record, system), body);
-                }
-            }
-        }
-        Ok(State { bases, open, next_record: promoted.knowledge.next_record })
+    /// The folder of a run's bases.
+    pub fn bases_of(&self, run: &str) -> PathBuf {
+        self.folder.join("base").join(run)
     }
 
     /// Begins to write the snapshots of a run, and to make them durable, while the run goes on.
@@ -147,11 +125,11 @@ impl JobState {
     pub fn save(&self, job: &Job, run: &str, state: &State) -> Result<(), Error> {
         let folder = self.folder.join("base").join(run);
         disk::create_dir_private(&folder)?;
-        for (base, system) in state.bases.iter().zip(&job.systems) {
+        state.bases.par_iter().zip(&job.systems).try_for_each(|(base, system)| {
             let path = folder.join(format!("{}.parquet", system.name));
             let mut frame = base.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
-            write_parquet(&path, &mut frame)?;
-        }
+            write_parquet(&path, &mut frame)
+        })?;
         let mut bytes = Vec::new();
         for ((record, field), open) in &state.open.fields {
             push_line(&mut bytes, &OpenLine::Field { record: *record, field: field.clone(), open: open.clone() });
@@ -183,6 +161,36 @@ impl JobState {
         }
         Ok(())
     }
+}
+
+/// The state that a promoted run left in the folder of its bases.
+///
+/// # Errors
+/// `Look` if a file of it is missing or damaged.
+pub fn load(folder: &Path, job: &Job, promoted: &Promoted) -> Result<State, Error> {
+    let mut bases = Vec::with_capacity(job.systems.len());
+    for (index, system) in job.systems.iter().enumerate() {
+        let path = folder.join(format!("{}.parquet", system.name));
+        if !path.exists() {
+            bases.push(Base::empty(job, index));
+            continue;
+        }
+        let frame = read_parquet(&path)?;
+        bases.push(Base::from_frame(job, index, &frame).ok_or_else(|| lost(&path, "it is not a base"))?);
+    }
+    let path = folder.join("open.jsonl");
+    let mut open = Open::default();
+    for line in read_lines(&path)? {
+        match serde_json::from_str(&line).map_err(|e| lost(&path, &e.to_string()))? {
+            OpenLine::Field { record, field, open: body } => {
+                open.fields.insert((record, field), body);
+            }
+            OpenLine::Record { record, system, open: body } => {
+                open.records.insert((record, system), body);
+            }
+        }
+    }
+    Ok(State { bases, open, next_record: promoted.knowledge.next_record })
 }
 
 /// Snapshots that are being written. Whoever drops it waits for the end, so that no half-written file outlives its run.
