@@ -31,7 +31,7 @@ use crate::reconcile::settle::{ReadBack, Settlement, advance, settle, settle_int
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
 use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict};
-use crate::state::{self, JobState, Knowledge, Promoted, Promotion};
+use crate::state::{self, JobState, Knowledge, Promoted, Promotion, Saving};
 use crate::systems::{self, Opening, System, Wanted, WriteSet};
 
 /// More rejected changes than this, or than a share of them, stop a system.
@@ -141,6 +141,7 @@ impl Night<'_> {
         let mut before = self.recall()?;
         let mut systems = self.open()?;
         let cleaned = self.pull(&mut systems)?;
+        let snapshots = self.save_snapshots(&cleaned);
         for cut_off in interrupted {
             before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
         }
@@ -160,13 +161,13 @@ impl Night<'_> {
         let mut settlement = Settlement::default();
         let mut plan_digest = None;
         if self.job.mode == Mode::Sync {
-            let digest = self.save_plan(&nows, &decisions.plan, &mut systems)?;
+            let digest = self.save_plan(snapshots, &decisions.plan, &mut systems)?;
             plan_digest = Some(digest);
             let outcomes = self.apply(&mut systems, &decisions.plan)?;
             settlement = self.verify(&mut systems, &before, &decisions.plan, outcomes);
             figures.identities.push(totals::writes_identity(decisions.plan.changes.len() as u64, &settlement.fates));
         } else {
-            self.save_snapshots(&nows)?;
+            snapshots.finish()?;
         }
 
         self.say("settle");
@@ -414,17 +415,20 @@ impl Night<'_> {
         None
     }
 
-    fn save_snapshots(&self, nows: &[Keyed]) -> Result<(), Error> {
-        self.state.save_snapshots(self.id, self.pulled(nows))
+    /// The snapshots are written while the run decides. A plan that is only asked for leaves none.
+    fn save_snapshots(&self, cleaned: &[Clean]) -> Saving {
+        let wanted = if self.request.plan_only { &[][..] } else { cleaned };
+        let pulled = self.job.systems.iter().zip(wanted).map(|(spec, rows)| (spec.name.clone(), Arc::clone(&rows.pulled))).collect();
+        self.state.start_saving(self.id, pulled)
     }
 
     /// Everything that the next run would need if this one were killed from here on. Systems first prove that they can be
     /// written, so that a full disk or a missing permission stops the run while nothing has happened yet.
-    fn save_plan(&self, nows: &[Keyed], plan: &Plan, systems: &mut [Box<dyn System>]) -> Result<String, Error> {
+    fn save_plan(&self, snapshots: Saving, plan: &Plan, systems: &mut [Box<dyn System>]) -> Result<String, Error> {
         let changed = |name: &str| plan.changes.iter().any(|change| change.system == name);
         let ready = self.job.systems.iter().zip(systems).filter(|(spec, _)| changed(&spec.name)).map(|(_, system)| system.prepare());
         gather(ready)?;
-        self.save_snapshots(nows)?;
+        snapshots.finish()?;
         let digest = self.state.save_plan(self.id, plan)?;
         let allowed: Vec<(String, String)> =
             self.allowed.iter().filter_map(|text| text.split_once(": ")).map(|(gate, detail)| (gate.to_owned(), detail.to_owned())).collect();
