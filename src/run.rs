@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader};
+use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
 use crate::error::{Error, Remedy};
@@ -31,7 +31,7 @@ use crate::reconcile::settle::{ReadBack, Settlement, advance, settle, settle_int
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
 use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict};
-use crate::state::{self, JobState, Knowledge, Promoted, Promotion};
+use crate::state::{self, JobState, Knowledge, Promoted, Promotion, Saving};
 use crate::systems::{self, Opening, System, Wanted, WriteSet};
 
 /// More rejected changes than this, or than a share of them, stop a system.
@@ -141,6 +141,7 @@ impl Night<'_> {
         let mut before = self.recall()?;
         let mut systems = self.open()?;
         let cleaned = self.pull(&mut systems)?;
+        let snapshots = self.save_snapshots(&cleaned);
         for cut_off in interrupted {
             before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
         }
@@ -160,13 +161,13 @@ impl Night<'_> {
         let mut settlement = Settlement::default();
         let mut plan_digest = None;
         if self.job.mode == Mode::Sync {
-            let digest = self.save_plan(&nows, &decisions.plan, &mut systems)?;
+            let digest = self.save_plan(snapshots, &decisions.plan, &mut systems)?;
             plan_digest = Some(digest);
             let outcomes = self.apply(&mut systems, &decisions.plan)?;
             settlement = self.verify(&mut systems, &before, &decisions.plan, outcomes);
             figures.identities.push(totals::writes_identity(decisions.plan.changes.len() as u64, &settlement.fates));
         } else {
-            self.save_snapshots(&nows)?;
+            snapshots.finish()?;
         }
 
         self.say("settle");
@@ -414,17 +415,20 @@ impl Night<'_> {
         None
     }
 
-    fn save_snapshots(&self, nows: &[Keyed]) -> Result<(), Error> {
-        self.state.save_snapshots(self.id, self.pulled(nows))
+    /// The snapshots are written while the run decides. A plan that is only asked for leaves none.
+    fn save_snapshots(&self, cleaned: &[Clean]) -> Saving {
+        let wanted = if self.request.plan_only { &[][..] } else { cleaned };
+        let pulled = self.job.systems.iter().zip(wanted).map(|(spec, rows)| (spec.name.clone(), Arc::clone(&rows.pulled))).collect();
+        self.state.start_saving(self.id, pulled)
     }
 
     /// Everything that the next run would need if this one were killed from here on. Systems first prove that they can be
     /// written, so that a full disk or a missing permission stops the run while nothing has happened yet.
-    fn save_plan(&self, nows: &[Keyed], plan: &Plan, systems: &mut [Box<dyn System>]) -> Result<String, Error> {
+    fn save_plan(&self, snapshots: Saving, plan: &Plan, systems: &mut [Box<dyn System>]) -> Result<String, Error> {
         let changed = |name: &str| plan.changes.iter().any(|change| change.system == name);
         let ready = self.job.systems.iter().zip(systems).filter(|(spec, _)| changed(&spec.name)).map(|(_, system)| system.prepare());
         gather(ready)?;
-        self.save_snapshots(nows)?;
+        snapshots.finish()?;
         let digest = self.state.save_plan(self.id, plan)?;
         let allowed: Vec<(String, String)> =
             self.allowed.iter().filter_map(|text| text.split_once(": ")).map(|(gate, detail)| (gate.to_owned(), detail.to_owned())).collect();
@@ -504,6 +508,19 @@ impl Night<'_> {
         let read_back: Vec<Option<ReadBack>> = cleaned.iter().map(|rows| Some(ReadBack { rows: rows.clone() })).collect();
         let atomic: Vec<bool> = systems.iter().map(|system| system.describe().atomic).collect();
         let settlement = settle(self.job, &before.open, &plan, &outcomes, &read_back, &atomic);
+        if !self.request.plan_only {
+            // A row that is not there tonight was not made by that run. If this one is cut off as well, the next one must not
+            // take the row that this one makes for the other's.
+            let not_made: Vec<(u32, Outcome)> = plan
+                .changes
+                .iter()
+                .filter(|change| change.action == Action::Create && interrupted.sent.get(&change.number) == Some(&None))
+                .filter(|change| self.job.system(&change.system).is_some_and(|system| atomic[system]))
+                .filter(|change| settlement.fates.get(&change.number).is_some_and(|fate| fate.settled == Settled::Unknown))
+                .map(|change| (change.number, Outcome::Skipped { reason: format!("run {} was cut off before it was made", interrupted.run) }))
+                .collect();
+            self.state.ledger.outcomes(&interrupted.run, not_made.iter().map(|(number, outcome)| (*number, outcome)))?;
+        }
         let settled = settle_interrupted(self.job, &before, &plan, &settlement);
         self.notes.push(format!(
             "run {} was cut off while it wrote: {} of its {} changes had been sent, and what became of them was read from the systems",

@@ -101,8 +101,9 @@ fn tell(context: &Context, finished: &Finished, text: &str) {
         return;
     }
     print(text);
-    for diagnostic in &finished.report.stopped_by {
-        eprintln!("{diagnostic}");
+    let stopped_by: Vec<String> = finished.report.stopped_by.iter().map(ToString::to_string).collect();
+    if !stopped_by.is_empty() {
+        eprintln!("{}", stopped_by.join("\n\n"));
     }
     print(&format!("report: {}", finished.folder.join("report.html").display()));
 }

@@ -961,8 +961,9 @@ impl Planner<'_> {
             (false, Permission::Review) => format!("deleted in `{origin}`; deletes in `{name}` wait for a person"),
             (false, Permission::Apply) => return true,
         };
-        let kind = if !source && permission == Permission::Review { BreakKind::Review } else { BreakKind::Missing };
-        self.push_break(kind, key, None, Some(origin.clone()), Vec::new(), why, format!("delete it in `{name}`, or add it to `{origin}` again"));
+        let waits = !source && permission == Permission::Review;
+        let (kind, at_odds) = if waits { (BreakKind::Review, name.clone()) } else { (BreakKind::Missing, origin.clone()) };
+        self.push_break(kind, key, None, Some(at_odds), Vec::new(), why, format!("delete it in `{name}`, or add it to `{origin}` again"));
         false
     }
 

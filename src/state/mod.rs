@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use polars::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -106,16 +108,10 @@ impl JobState {
         Ok(State { bases, open, next_record: promoted.knowledge.next_record })
     }
 
-    /// Writes the snapshots of a run, and makes them durable.
-    pub fn save_snapshots<'a>(&self, run: &str, pulled: impl IntoIterator<Item = (&'a str, &'a Pulled)>) -> Result<(), Error> {
+    /// Begins to write the snapshots of a run, and to make them durable, while the run goes on.
+    pub fn start_saving(&self, run: &str, pulled: Vec<(String, Arc<Pulled>)>) -> Saving {
         let folder = self.folder.join("snapshots").join(run);
-        disk::create_dir_private(&folder)?;
-        for (system, pulled) in pulled {
-            let path = folder.join(format!("{system}.parquet"));
-            let mut frame = pulled.to_frame().map_err(|e| lost(&path, &e.to_string()))?;
-            write_parquet(&path, &mut frame)?;
-        }
-        disk::sync_folder(&folder)
+        Saving(Some(std::thread::spawn(move || save_snapshots(&folder, &pulled))))
     }
 
     /// Writes the plan of a run and makes it durable. Gives its SHA-256.
@@ -187,6 +183,45 @@ impl JobState {
         }
         Ok(())
     }
+}
+
+/// Snapshots that are being written. Whoever drops it waits for the end, so that no half-written file outlives its run.
+#[derive(Debug)]
+pub struct Saving(Option<JoinHandle<Result<(), Error>>>);
+
+impl Saving {
+    /// Waits until the snapshots are durable.
+    ///
+    /// # Errors
+    /// `GiveAccess` if they cannot be written.
+    pub fn finish(mut self) -> Result<(), Error> {
+        self.0.take().map_or(Ok(()), wait_for)
+    }
+}
+
+impl Drop for Saving {
+    fn drop(&mut self) {
+        // Whoever does not ask for the result stops for another reason, and that one is told.
+        let _ = self.0.take().map(wait_for);
+    }
+}
+
+fn wait_for(thread: JoinHandle<Result<(), Error>>) -> Result<(), Error> {
+    let died = |_| {
+        Err(Error::new(Remedy::Look, Place::of("snapshots"), "saving the snapshots failed in a way that this program does not know")
+            .seen("nothing was written to any system"))
+    };
+    thread.join().unwrap_or_else(died)
+}
+
+fn save_snapshots(folder: &Path, pulled: &[(String, Arc<Pulled>)]) -> Result<(), Error> {
+    disk::create_dir_private(folder)?;
+    for (system, pulled) in pulled {
+        let path = folder.join(format!("{system}.parquet"));
+        let mut frame = pulled.to_frame().map_err(|e| lost(&path, &e.to_string()))?;
+        write_parquet(&path, &mut frame)?;
+    }
+    disk::sync_folder(folder)
 }
 
 /// The plan as it is stored and hashed: a header, the decisions, the changes; a JSON document a line.

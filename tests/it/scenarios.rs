@@ -23,11 +23,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 use similar::TextDiff;
 use tieout::change::{SystemValue, key_for_people};
+use tieout::error::Remedy;
 use tieout::project::Project;
 use tieout::reconcile::gates::{Allowed, Gate};
 use tieout::report::{ChangeReport, Report};
@@ -184,7 +186,14 @@ impl Stage {
             told.borrow_mut().push(step);
         };
         let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress };
-        let finished = run::run(&world, &job, &request(args))?;
+        let mut patience = 0..100;
+        let finished = loop {
+            match run::run(&world, &job, &request(args)) {
+                // A program that another test starts holds our locks for the instant between its fork and its exec.
+                Err(error) if error.remedy == Remedy::Wait && patience.next().is_some() => std::thread::sleep(Duration::from_millis(10)),
+                other => break other?,
+            }
+        };
         if let Some(error) = finished.afterthoughts.into_iter().next() {
             return Err(error);
         }

@@ -1,0 +1,339 @@
+//! The process is killed, for real, while it writes; then the job runs again. The end is that of a run that was never killed:
+//! the same bytes in every file, the same rows in the database, nothing created twice, no own write taken for an edit.
+//!
+//! One run over two CSV files and a SQLite database creates, updates and deletes in each of them, and adds up a counter. It is
+//! killed at random moments, and with `strace` directly before its n-th call that changes something on the disk. A sample of
+//! all n is tried; `TIEOUT_ALL=1` tries every one. Where `strace` cannot run, that part is skipped, loudly.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::Value as Json;
+
+use crate::errors::{program, tieout};
+use crate::scenarios::{dump_database, name_of, sorted};
+
+const JOB: &str = r#"name = "stock"
+key = ["number"]
+
+[systems.crm]
+kind = "csv"
+role = "peer"
+path = "data/crm.csv"
+
+[systems.books]
+kind = "sql"
+role = "peer"
+url = "sqlite:data/books.db"
+table = "articles"
+id = "id"
+
+[systems.shop]
+kind = "csv"
+role = "peer"
+path = "data/shop.csv"
+
+[fields.number]
+type = "text"
+columns = { crm = "number", books = "number", shop = "number" }
+owner = "crm"
+
+[fields.name]
+type = "text"
+columns = { crm = "name", books = "name", shop = "name" }
+merge = { priority = ["shop", "crm", "books"] }
+
+[fields.stock]
+type = "integer"
+columns = { crm = "stock", books = "stock", shop = "stock" }
+merge = "sum-of-changes"
+
+[deletes]
+policy = "propagate"
+
+[gates]
+updates = "off"
+deletes = "off"
+"#;
+
+/// Calls that change something on a disk.
+const CALLS: [&str; 10] = ["write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "ftruncate", "unlink", "unlinkat"];
+
+/// A root after its first night, with the edits of the day made.
+fn prepare(root: &Path) {
+    for folder in ["jobs", "data"] {
+        fs::create_dir(root.join(folder)).unwrap();
+    }
+    fs::write(root.join("jobs/stock.toml"), JOB).unwrap();
+    let rows: Vec<(u32, String, i64)> = (1..=12).map(|n| (n, format!("Article {n}"), i64::from(n) * 10)).collect();
+    let csv = |rows: &[(u32, String, i64)]| -> String {
+        let lines: String = rows.iter().map(|(n, name, stock)| format!("{n:04},{name},{stock}\n")).collect();
+        format!("number,name,stock\n{lines}")
+    };
+    fs::write(root.join("data/crm.csv"), csv(&rows)).unwrap();
+    fs::write(root.join("data/shop.csv"), csv(&rows)).unwrap();
+    let books = Connection::open(root.join("data/books.db")).unwrap();
+    books.execute_batch("CREATE TABLE articles (id INTEGER PRIMARY KEY, number TEXT UNIQUE, name TEXT, stock INTEGER)").unwrap();
+    for (n, name, stock) in &rows {
+        books.execute("INSERT INTO articles VALUES (?1, ?2, ?3, ?4)", (n, format!("{n:04}"), name, stock)).unwrap();
+    }
+    drop(books);
+    assert_eq!(tieout(root, &["run", "stock", "--first-contact"]).status.code(), Some(0));
+
+    let mut crm = rows.clone();
+    crm[0].1 = "Renamed in the CRM".to_owned();
+    crm[1].2 += 1;
+    crm[2].1 = "In both: CRM".to_owned();
+    crm.remove(11);
+    crm.push((20, "New in the CRM".to_owned(), 5));
+    let mut shop = rows;
+    shop[1].2 += 1;
+    shop[2].1 = "In both: shop".to_owned();
+    shop[3].2 -= 7;
+    shop.push((21, "New in the shop".to_owned(), 6));
+    fs::write(root.join("data/crm.csv"), csv(&crm)).unwrap();
+    fs::write(root.join("data/shop.csv"), csv(&shop)).unwrap();
+    let books = Connection::open(root.join("data/books.db")).unwrap();
+    books
+        .execute_batch(
+            "UPDATE articles SET stock = stock + 1 WHERE id = 2; UPDATE articles SET name = 'Renamed in the books' WHERE id = 5;
+             DELETE FROM articles WHERE id = 11; INSERT INTO articles VALUES (30, '0022', 'New in the books', 7);",
+        )
+        .unwrap();
+}
+
+fn copy_root(from: &Path) -> tempfile::TempDir {
+    let to = tempfile::tempdir().unwrap();
+    let status = Command::new("cp").arg("-a").arg(from.join(".")).arg(to.path()).status().unwrap();
+    assert!(status.success());
+    to
+}
+
+/// Every data file, databases as text.
+fn data(root: &Path) -> BTreeMap<String, String> {
+    let files = sorted(&root.join("data")).into_iter().filter(|path| !name_of(path).contains(".tieout-backup"));
+    files
+        .map(|path| {
+            let text =
+                if name_of(&path).ends_with(".db") { dump_database(&path).unwrap() } else { String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned() };
+            (name_of(&path), text)
+        })
+        .collect()
+}
+
+fn run(root: &Path) -> Json {
+    let output = tieout(root, &["run", "stock", "--json"]);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| Json::String(String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+fn list(report: &Json, part: &str) -> Vec<String> {
+    report[part].as_array().map(|items| items.iter().map(ToString::to_string).collect()).unwrap_or_default()
+}
+
+/// What a run that nobody disturbs ends with.
+struct Clean {
+    template: tempfile::TempDir,
+    data: BTreeMap<String, String>,
+    conflicts: Vec<String>,
+}
+
+impl Clean {
+    fn new() -> Clean {
+        let template = tempfile::tempdir().unwrap();
+        prepare(template.path());
+        let root = copy_root(template.path());
+        let report = run(root.path());
+        assert_eq!(report["verdict"], "SYNCED", "{report}");
+        let data = data(root.path());
+        assert!(data["crm.csv"].contains("0002,Article 2,23\n"), "three added one each: {}", data["crm.csv"]);
+        assert!(!data["crm.csv"].contains("0011") && !data["shop.csv"].contains("0012"), "deletes are propagated");
+        let quiet = run(root.path());
+        assert_eq!(quiet["verdict"], "OK", "{quiet}");
+        Clean { template, data, conflicts: list(&report, "conflicts") }
+    }
+
+    /// Runs until nothing is left to do; gives what differs from the clean run.
+    fn recover(&self, root: &Path) -> Vec<String> {
+        let mut told = Vec::new();
+        let first = run(root);
+        if first["verdict"] != "SYNCED" && first["verdict"] != "OK" {
+            told.push(format!(
+                "the run after it ends with {}: {}, {:?}, {:?}",
+                first["verdict"],
+                first["sentence"],
+                list(&first, "stopped_by"),
+                list(&first, "breaks")
+            ));
+        }
+        let foreign = list(&first, "conflicts").into_iter().filter(|conflict| !self.conflicts.contains(conflict));
+        told.extend(foreign.map(|conflict| format!("a conflict that the clean run lacks: {conflict}")));
+        let drift = list(&first, "drift");
+        told.extend(drift.into_iter().map(|drift| format!("our own write is taken for drift: {drift}")));
+        let now = data(root);
+        for (file, text) in &self.data {
+            if now.get(file) != Some(text) {
+                told.push(format!("{file} differs:\n{}", now.get(file).map_or("it is gone", String::as_str)));
+            }
+        }
+        told.extend(now.keys().filter(|file| !self.data.contains_key(*file)).map(|file| format!("{file} was left behind")));
+        let quiet = run(root);
+        if quiet["verdict"] != "OK" || !list(&quiet, "changes").is_empty() {
+            told.push(format!("the second run after it ends with {}: {:?}, {:?}", quiet["verdict"], list(&quiet, "changes"), list(&quiet, "breaks")));
+        }
+        if data(root) != now {
+            told.push("the second run after it changed something".to_owned());
+        }
+        told
+    }
+}
+
+/// Tries every case on two threads, as long as there is time; gives what failed, and how many cases were tried.
+fn try_all<C: Sync + std::fmt::Debug>(cases: &[C], patience: Duration, each: impl Fn(&C) -> Vec<String> + Sync) -> (Vec<String>, usize) {
+    let (next, tried, begun) = (AtomicUsize::new(0), AtomicUsize::new(0), Instant::now());
+    let work = || {
+        let mut failures = Vec::new();
+        while begun.elapsed() < patience
+            && let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed))
+        {
+            tried.fetch_add(1, Ordering::Relaxed);
+            let told = each(case);
+            if !told.is_empty() {
+                failures.push(format!("== killed at {case:?}\n{}", told.join("\n")));
+            }
+        }
+        failures
+    };
+    let failures = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    (failures, tried.into_inner())
+}
+
+fn patience(seconds: u64) -> Duration {
+    if std::env::var_os("TIEOUT_ALL").is_some() { Duration::MAX } else { Duration::from_secs(seconds) }
+}
+
+/// A place in a run: the n-th time that its first thread, which is the one that writes, makes a call.
+#[derive(Clone, Debug)]
+struct Place {
+    call: String,
+    n: usize,
+}
+
+/// `strace` with a run under it; nothing if there is no `strace`.
+fn under_strace(root: &Path, arguments: &[&str]) -> Option<Output> {
+    Command::new("strace")
+        .args(["-f", "-qq", "-o"])
+        .arg(root.join("strace.log"))
+        .args(["-e", &format!("trace={}", CALLS.join(","))])
+        .args(arguments)
+        .arg(program())
+        .args(["run", "stock", "--json"])
+        .current_dir(root)
+        .output()
+        .ok()
+}
+
+/// Kills a run directly before a place; whether it came there.
+fn kill_before(root: &Path, place: &Place) -> bool {
+    let inject = format!("inject={}:signal=KILL:when={}", place.call, place.n);
+    under_strace(root, &["-e", &inject]).is_some_and(|output| !output.status.success() && output.stdout.is_empty())
+}
+
+/// All places of a run, in their order; nothing if `strace` cannot run here.
+fn places(template: &Path) -> Option<Vec<Place>> {
+    let root = copy_root(template);
+    let output = under_strace(root.path(), &[])?;
+    let text = fs::read_to_string(root.path().join("strace.log")).ok()?;
+    let first = text.split_whitespace().next()?.to_owned();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut places = Vec::new();
+    for line in text.lines() {
+        let mut words = line.splitn(2, ' ');
+        let (Some(thread), Some(call)) = (words.next(), words.next()) else { continue };
+        let Some((call, _)) = call.trim_start().split_once('(').filter(|_| thread == first) else { continue };
+        if let Some(call) = CALLS.iter().find(|known| **known == call) {
+            let n = counts.entry((*call).to_owned()).or_default();
+            *n += 1;
+            places.push(Place { call: (*call).to_owned(), n: *n });
+        }
+    }
+    // The last ones print the report, when everything is done.
+    places.truncate(places.len().saturating_sub(2));
+    (output.status.success() && places.len() > 20).then_some(places)
+}
+
+/// Some of the places, evenly, or all of them.
+fn sample<C: Clone>(all: &[C], wanted: usize) -> Vec<C> {
+    if std::env::var_os("TIEOUT_ALL").is_some() || all.len() <= wanted {
+        return all.to_vec();
+    }
+    (0..wanted).map(|index| all[index * (all.len() - 1) / (wanted - 1)].clone()).collect()
+}
+
+#[test]
+fn killed_before_any_write_a_run_is_finished_by_the_next() {
+    let clean = Clean::new();
+    let Some(places) = places(clean.template.path()) else {
+        eprintln!("SKIPPED crash: strace cannot run here");
+        return;
+    };
+    let (failures, tried) = try_all(&sample(&places, 48), patience(40), |place| {
+        let root = copy_root(clean.template.path());
+        let killed = kill_before(root.path(), place);
+        let mut told = clean.recover(root.path());
+        if !killed {
+            told.push("the run did not come to this place".to_owned());
+        }
+        told
+    });
+    eprintln!("{tried} of {} places were tried", places.len());
+    assert!(failures.is_empty(), "{} of {tried} differ\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn killed_twice_in_a_row_a_run_is_finished_by_the_next() {
+    let clean = Clean::new();
+    let Some(places) = places(clean.template.path()) else {
+        eprintln!("SKIPPED crash: strace cannot run here");
+        return;
+    };
+    // Before the first write a run that is killed leaves nothing to settle: the pairs are of the part after it.
+    let writing = sample(&places[places.len() / 3..], 5);
+    let pairs: Vec<(Place, Place)> = writing.iter().flat_map(|first| writing.iter().map(|second| (first.clone(), second.clone()))).collect();
+    let (failures, tried) = try_all(&pairs, patience(30), |(first, second)| {
+        let root = copy_root(clean.template.path());
+        kill_before(root.path(), first);
+        kill_before(root.path(), second);
+        clean.recover(root.path())
+    });
+    eprintln!("{tried} pairs of places were tried");
+    assert!(failures.is_empty(), "{} of {tried} differ\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn killed_at_a_random_moment_a_run_is_finished_by_the_next() {
+    let clean = Clean::new();
+    let begun = Instant::now();
+    run(copy_root(clean.template.path()).path());
+    let whole = begun.elapsed();
+    let moments: Vec<Duration> = (0..16_u32).map(|i| whole.mul_f64(f64::from(i) / 15.0)).collect();
+    let (failures, tried) = try_all(&moments, patience(20), |moment| {
+        let root = copy_root(clean.template.path());
+        let program: PathBuf = program();
+        let mut child =
+            Command::new(program).args(["run", "stock", "--json"]).current_dir(root.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(*moment);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        clean.recover(root.path())
+    });
+    eprintln!("{tried} moments were tried");
+    assert!(failures.is_empty(), "{} of {tried} differ\n{}", failures.len(), failures.join("\n"));
+}
