@@ -439,6 +439,15 @@ fn hold_shared_keys(job: &Job, nows: &[Keyed], linked: &mut Linked) {
             .filter(|s| records.iter().any(|r| linked.now_rows[**s][*r as usize] != NO_ROW && key_of(**s, linked.now_rows[**s][*r as usize]) == key))
             .map(|s| job.systems[*s].name.clone())
             .collect();
+        let elsewhere: BTreeSet<&str> = voices
+            .iter()
+            .flat_map(|s| records.iter().map(|r| (*s, linked.now_rows[*s][*r as usize])))
+            .filter(|(_, row)| *row != NO_ROW)
+            .map(|(s, row)| key_of(s, row))
+            .filter(|other| *other != key)
+            .collect();
+        let elsewhere: Vec<String> = elsewhere.into_iter().map(key_for_people).collect();
+        let also = if elsewhere.is_empty() { String::new() } else { format!("; in other systems it is {}", crate::change::join_names(&elsewhere)) };
         let mut breaks = vec![Break {
             kind: BreakKind::Duplicate,
             key: key.to_owned(),
@@ -446,7 +455,7 @@ fn hold_shared_keys(job: &Job, nows: &[Keyed], linked: &mut Linked) {
             system: None,
             values: Vec::new(),
             why: format!(
-                "{} different records have this key, in {}: a key was changed to one that is taken",
+                "{} different records have this key, in {}: a key was changed to one that is taken{also}",
                 records.len(),
                 crate::change::join_names(&holders)
             ),

@@ -7,18 +7,30 @@
 //! `TIEOUT_WORLDS=n` asks for n random worlds a law instead of the few that an everyday run can afford; a failure prints
 //! its job and its nights, and proptest keeps its seed.
 
+use std::cell::Cell as StdCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use jiff::Timestamp;
 use polars::prelude::{NewChunkedArray, StringChunked};
-use tieout::change::{Action, PlanHeader, Reason};
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use tieout::change::{Action, BreakKind, Change, PlanHeader, Reason, Settled};
 use tieout::frame::{Evidence, Keyed, Pulled};
 use tieout::job::{self, Job, JobFile, Settings};
 use tieout::reconcile::base::{BaseBuilder, BaseCell, FieldDebt, OpenField, Standing, State};
 use tieout::reconcile::clean::clean;
 use tieout::reconcile::dedupe::dedupe;
+use tieout::reconcile::gates::{Allowed, Gate};
 use tieout::reconcile::link::link;
 use tieout::reconcile::plan::{Decisions, plan};
+use tieout::report::{BreakReport, Report, Verdict};
+use tieout::run::{self, Finished, Request, World};
+use tieout::state::JobState;
+use tieout::systems::memory::{self, Call, Effect, Handle, Row as MemoryRow};
 use tieout::value::Value;
 
 use crate::oracle::{self, Blank, Cell, Debt, Deed, Expected, FieldCase, FirstContact, Policy, Presence, RecordCase, Role, Rule, Side};
@@ -644,4 +656,1187 @@ fn every_record_is_created_deleted_and_kept_as_the_tables_say() {
         }
     }
     report("records", worlds, 100_000, &complaints);
+}
+
+// ── nights: real runs over tables in memory ──────────────────────────────────────────────────────────────────────────────
+
+/// A job over tables in memory, with a root and a clock of its own.
+struct Place {
+    root: tempfile::TempDir,
+    job: Job,
+    tables: Vec<Handle>,
+    clock: StdCell<i64>,
+}
+
+/// The columns of every table. `note` is none of the job's business.
+const COLUMNS: [&str; 6] = ["id", "k", "v", "w", "t", "note"];
+
+impl Place {
+    /// The job of this text, in which `{a}`, `{b}`, `{c}` stand for the tables, which are empty and have ids.
+    fn new(text: &str) -> Place {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let tables: Vec<String> = NAMES.iter().map(|name| format!("law-{}-{number}-{name}", std::process::id())).collect();
+        let mut text = text.to_owned();
+        for (name, table) in NAMES.iter().zip(&tables) {
+            text = text.replace(&format!("{{{name}}}"), table);
+        }
+        let job = checked(&text);
+        let shared = Path::new("/dev/shm");
+        let root = if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() };
+        let tables: Vec<Handle> = tables.iter().take(job.systems.len()).map(|name| memory::table(name)).collect();
+        for table in &tables {
+            table.set_columns(&COLUMNS).set_id("id");
+        }
+        Place { root: root.unwrap(), job, tables, clock: StdCell::new(1_775_000_000) }
+    }
+
+    fn system(&self, name: &str) -> usize {
+        NAMES.iter().position(|n| *n == name).unwrap()
+    }
+
+    fn table(&self, name: &str) -> &Handle {
+        &self.tables[self.system(name)]
+    }
+
+    /// A person adds a row.
+    fn insert(&self, system: &str, key: &str, v: Option<&str>) {
+        let t = self.now().to_string();
+        let (key, v) = (key.to_owned(), v.map(str::to_owned));
+        let note = format!("{system} {key} {t}");
+        self.table(system).edit(move |rows| {
+            let id = rows.iter().filter_map(|row| row.get("id")?.as_ref()?.parse::<u64>().ok()).max().unwrap_or(100) + 1;
+            let cells = [("id", Some(id.to_string())), ("k", Some(key)), ("v", v), ("w", Some("w".to_owned())), ("t", Some(t)), ("note", Some(note))];
+            rows.push(cells.into_iter().map(|(column, text)| (column.to_owned(), text)).collect());
+        });
+    }
+
+    /// A person sets a cell of the row with this key.
+    fn set(&self, system: &str, key: &str, column: &str, text: Option<&str>) {
+        self.table(system).edit(edit_of(key, column, text, &self.now().to_string()));
+    }
+
+    /// A person removes the row with this key.
+    fn delete(&self, system: &str, key: &str) {
+        let key = key.to_owned();
+        self.table(system).edit(move |rows| rows.retain(|row| row["k"].as_deref() != Some(&key)));
+    }
+
+    /// The cell `v` of each row with this key.
+    fn values(&self, system: &str, key: &str) -> Vec<Option<String>> {
+        rows_of(self.table(system)).iter().filter(|row| row["k"].as_deref() == Some(key)).map(|row| row["v"].clone()).collect()
+    }
+
+    /// What every system holds in `v` for a key, `-` where it has no row, `null` where it is empty.
+    fn shown(&self, key: &str) -> String {
+        let of = |name: &&str| {
+            let values = self.values(name, key);
+            let texts: Vec<String> = values.iter().map(|v| v.clone().unwrap_or_else(|| "null".to_owned())).collect();
+            if texts.is_empty() { "-".to_owned() } else { texts.join("+") }
+        };
+        NAMES[..self.tables.len()].iter().map(of).collect::<Vec<_>>().join(" ")
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.clock.get()).unwrap()
+    }
+
+    /// One run, a day after the last.
+    fn ask(&self, request: &Request) -> Finished {
+        self.ask_until(request, usize::MAX).unwrap()
+    }
+
+    /// One run that is cut off as its `nth` step begins, counted from 1, as a killed process is: nothing that comes after is
+    /// done. A run that has fewer steps comes to its end.
+    fn ask_until(&self, request: &Request, nth: usize) -> Option<Finished> {
+        self.clock.set(self.clock.get() + 86_400);
+        let settings = Settings::default();
+        let now = || self.now();
+        let steps = StdCell::new(0);
+        let progress = |_: &str| {
+            steps.set(steps.get() + 1);
+            if steps.get() == nth {
+                std::panic::resume_unwind(Box::new("cut off"));
+            }
+        };
+        let world = World { root: self.root.path(), settings: &settings, now: &now, progress: &progress };
+        let finished = std::panic::catch_unwind(AssertUnwindSafe(|| run::run(&world, &self.job, request).unwrap()));
+        match finished {
+            Ok(finished) => {
+                assert!(finished.afterthoughts.is_empty(), "{:?}", finished.afterthoughts);
+                for identity in &finished.report.identities {
+                    assert!(identity.holds, "the arithmetic holds: {identity:?}");
+                }
+                Some(finished)
+            }
+            Err(reason) if reason.downcast_ref::<&str>() == Some(&"cut off") => None,
+            Err(reason) => std::panic::resume_unwind(reason),
+        }
+    }
+
+    /// An ordinary night. It must come to its end.
+    fn night(&self) -> Report {
+        let report = self.ask(&Request { first_contact: true, ..Request::default() }).report;
+        assert!(report.verdict != Verdict::Failed, "{} {:?}", report.sentence, report.stopped_by);
+        report
+    }
+
+    /// Nights without edits until nothing is planned; that must come soon, and the night after it must be as quiet.
+    fn until_quiet(&self) -> Report {
+        for _ in 0..6 {
+            let report = self.night();
+            if report.changes.is_empty() {
+                let again = self.night();
+                assert!(again.changes.is_empty(), "quiet stays quiet: {}", told(&again));
+                let known: BTreeSet<&str> = report.breaks.iter().map(|b| b.id.as_str()).collect();
+                let new: Vec<_> = again.breaks.iter().filter(|b| !known.contains(b.id.as_str())).collect();
+                assert!(new.is_empty(), "no break is new: {new:?}");
+                return again;
+            }
+        }
+        let last = self.night();
+        panic!("it never becomes quiet: {}\n{}", told(&last), self.all());
+    }
+
+    /// All rows of all tables, for a message.
+    fn all(&self) -> String {
+        let mut text = String::new();
+        for (name, table) in NAMES.iter().zip(&self.tables) {
+            for row in rows_of(table) {
+                let cells: Vec<String> = ["id", "k", "v", "w"].iter().map(|c| row[*c].clone().unwrap_or_else(|| "null".to_owned())).collect();
+                text += &format!("  {name}: {}\n", cells.join(" | "));
+            }
+        }
+        text
+    }
+
+    fn state_folder(&self) -> PathBuf {
+        self.root.path().join("state").join(&self.job.name)
+    }
+}
+
+/// All rows of a table, with a null where a created row has no cell.
+fn rows_of(table: &Handle) -> Vec<MemoryRow> {
+    let whole = |row: MemoryRow| COLUMNS.iter().map(|column| ((*column).to_owned(), row.get(*column).cloned().flatten())).collect();
+    table.rows().into_iter().map(whole).collect()
+}
+
+fn checked(text: &str) -> Job {
+    let file = JobFile { path: "jobs/laws.toml".to_owned(), text: text.to_owned() };
+    let jobs = job::check(&[file], &Settings::default());
+    let mut jobs = jobs.unwrap_or_else(|mistakes| panic!("{}\n{text}", mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
+    jobs.pop().unwrap()
+}
+
+fn edit_of(key: &str, column: &str, text: Option<&str>, t: &str) -> impl FnOnce(&mut Vec<MemoryRow>) + Send + 'static {
+    let (key, column, text, t) = (key.to_owned(), column.to_owned(), text.map(str::to_owned), t.to_owned());
+    move |rows| {
+        for row in rows.iter_mut().filter(|row| row["k"].as_deref() == Some(&key)) {
+            row.insert(column.clone(), text.clone());
+            row.insert("t".to_owned(), Some(t.clone()));
+        }
+    }
+}
+
+/// A report in a few lines, for a message.
+fn told(report: &Report) -> String {
+    let mut text = format!("{} {}\n", report.verdict.word(), report.sentence);
+    for change in &report.changes {
+        let cells: Vec<String> = change.cells.iter().map(|c| format!("{} {}→{}", c.field, c.before, c.after)).collect();
+        text += &format!(
+            "  {} {} {}: {} ({}) {:?} {}\n",
+            change.system,
+            change.action,
+            change.key,
+            cells.join(", "),
+            change.reason,
+            change.settled,
+            change.detail.clone().unwrap_or_default()
+        );
+    }
+    for open in &report.breaks {
+        text += &format!("  break {} {} {:?} {:?}: {}\n", open.open.kind, open.open.key, open.open.field, open.open.system, open.open.why);
+    }
+    text
+}
+
+/// Peers a, b and perhaps c with `v` decided by `rule`, all gates off.
+fn peers(systems: usize, rule: &str) -> String {
+    let roles = vec!["peer"; systems];
+    job_text(&roles, rule, "")
+}
+
+fn job_text(roles: &[&str], rule: &str, more: &str) -> String {
+    let columns = |column: &str| (0..roles.len()).map(|s| format!("{} = \"{column}\"", NAMES[s])).collect::<Vec<_>>().join(", ");
+    let mut text = "name = \"laws\"\nkey = [\"k\"]\n".to_owned();
+    for (name, role) in NAMES.iter().zip(roles) {
+        text += &format!("[systems.{name}]\nkind = \"memory\"\ntable = \"{{{name}}}\"\nrole = \"{role}\"\nid = \"id\"\nedited_at = \"t\"\n");
+    }
+    let sources: Vec<String> = NAMES.iter().zip(roles).filter(|(_, role)| **role == "source").map(|(name, _)| format!("\"{name}\"")).collect();
+    let key_rule = if sources.is_empty() { "merge = \"review\"".to_owned() } else { format!("owner = [{}]", sources.join(", ")) };
+    text += &format!("[fields.k]\ntype = \"text\"\ncolumns = {{ {} }}\n{key_rule}\n", columns("k"));
+    text += &format!("[fields.v]\ntype = \"integer\"\ncolumns = {{ {} }}\n{rule}\n", columns("v"));
+    text + more + GATES_OFF
+}
+
+const GATES_OFF: &str = "\n[gates]\nempty = \"off\"\ndeletes = \"off\"\nupdates = \"off\"\nall-changed = \"off\"\nshrink = \"off\"\ngrowth = \"off\"\n";
+
+// ── the twelve counterexamples ───────────────────────────────────────────────────────────────────────────────────────────
+
+/// 1. Our own 1 in b must not beat the 3 that c is set to while a still refuses.
+#[test]
+fn a_value_that_we_wrote_does_not_beat_a_later_edit() {
+    let place = Place::new(&peers(3, "merge = { priority = [\"a\", \"b\", \"c\"] }"));
+    NAMES.iter().for_each(|system| place.insert(system, "k", Some("0")));
+    place.night();
+    place.set("c", "k", "v", Some("1"));
+    place.table("a").reject("k", "locked");
+    let report = place.night();
+    assert_eq!(place.shown("k"), "0 1 1");
+    assert!(!report.breaks.is_empty(), "what a refuses is told");
+    place.set("c", "k", "v", Some("3"));
+    place.night();
+    assert_eq!(place.shown("k"), "0 3 3");
+    place.table("a").reject_nothing();
+    place.until_quiet();
+    assert_eq!(place.shown("k"), "3 3 3");
+}
+
+/// 2. c took its edit back: the 1 that we wrote to b meanwhile must not return to c.
+#[test]
+fn an_edit_that_was_taken_back_does_not_return() {
+    let place = Place::new(&peers(3, "merge = { priority = [\"a\", \"b\", \"c\"] }"));
+    NAMES.iter().for_each(|system| place.insert(system, "k", Some("0")));
+    place.night();
+    place.set("c", "k", "v", Some("1"));
+    place.table("a").reject("k", "locked");
+    place.night();
+    place.set("c", "k", "v", Some("0"));
+    place.night();
+    assert_eq!(place.shown("k"), "0 0 0");
+    place.table("a").reject_nothing();
+    let report = place.until_quiet();
+    assert_eq!(place.shown("k"), "0 0 0");
+    assert!(report.breaks.is_empty(), "{}", told(&report));
+}
+
+/// 3. a was deleted after we wrote a's value to b: our own write is no edit that would bring a back.
+#[test]
+fn our_own_write_is_no_edit_that_beats_a_delete() {
+    let place = Place::new(&peers(3, "merge = { priority = [\"a\", \"b\", \"c\"] }"));
+    NAMES.iter().for_each(|system| place.insert(system, "k", Some("0")));
+    place.night();
+    place.set("a", "k", "v", Some("5"));
+    place.table("c").reject("k", "locked");
+    place.night();
+    assert_eq!(place.shown("k"), "5 5 0");
+    place.delete("a", "k");
+    let report = place.night();
+    assert_eq!(place.values("a", "k").len(), 0, "{}", told(&report));
+    assert!(report.breaks.iter().any(|b| b.open.kind == BreakKind::Missing && b.open.system.as_deref() == Some("a")), "{}", told(&report));
+    place.table("c").reject_nothing();
+    place.until_quiet();
+    assert_eq!(place.values("a", "k").len(), 0);
+}
+
+/// 4. A person types 7 into a between our write and the read-back: that is an edit, and not what a makes of our 1.
+#[test]
+fn an_edit_before_the_read_back_is_no_normalisation() {
+    for rule in ["merge = { priority = [\"a\", \"b\"] }", "merge = { priority = [\"b\", \"a\"] }", "merge = \"review\""] {
+        for answers in [true, false] {
+            let place = Place::new(&peers(2, rule));
+            ["a", "b"].iter().for_each(|system| place.insert(system, "k", Some("0")));
+            place.night();
+            place.set("b", "k", "v", Some("1"));
+            place.table("a").set_answers(answers).edit_before(Call::ReadBack, edit_of("k", "v", Some("7"), &place.now().to_string()));
+            let report = place.night();
+            assert_eq!(place.shown("k"), "7 1");
+            assert!(!report.breaks.is_empty(), "{}", told(&report));
+            let report = place.until_quiet();
+            let decided = match rule.contains("review") {
+                true => "7 1",
+                false if rule.contains("[\"a\"") => "7 7",
+                false => "1 1",
+            };
+            assert_eq!(place.shown("k"), decided, "{rule}: {}", told(&report));
+            assert_eq!(report.breaks.is_empty(), decided != "7 1", "{rule}: {}", told(&report));
+        }
+    }
+}
+
+/// 5. A target keeps three letters and holds `abc` already; the owner has `abcdef`: at most two writes, then quiet.
+#[test]
+fn a_target_that_truncates_is_written_twice_at_most() {
+    for answers in [true, false] {
+        let text = job_text(&["peer", "target"], "", "").replace("type = \"integer\"", "type = \"text\"\nowner = \"a\"");
+        let place = Place::new(&text);
+        place.table("b").set_answers(answers).normalise(|column, text| if column == "v" { text.chars().take(3).collect() } else { text.to_owned() });
+        place.insert("a", "k", Some("abcdef"));
+        place.insert("b", "k", Some("abc"));
+        let writes: usize = (0..6).map(|_| place.night().changes.len()).sum();
+        assert!((1..=2).contains(&writes), "{writes} writes, answers {answers}");
+        let report = place.until_quiet();
+        assert!(report.breaks.is_empty(), "{}", told(&report));
+        assert_eq!(place.shown("k"), "abcdef abc");
+        // A new value starts anew, and ends as soon.
+        place.set("a", "k", "v", Some("xyzuvw"));
+        place.until_quiet();
+        assert_eq!(place.shown("k"), "xyzuvw xyz");
+    }
+}
+
+/// 6. A quarantined row is there: no second copy. A key that is changed to a taken one deletes nothing healthy.
+#[test]
+fn a_row_that_cannot_be_read_is_there_and_a_taken_key_deletes_nothing() {
+    for policy in ["report", "propagate", "recreate"] {
+        let more = format!("[deletes]\npolicy = \"{policy}\"\n");
+        let place = Place::new(&job_text(&["peer", "peer"], "merge = \"max\"", &more));
+        for key in ["k1", "k2"] {
+            ["a", "b"].iter().for_each(|system| place.insert(system, key, Some("1")));
+        }
+        place.night();
+        place.set("b", "k1", "v", Some("twelve"));
+        place.set("a", "k1", "v", Some("5"));
+        let report = place.night();
+        assert!(report.changes.is_empty(), "{policy}: {}", told(&report));
+        place.set("b", "k1", "v", Some("1"));
+        place.until_quiet();
+        assert_eq!(place.shown("k1"), "5 5");
+        place.set("a", "k1", "k", Some("k2"));
+        for _ in 0..3 {
+            let report = place.night();
+            assert!(report.changes.is_empty(), "{policy}: {}", told(&report));
+            assert!(report.breaks.iter().any(|b| b.open.kind == BreakKind::Duplicate), "{policy}: {}", told(&report));
+        }
+        assert_eq!((place.table("a").rows().len(), place.table("b").rows().len()), (2, 2));
+    }
+}
+
+/// 7. A create that the next pulls do not show yet: the original is not deleted, and no second copy is made.
+#[test]
+fn a_create_that_does_not_show_yet_deletes_nothing() {
+    for policy in ["report", "propagate", "archive", "recreate"] {
+        let archive = if policy == "archive" { "archive = { field = \"v\", value = 9 }\n" } else { "" };
+        let more = format!("[deletes]\npolicy = \"{policy}\"\n{archive}");
+        for answers in [true, false] {
+            let place = Place::new(&job_text(&["peer", "peer"], "merge = \"max\"", &more));
+            ["a", "b"].iter().for_each(|system| place.insert(system, "old", Some("1")));
+            place.night();
+            place.insert("a", "new", Some("1"));
+            // The read-back and the next two pulls do not show it.
+            place.table("b").set_answers(answers).lag(3);
+            for _ in 0..3 {
+                let report = place.night();
+                assert_eq!(place.values("a", "new").len(), 1, "{policy}: {}", told(&report));
+                assert_eq!(place.values("b", "new").len(), 1, "{policy}: {}", told(&report));
+            }
+            let report = place.until_quiet();
+            assert_eq!(place.shown("new"), "1 1");
+            assert!(report.breaks.is_empty(), "{policy}: {}", told(&report));
+        }
+    }
+}
+
+/// 8. A table loaded again with new ids and the same keys: no duplicates, no deletes.
+#[test]
+fn a_reloaded_table_is_the_same_table() {
+    for policy in ["report", "propagate", "recreate"] {
+        let more = format!("[deletes]\npolicy = \"{policy}\"\n");
+        let place = Place::new(&job_text(&["peer", "peer", "target"], "merge = \"max\"", &more));
+        for key in ["k1", "k2", "k3"] {
+            NAMES.iter().for_each(|system| place.insert(system, key, Some("1")));
+        }
+        place.night();
+        place.table("b").edit(|rows| {
+            rows.reverse();
+            rows.iter_mut().enumerate().for_each(|(position, row)| {
+                row.insert("id".to_owned(), Some(format!("{}", 900 + position)));
+            });
+        });
+        let report = place.night();
+        assert!(report.changes.is_empty() && report.breaks.is_empty(), "{policy}: {}", told(&report));
+        assert_eq!(report.links.len(), 3, "each renumbered row is listed");
+        place.set("b", "k2", "v", Some("4"));
+        place.until_quiet();
+        assert_eq!(place.shown("k2"), "4 4 4");
+    }
+}
+
+/// 9. Both add 1: that is 2, also when the run is cut off at any step, or a write fails after any of its changes.
+#[test]
+fn two_additions_are_two_also_after_a_crash() {
+    for nth in 1.. {
+        let place = Place::new(&peers(2, "merge = \"sum-of-changes\""));
+        ["a", "b"].iter().for_each(|system| place.insert(system, "k", Some("10")));
+        place.night();
+        ["a", "b"].iter().for_each(|system| place.set(system, "k", "v", Some("11")));
+        let was_cut_off = place.ask_until(&Request::default(), nth).is_none();
+        let report = place.until_quiet();
+        assert_eq!(place.shown("k"), "12 12", "cut off at step {nth}: {}", told(&report));
+        assert!(report.breaks.is_empty(), "cut off at step {nth}: {}", told(&report));
+        if !was_cut_off {
+            assert!(nth > 6, "a run has more than {nth} steps");
+            break;
+        }
+    }
+    for system in ["a", "b"] {
+        for effect in [Effect::Nothing, Effect::First(0), Effect::First(1), Effect::Everything] {
+            let place = Place::new(&peers(2, "merge = \"sum-of-changes\""));
+            ["a", "b"].iter().for_each(|system| place.insert(system, "k", Some("10")));
+            place.night();
+            ["a", "b"].iter().for_each(|system| place.set(system, "k", "v", Some("11")));
+            place.table(system).fail(Call::Write, 1, effect);
+            place.night();
+            let report = place.until_quiet();
+            assert_eq!(place.shown("k"), "12 12", "{system} fails after {effect:?}: {}", told(&report));
+        }
+    }
+}
+
+/// 10. Tolerance 1: each edit is within it of the base, and the two are not of each other: seen, not silent.
+#[test]
+fn two_edits_within_tolerance_of_the_base_are_seen() {
+    for (rule, after) in [("merge = \"max\"", "11 11"), ("merge = \"review\"", "11 9"), ("merge = { priority = [\"b\", \"a\"] }", "9 9")] {
+        let place = Place::new(&peers(2, &format!("{rule}\ntolerance = \"1\"")));
+        ["a", "b"].iter().for_each(|system| place.insert(system, "k", Some("10")));
+        place.night();
+        place.set("a", "k", "v", Some("11"));
+        place.set("b", "k", "v", Some("9"));
+        place.night();
+        let report = place.until_quiet();
+        assert_eq!(place.shown("k"), after);
+        assert_eq!(report.breaks.is_empty(), after != "11 9", "{}", told(&report));
+    }
+    // Creep: steps within the tolerance add up until they are seen.
+    let place = Place::new(&peers(2, "merge = \"max\"\ntolerance = \"1\""));
+    ["a", "b"].iter().for_each(|system| place.insert(system, "k", Some("10")));
+    place.night();
+    for step in ["11", "12", "13"] {
+        place.set("a", "k", "v", Some(step));
+        place.night();
+        let (a, b) = (number_of(&place, "a"), number_of(&place, "b"));
+        assert!(a - b <= 1, "{}", place.shown("k"));
+    }
+}
+
+fn number_of(place: &Place, system: &str) -> i64 {
+    place.values(system, "k")[0].as_ref().unwrap().parse().unwrap()
+}
+
+/// 11. An owner that changes every night is followed every night.
+#[test]
+fn an_owner_that_changes_every_night_is_followed() {
+    let place = Place::new(&job_text(&["peer", "peer", "target"], "owner = \"a\"", ""));
+    NAMES.iter().for_each(|system| place.insert(system, "k", Some("0")));
+    place.night();
+    for night in 1..=8 {
+        let value = night.to_string();
+        place.set("a", "k", "v", Some(&value));
+        let report = place.night();
+        assert!(report.breaks.is_empty(), "{}", told(&report));
+        assert_eq!(place.shown("k"), format!("{value} {value} {value}"));
+    }
+}
+
+/// 12. A field gets a column in c on a running job, while a edits it: nothing vanishes silently.
+#[test]
+fn a_new_column_loses_neither_the_old_nor_the_new_value() {
+    for (rule, decided) in [("merge = \"review\"", None), ("merge = { priority = [\"a\", \"b\", \"c\"] }", Some("7")), ("merge = \"min\"", Some("3"))] {
+        for edited in [false, true] {
+            let text = peers(3, rule);
+            let narrow = text.replace(
+                "[fields.v]\ntype = \"integer\"\ncolumns = { a = \"v\", b = \"v\", c = \"v\" }",
+                "[fields.v]\ntype = \"integer\"\ncolumns = { a = \"v\", b = \"v\" }",
+            );
+            let narrow = narrow.replace("\"b\", \"c\"] }", "\"b\"] }");
+            let mut place = Place::new(&narrow);
+            ["a", "b"].iter().for_each(|system| place.insert(system, "k", Some("7")));
+            place.insert("c", "k", Some("3"));
+            place.night();
+            assert_eq!(place.shown("k"), "7 7 3");
+            let wide = checked(&text.replace("{a}", "x").replace("{b}", "y").replace("{c}", "z"));
+            place.job.fields = wide.fields;
+            if edited {
+                place.set("a", "k", "v", Some("8"));
+            }
+            let allowed = vec![Allowed { gate: Gate::Job, system: None }];
+            let report = place.ask(&Request { allowed, ..Request::default() }).report;
+            let (old, kept) = if edited { ("8", "8 7 3") } else { ("7", "7 7 3") };
+            let shown = place.shown("k");
+            match decided {
+                None => {
+                    assert_eq!(shown, kept, "{}", told(&report));
+                    assert!(report.breaks.iter().any(|b| b.open.kind == BreakKind::Conflict), "{}", told(&report));
+                }
+                Some("3") => assert_eq!(shown, "3 3 3", "{}", told(&report)),
+                Some(_) => assert_eq!(shown, format!("{old} {old} {old}"), "{}", told(&report)),
+            }
+            if decided.is_some() {
+                assert!(!report.conflicts.is_empty(), "what lost is listed: {}", told(&report));
+            }
+        }
+    }
+}
+
+// ── random worlds ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A random job: `v` is decided as it says, `w` by the systems' order.
+#[derive(Clone, Debug)]
+struct RandomJob {
+    roles: Vec<Role>,
+    has_id: Vec<bool>,
+    rule: Rule,
+    owner: Option<usize>,
+    blank: Option<Blank>,
+    tolerance: i64,
+    overwrites_drift: bool,
+    policy: Policy,
+    never: Option<(usize, &'static str)>,
+}
+
+impl RandomJob {
+    fn text(&self) -> String {
+        let sources: Vec<usize> = (0..self.roles.len()).filter(|s| self.roles[*s] == Role::Source).collect();
+        let owner = match (self.owner, sources.len()) {
+            (Some(owner), 0) => vec![owner],
+            (_, 2..) => sources,
+            _ => Vec::new(),
+        };
+        let design = Design {
+            owner,
+            rule: self.rule.clone(),
+            blank: self.blank,
+            tolerance: self.tolerance,
+            overwrites_drift: self.overwrites_drift,
+            policy: self.policy,
+            ..Design::of(&self.roles)
+        };
+        let mut text = design.toml();
+        for (system, name) in NAMES.iter().enumerate().take(self.roles.len()) {
+            let more = match self.never {
+                Some((never, action)) if never == system && self.roles[system].is_written() => format!("may = {{ {action} = \"never\" }}\n"),
+                _ => String::new(),
+            };
+            let id = if self.has_id[system] { "id = \"id\"\n" } else { "" };
+            let role = self.roles[system].word();
+            let old = format!("[systems.{name}]\nkind = \"memory\"\nrole = \"{role}\"\nid = \"id\"\n");
+            assert!(text.contains(&old));
+            text = text.replace(&old, &format!("[systems.{name}]\nkind = \"memory\"\ntable = \"{{{name}}}\"\nrole = \"{role}\"\n{id}{more}"));
+        }
+        let text = text.replace("may = { create = \"apply\", delete = \"apply\" }\n", "");
+        let voters: Vec<String> = (0..self.roles.len()).filter(|s| self.roles[*s].votes()).map(|s| format!("\"{}\"", NAMES[s])).collect();
+        let columns: Vec<String> = (0..self.roles.len()).map(|s| format!("{} = \"w\"", NAMES[s])).collect();
+        let rule = if design.sources().is_empty() {
+            format!("merge = {{ priority = [{}] }}", voters.join(", "))
+        } else {
+            format!("owner = [{}]", voters_first(&self.roles))
+        };
+        let w = format!("[fields.w]\ntype = \"text\"\ncolumns = {{ {} }}\n{rule}\n", columns.join(", "));
+        let at = text.find("[deletes]").unwrap_or(text.len());
+        format!("{}{w}{}{GATES_OFF}", &text[..at], &text[at..])
+    }
+
+    fn voters(&self) -> Vec<usize> {
+        (0..self.roles.len()).filter(|s| self.roles[*s].votes()).collect()
+    }
+}
+
+/// All sources, then all peers.
+fn voters_first(roles: &[Role]) -> String {
+    let with = |role: Role| (0..roles.len()).filter(move |s| roles[*s] == role).map(|s| format!("\"{}\"", NAMES[s]));
+    with(Role::Source).chain(with(Role::Peer)).collect::<Vec<_>>().join(", ")
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Text {
+    Null,
+    Small(u8),
+    /// A value that was never there before.
+    Fresh,
+}
+
+/// What a person does in one system before a night.
+#[derive(Clone, Copy, Debug)]
+enum Edit {
+    Insert(usize, usize, Text),
+    SetV(usize, usize, Text),
+    SetW(usize, usize, Text),
+    /// The same value in every system.
+    SetEverywhere(usize, Text),
+    Delete(usize, usize),
+    DeleteEverywhere(usize),
+    Rename(usize, usize, usize),
+    /// The row that was deleted last comes back as it was.
+    Restore(usize),
+    Shuffle(usize),
+}
+
+/// What goes wrong in one night.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Reject(usize, usize),
+    Lag(usize, usize),
+    EditBeforeWrite(usize, usize),
+    EditBeforeReadBack(usize, usize),
+    WriteFails(usize, u8),
+    ReadBackFails(usize),
+    PullFails(usize),
+    PullIsCut(usize),
+    CutOff(usize),
+    /// The systems do not say what they made of a write.
+    NoAnswers,
+}
+
+#[derive(Clone, Debug)]
+struct RandomWorld {
+    job: RandomJob,
+    start: Vec<Edit>,
+    nights: Vec<(Vec<Edit>, Option<Fault>)>,
+}
+
+const KEYS: [&str; 4] = ["k1", "k2", "k3", "k4"];
+
+fn any_text() -> impl Strategy<Value = Text> {
+    prop_oneof![1 => Just(Text::Null), 3 => (0_u8..3).prop_map(Text::Small), 4 => Just(Text::Fresh)]
+}
+
+fn any_edit(systems: usize) -> impl Strategy<Value = Edit> {
+    let (s, k) = (0..systems, 0..KEYS.len());
+    prop_oneof![
+        3 => (s.clone(), k.clone(), any_text()).prop_map(|(s, k, v)| Edit::Insert(s, k, v)),
+        6 => (s.clone(), k.clone(), any_text()).prop_map(|(s, k, v)| Edit::SetV(s, k, v)),
+        2 => (s.clone(), k.clone(), any_text()).prop_map(|(s, k, v)| Edit::SetW(s, k, v)),
+        1 => (k.clone(), any_text()).prop_map(|(k, v)| Edit::SetEverywhere(k, v)),
+        2 => (s.clone(), k.clone()).prop_map(|(s, k)| Edit::Delete(s, k)),
+        1 => k.clone().prop_map(Edit::DeleteEverywhere),
+        1 => (s.clone(), k.clone(), k.clone()).prop_map(|(s, k, l)| Edit::Rename(s, k, l)),
+        1 => s.clone().prop_map(Edit::Restore),
+        1 => s.prop_map(Edit::Shuffle),
+    ]
+}
+
+fn any_fault(systems: usize) -> impl Strategy<Value = Fault> {
+    let (s, k) = (0..systems, 0..KEYS.len());
+    prop_oneof![
+        2 => (s.clone(), k.clone()).prop_map(|(s, k)| Fault::Reject(s, k)),
+        1 => (s.clone(), 1..4_usize).prop_map(|(s, n)| Fault::Lag(s, n)),
+        2 => (s.clone(), k.clone()).prop_map(|(s, k)| Fault::EditBeforeWrite(s, k)),
+        2 => (s.clone(), k.clone()).prop_map(|(s, k)| Fault::EditBeforeReadBack(s, k)),
+        2 => (s.clone(), 0..4_u8).prop_map(|(s, n)| Fault::WriteFails(s, n)),
+        1 => s.clone().prop_map(Fault::ReadBackFails),
+        1 => s.clone().prop_map(Fault::PullFails),
+        1 => s.prop_map(Fault::PullIsCut),
+        3 => (1..14_usize).prop_map(Fault::CutOff),
+        1 => Just(Fault::NoAnswers),
+    ]
+}
+
+fn any_job() -> impl Strategy<Value = RandomJob> {
+    let role = prop_oneof![1 => Just(Role::Source), 5 => Just(Role::Peer), 2 => Just(Role::Target), 1 => Just(Role::Witness)];
+    let rules =
+        prop_oneof![Just(Rule::Max), Just(Rule::Min), Just(Rule::Latest), Just(Rule::Review), Just(Rule::SumOfChanges), Just(Rule::Priority(Vec::new())),];
+    let blank = prop_oneof![3 => Just(None), 1 => Just(Some(Blank::Ignore)), 1 => Just(Some(Blank::Propagate)), 1 => Just(Some(Blank::Conflict))];
+    let policy = prop_oneof![1 => Just(Policy::Report), 2 => Just(Policy::Propagate), 1 => Just(Policy::Archive), 1 => Just(Policy::Recreate)];
+    let never = prop_oneof![4 => Just(None), 1 => (0..3_usize, prop_oneof![Just("create"), Just("update"), Just("delete")]).prop_map(Some)];
+    let switches = (prop::option::weighted(0.3, 0..3_usize), prop_oneof![4 => Just(0_i64), 1 => Just(1)], prop::bool::weighted(0.8));
+    (prop::collection::vec(role, 2..=3), prop::collection::vec(prop::bool::weighted(0.7), 3), rules, blank, policy, never, switches).prop_filter_map(
+        "a job that `check` refuses",
+        |(roles, has_id, rule, blank, policy, never, (owner, tolerance, overwrites_drift))| {
+            let backwards: Vec<usize> = (0..roles.len()).rev().filter(|s| roles[*s].votes()).collect();
+            let rule = if rule == Rule::Priority(Vec::new()) { Rule::Priority(backwards.clone()) } else { rule };
+            let tolerance = if rule == Rule::SumOfChanges { 0 } else { tolerance };
+            let owner = owner.filter(|owner| backwards.contains(owner));
+            let job = RandomJob { roles, has_id, rule, owner, blank, tolerance, overwrites_drift, policy, never };
+            let file = JobFile { path: "jobs/laws.toml".to_owned(), text: job.text() };
+            (!backwards.is_empty() && job::check(&[file], &Settings::default()).is_ok()).then_some(job)
+        },
+    )
+}
+
+fn any_world(with_faults: bool) -> impl Strategy<Value = RandomWorld> {
+    any_job().prop_flat_map(move |job| {
+        let systems = job.roles.len();
+        let fault = if with_faults { prop::option::weighted(0.6, any_fault(systems)).boxed() } else { Just(None).boxed() };
+        let night = (prop::collection::vec(any_edit(systems), 0..5), fault);
+        (Just(job), prop::collection::vec(any_edit(systems), 4..12), prop::collection::vec(night, 1..5)).prop_map(|(job, start, nights)| RandomWorld {
+            job,
+            start,
+            nights,
+        })
+    })
+}
+
+/// The everyday number of cases, or what `TIEOUT_WORLDS` asks for.
+fn worlds(everyday: u32) -> ProptestConfig {
+    let cases = std::env::var("TIEOUT_WORLDS").ok().and_then(|n| n.parse().ok()).unwrap_or(everyday);
+    ProptestConfig {
+        cases,
+        max_shrink_iters: 400,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/it/laws.regressions"))),
+        ..ProptestConfig::default()
+    }
+}
+
+/// A world as it is played: what people did, and everything that was ever in a table.
+struct Played {
+    place: Place,
+    job: RandomJob,
+    fresh: u32,
+    deleted: Vec<Vec<MemoryRow>>,
+    /// By system and column: every text that was ever there.
+    ever: BTreeSet<(usize, String, Option<String>)>,
+    history: String,
+}
+
+impl Played {
+    fn new(job: &RandomJob) -> Played {
+        let place = Place::new(&job.text());
+        let systems = job.roles.len();
+        Played { place, job: job.clone(), fresh: 100, deleted: vec![Vec::new(); systems], ever: BTreeSet::new(), history: job.text() }
+    }
+
+    fn text(&mut self, text: Text) -> Option<String> {
+        match text {
+            Text::Null => None,
+            Text::Small(n) => Some(n.to_string()),
+            Text::Fresh => {
+                self.fresh += 10;
+                Some(self.fresh.to_string())
+            }
+        }
+    }
+
+    fn has(&self, system: usize, key: &str) -> bool {
+        !self.place.values(NAMES[system], key).is_empty()
+    }
+
+    fn edit(&mut self, edit: Edit) {
+        self.history += &format!("{edit:?}\n");
+        match edit {
+            Edit::Insert(system, key, v) => {
+                let v = self.text(v);
+                if !self.has(system, KEYS[key]) {
+                    self.place.insert(NAMES[system], KEYS[key], v.as_deref());
+                }
+            }
+            Edit::SetV(system, key, v) => {
+                let v = self.text(v);
+                self.place.set(NAMES[system], KEYS[key], "v", v.as_deref());
+            }
+            Edit::SetW(system, key, w) => {
+                let w = self.text(w);
+                self.place.set(NAMES[system], KEYS[key], "w", w.as_deref());
+            }
+            Edit::SetEverywhere(key, v) => {
+                let v = self.text(v);
+                (0..self.job.roles.len()).for_each(|system| self.place.set(NAMES[system], KEYS[key], "v", v.as_deref()));
+            }
+            Edit::Delete(system, key) => self.delete(system, key),
+            Edit::DeleteEverywhere(key) => (0..self.job.roles.len()).for_each(|system| self.delete(system, key)),
+            Edit::Rename(system, key, to) => self.place.set(NAMES[system], KEYS[key], "k", Some(KEYS[to])),
+            Edit::Restore(system) => {
+                if let Some(row) = self.deleted[system].pop() {
+                    let key = row["k"].clone().unwrap_or_default();
+                    if !self.has(system, &key) {
+                        self.place.tables[system].edit(|rows| rows.push(row));
+                    }
+                }
+            }
+            Edit::Shuffle(system) => {
+                self.place.tables[system].edit(|rows| rows.reverse());
+            }
+        }
+    }
+
+    fn delete(&mut self, system: usize, key: usize) {
+        let rows = rows_of(&self.place.tables[system]);
+        self.deleted[system].extend(rows.into_iter().filter(|row| row["k"].as_deref() == Some(KEYS[key])));
+        self.place.delete(NAMES[system], KEYS[key]);
+    }
+
+    fn rows(&self) -> Vec<Vec<MemoryRow>> {
+        self.place.tables.iter().map(rows_of).collect()
+    }
+
+    fn remember(&mut self) {
+        for (system, rows) in self.rows().iter().enumerate() {
+            for (row, column) in rows.iter().flat_map(|row| ["k", "v", "w"].map(|column| (row, column))) {
+                self.ever.insert((system, column.to_owned(), row[column].clone()));
+            }
+        }
+    }
+
+    fn state(&self) -> Option<State> {
+        let folder = self.place.state_folder();
+        folder.is_dir().then(|| JobState::open(&folder, "a law").unwrap()).and_then(|state| {
+            let promoted = state.ledger.promoted().unwrap()?;
+            Some(state.load(&self.place.job, &promoted).unwrap())
+        })
+    }
+
+    fn fail(&self, law: &str, what: &str, report: Option<&Report>) -> ! {
+        panic!("{law}: {what}\n{}\n{}\n{}", self.history, report.map(told).unwrap_or_default(), self.place.all())
+    }
+
+    /// The plan without its header, by a run that writes nothing.
+    fn plan(&self) -> (Report, String) {
+        let finished = self.place.ask(&Request { plan_only: true, first_contact: true, ..Request::default() });
+        (finished.report, plan_of(&finished.folder))
+    }
+
+    /// One night with everything that must hold of it. Gives the report, if the run came to its end.
+    fn night(&mut self, fault: Option<Fault>) -> Option<Report> {
+        self.remember();
+        let before = self.rows();
+        let base = self.state();
+
+        // L20 and L12: a plan changes nothing, and is the same twice. L13: the order of rows does not matter.
+        let (_, planned) = self.plan();
+        self.place.tables.iter().for_each(|table| {
+            table.edit(|rows| rows.reverse());
+        });
+        let (_, reversed) = self.plan();
+        self.place.tables.iter().for_each(|table| {
+            table.edit(|rows| rows.reverse());
+        });
+        if planned != reversed {
+            self.fail("L12, L13", &format!("another plan:\n{planned}\n{reversed}"), None);
+        }
+        if self.rows() != before {
+            self.fail("L20", "a plan changed a system", None);
+        }
+
+        self.history += &format!("night, {fault:?}\n");
+        let mut nth = usize::MAX;
+        let mut edited_meanwhile = None;
+        if let Some(fault) = fault {
+            nth = self.begin_fault(fault, &mut edited_meanwhile);
+        }
+        let finished = self.place.ask_until(&Request { first_contact: true, ..Request::default() }, nth);
+        self.remember();
+        let after = self.rows();
+        self.place.tables.iter().for_each(|table| {
+            table.reject_nothing().set_rows_max(None).set_answers(true);
+        });
+        self.check_frame(&before, &after, edited_meanwhile.as_ref());
+        let Finished { report, folder, .. } = finished?;
+        self.history += &told(&report);
+        let pull_is_faulty = matches!(fault, Some(Fault::Lag(..) | Fault::PullFails(_) | Fault::PullIsCut(_)));
+        if report.verdict == Verdict::Failed {
+            if !pull_is_faulty {
+                self.fail("a run ends", &report.sentence, Some(&report));
+            }
+            // L21: a gate that trips means that nothing was written.
+            if after != before {
+                self.fail("L21", "a run that failed wrote", Some(&report));
+            }
+            return Some(report);
+        }
+        let done = plan_of(&folder);
+        if !pull_is_faulty && done != planned {
+            self.fail("L20", &format!("the run does another thing than the plan said\n{planned}\n{done}"), Some(&report));
+        }
+        let changes = changes_of(&done);
+        self.check_authority(&changes, &report);
+        self.check_accounting(&changes, base.as_ref(), &report);
+        if let (Some(base), None) = (&base, fault) {
+            self.check_single_edits(base, &before, &after, &report);
+        }
+        self.check_bases(&report);
+        Some(report)
+    }
+
+    /// Sets a fault up. Gives the step at which the run is cut off.
+    fn begin_fault(&mut self, fault: Fault, edited: &mut Option<(usize, String, String)>) -> usize {
+        let table = |system: usize| &self.place.tables[system];
+        match fault {
+            Fault::Reject(system, key) => {
+                table(system).reject(KEYS[key], "refused");
+            }
+            Fault::Lag(system, reads) => {
+                table(system).lag(reads);
+            }
+            Fault::EditBeforeWrite(system, key) | Fault::EditBeforeReadBack(system, key) => {
+                let call = if matches!(fault, Fault::EditBeforeWrite(..)) { Call::Write } else { Call::ReadBack };
+                self.fresh += 10;
+                let value = self.fresh.to_string();
+                let t = self.place.now().to_string();
+                self.place.tables[system].edit_before(call, edit_of(KEYS[key], "v", Some(&value), &t));
+                *edited = Some((system, KEYS[key].to_owned(), value.clone()));
+                self.ever.insert((system, "v".to_owned(), Some(value)));
+            }
+            Fault::WriteFails(system, changes) => {
+                let effect = match changes {
+                    0 => Effect::Nothing,
+                    3 => Effect::Everything,
+                    some => Effect::First(usize::from(some)),
+                };
+                table(system).fail(Call::Write, 1, effect);
+            }
+            Fault::ReadBackFails(system) => {
+                table(system).fail(Call::ReadBack, 1, Effect::Nothing);
+            }
+            Fault::PullFails(system) => {
+                table(system).fail(Call::Pull, 1, Effect::Nothing);
+            }
+            Fault::PullIsCut(system) => {
+                table(system).set_rows_max(Some(1));
+            }
+            Fault::CutOff(nth) => return nth,
+            Fault::NoAnswers => self.place.tables.iter().for_each(|table| {
+                table.set_answers(false);
+            }),
+        }
+        usize::MAX
+    }
+
+    /// L7: who is never written is as it was. L8: nothing outside the job moves. And what a person typed meanwhile stays.
+    fn check_frame(&self, before: &[Vec<MemoryRow>], after: &[Vec<MemoryRow>], edited: Option<&(usize, String, String)>) {
+        for (system, role) in self.job.roles.iter().enumerate() {
+            let edited_here = edited.filter(|(s, _, _)| *s == system);
+            if !role.is_written() && edited_here.is_none() && before[system] != after[system] {
+                self.fail("L7", &format!("{} was written", NAMES[system]), None);
+            }
+            for row in before[system].iter().filter(|row| row["note"].is_some()) {
+                let same: Vec<&MemoryRow> = after[system].iter().filter(|other| other["note"] == row["note"]).collect();
+                let is_edited = edited_here.is_some_and(|(_, key, _)| row["k"].as_deref() == Some(key));
+                if let [one] = same.as_slice()
+                    && (one["id"] != row["id"] || (one["t"] != row["t"] && !is_edited))
+                {
+                    self.fail("L8", &format!("a column outside the job was changed: {row:?} {one:?}"), None);
+                }
+                if same.is_empty() && self.job.policy != Policy::Propagate {
+                    self.fail("L6", &format!("a row is gone that nobody deleted: {row:?}"), None);
+                }
+            }
+            let notes: BTreeSet<&Option<String>> = before[system].iter().map(|row| &row["note"]).collect();
+            let new = after[system].iter().filter(|row| row["note"].clone().is_some_and(|note| !notes.contains(&Some(note))));
+            if new.count() > 0 {
+                self.fail("L8", "a created row has a column outside the job", None);
+            }
+        }
+        if let Some((system, key, value)) = edited {
+            let row = |rows: &[MemoryRow]| rows.iter().filter(|row| row["k"].as_deref() == Some(key)).map(|row| row["v"].clone()).collect::<Vec<_>>();
+            if row(&before[*system]).len() == 1 && row(&after[*system]).len() == 1 && row(&after[*system]) != row(&before[*system]) {
+                let typed = self.ever.contains(&(*system, "v".to_owned(), Some(value.clone())));
+                assert!(typed);
+            }
+        }
+    }
+
+    /// L7: a value that a system owns never flows into it.
+    fn check_authority(&self, changes: &[Change], report: &Report) {
+        let field = self.place.job.field("v").unwrap();
+        let Some(owner) = self.place.job.fields[field].owner.first() else { return };
+        let name = NAMES[*owner];
+        let written =
+            |change: &&Change| change.system == name && change.action == Action::Update && change.cells.iter().any(|c| c.field.as_deref() == Some("v"));
+        if changes.iter().any(|change| written(&change)) {
+            self.fail("L7", &format!("`v` flowed into its owner {name}"), Some(report));
+        }
+    }
+
+    /// L4: an edit that we wrote over is in the ledger.
+    fn check_accounting(&self, changes: &[Change], base: Option<&State>, report: &Report) {
+        let ledger = rusqlite::Connection::open(self.place.state_folder().join("ledger.sqlite")).unwrap();
+        for (change, told) in changes.iter().zip(&report.changes) {
+            let arrived = matches!(told.settled, Some(Settled::Verified | Settled::Normalised | Settled::Pending | Settled::Overwritten | Settled::Unknown));
+            if change.action != Action::Update || !arrived {
+                continue;
+            }
+            let system = self.place.system(&change.system);
+            for cell in &change.cells {
+                let Some(field) = cell.field.as_deref().and_then(|name| self.place.job.field(name)) else { continue };
+                let base_value = base.and_then(|state| {
+                    let row = state.bases[system].records.binary_search(&change.record).ok()?;
+                    state.bases[system].value(field, row as u32)
+                });
+                let added_up = self.job.rule == Rule::SumOfChanges && cell.field.as_deref() == Some("v");
+                if cell.before.is_null() || base_value.as_ref() == Some(&cell.before) || added_up {
+                    continue;
+                }
+                let value = serde_json::to_string(&cell.before).unwrap();
+                let listed: i64 = ledger
+                    .query_row(
+                        "SELECT count(*) FROM discarded WHERE run = ?1 AND field = ?2 AND system = ?3 AND value = ?4",
+                        [&report.run, cell.field.as_ref().unwrap(), &change.system, &value],
+                        |row| row.get(0),
+                    )
+                    .unwrap();
+                if listed == 0 {
+                    self.fail(
+                        "L4",
+                        &format!("{value} of {} was written over (base {base_value:?}), and no ledger says so: {change:?}", change.system),
+                        Some(report),
+                    );
+                }
+            }
+        }
+    }
+
+    /// L3: a value that one voter alone changed is everywhere, or still there with an open break.
+    fn check_single_edits(&self, base: &State, before: &[Vec<MemoryRow>], after: &[Vec<MemoryRow>], report: &Report) {
+        let field = self.place.job.field("v").unwrap();
+        let owners = &self.place.job.fields[field].owner;
+        let records: BTreeSet<u64> = base.bases.iter().flat_map(|b| b.records.iter().copied()).collect();
+        let value_of = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<i64>().ok());
+        for record in records {
+            if base.open.fields.contains_key(&(record, "v".to_owned())) {
+                continue;
+            }
+            // Where it is, before and after, by what stands in `note` or by its id.
+            let mut rows: Vec<Option<(&MemoryRow, Option<Value>)>> = Vec::new();
+            for (system, known) in base.bases.iter().enumerate() {
+                let found = known.records.binary_search(&record).ok().filter(|row| known.standings[*row] == Standing::Live).and_then(|row| {
+                    let (column, text) = if self.job.has_id[system] { ("id", known.ids.get(row)) } else { ("k", known.keys.get(row)) };
+                    let mut same = before[system].iter().filter(|r| r[column].as_deref() == text);
+                    let one = same.next().filter(|_| same.next().is_none())?;
+                    Some((one, known.value(field, row as u32)))
+                });
+                rows.push(found);
+            }
+            let changed: Vec<usize> = self
+                .job
+                .voters()
+                .into_iter()
+                .filter(|s| {
+                    rows[*s].as_ref().is_some_and(|(row, base)| base.as_ref().and_then(Value::as_decimal).map(|d| d.units as i64) != value_of(&row["v"]))
+                })
+                .collect();
+            let [editor] = changed.as_slice() else { continue };
+            let Some((row, _)) = &rows[*editor] else { continue };
+            let Some(value) = value_of(&row["v"]) else { continue };
+            if owners.first().is_some_and(|owner| owner != editor) {
+                continue;
+            }
+            let key = row["k"].clone().unwrap_or_default();
+            let is_told = report.breaks.iter().any(|b| names(b, &key));
+            let same_row = |other: &&MemoryRow, row: &MemoryRow| other["id"] == row["id"];
+            for (system, role) in self.job.roles.iter().enumerate() {
+                let Some((row, _)) = rows[system].as_ref().filter(|_| *role != Role::Witness) else { continue };
+                let now = after[system].iter().find(|other| same_row(other, row));
+                let holds = now.is_some_and(|now| value_of(&now["v"]).is_some_and(|v| (v - value).abs() <= self.job.tolerance));
+                if !holds && (!is_told || system == *editor) {
+                    let what = format!("only {} changed {key} to {value}, and {} has {now:?}", NAMES[*editor], NAMES[system]);
+                    self.fail("L3", &what, Some(report));
+                }
+            }
+        }
+    }
+
+    /// L18: a base is always something that was really there.
+    fn check_bases(&self, report: &Report) {
+        let Some(state) = self.state() else { return };
+        for (system, base) in state.bases.iter().enumerate() {
+            for row in 0..base.height() as u32 {
+                for (index, field) in self.place.job.fields.iter().enumerate() {
+                    let Some(value) = base.value(index, row) else { continue };
+                    let text = (!value.is_null()).then(|| value.to_string());
+                    if !self.ever.contains(&(system, field.name.clone(), text)) {
+                        self.fail("L18", &format!("the base of {} in {} is {value}, which was never there", field.name, NAMES[system]), Some(report));
+                    }
+                }
+            }
+        }
+    }
+
+    /// L1: without edits and faults it becomes quiet. L2: then all systems agree, or somebody is told.
+    fn check_end(&mut self) {
+        let mut last: Option<Report> = None;
+        for _ in 0..10 {
+            let Some(report) = self.night(None) else { continue };
+            let is_quiet = report.changes.is_empty() && last.as_ref().is_some_and(|l| l.changes.is_empty());
+            if let (Some(last), true) = (&last, is_quiet) {
+                let known: BTreeSet<&str> = last.breaks.iter().map(|b| b.id.as_str()).collect();
+                if let Some(new) = report.breaks.iter().find(|b| !known.contains(b.id.as_str())) {
+                    self.fail("L1", &format!("a break is new on a quiet night: {new:?}"), Some(&report));
+                }
+                self.check_agreement(&report);
+                return;
+            }
+            last = Some(report);
+        }
+        self.fail("L1", "it never becomes quiet", last.as_ref());
+    }
+
+    /// Every difference that is left is told.
+    fn check_agreement(&self, report: &Report) {
+        let rows = self.rows();
+        let keys: BTreeSet<String> = rows.iter().flatten().filter_map(|row| row["k"].clone()).collect();
+        for key in keys {
+            if report.breaks.iter().any(|b| names(b, &key)) {
+                continue;
+            }
+            for column in ["v", "w"] {
+                let held: Vec<Option<Option<String>>> =
+                    rows.iter().map(|rows| rows.iter().find(|row| row["k"].as_deref() == Some(&key)).map(|row| row[column].clone())).collect();
+                let number = |cell: &Option<Option<String>>| cell.clone().flatten().and_then(|text| text.parse::<i64>().ok());
+                let agree = held.iter().all(|cell| {
+                    *cell == held[0]
+                        || matches!((number(cell), number(&held[0])), (Some(a), Some(b)) if column == "v" && (a - b).abs() <= 2 * self.job.tolerance)
+                });
+                let archived = self.job.policy == Policy::Archive && held.iter().any(|cell| *cell == Some(Some("9".to_owned())));
+                if !agree && !archived {
+                    self.fail("L2", &format!("{key}: {column} is {held:?}, and nobody is told"), Some(report));
+                }
+            }
+        }
+    }
+}
+
+/// Whether a break is about a key, or names it.
+fn names(open: &BreakReport, key: &str) -> bool {
+    open.open.key == key || open.open.why.contains(&format!("`{key}`"))
+}
+
+/// The plan that a run left in its folder, without the header that names the run.
+fn plan_of(folder: &Path) -> String {
+    let text = std::fs::read_to_string(folder.join("plan.jsonl")).unwrap_or_default();
+    text.split_once('\n').map_or_else(String::new, |(_, rest)| rest.to_owned())
+}
+
+fn changes_of(plan: &str) -> Vec<Change> {
+    let lines = plan.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines.filter_map(|mut line| line.get_mut("change").map(serde_json::Value::take)).map(|change| serde_json::from_value(change).unwrap()).collect()
+}
+
+fn play(world: &RandomWorld) -> Played {
+    let mut played = Played::new(&world.job);
+    world.start.iter().for_each(|edit| played.edit(*edit));
+    played.night(None);
+    for (edits, fault) in &world.nights {
+        edits.iter().for_each(|edit| played.edit(*edit));
+        played.night(*fault);
+    }
+    played
+}
+
+proptest! {
+    #![proptest_config(worlds(40))]
+
+    /// Random jobs and edits, nothing goes wrong.
+    #[test]
+    fn random_nights_keep_the_laws(world in any_world(false)) {
+        play(&world).check_end();
+    }
+
+    /// The same with something that goes wrong in most nights.
+    #[test]
+    fn random_nights_with_faults_keep_the_laws(world in any_world(true)) {
+        play(&world).check_end();
+    }
+
+    /// L25: with the state gone nothing is deleted, and no difference is silent.
+    #[test]
+    fn a_lost_state_deletes_nothing(world in any_world(false)) {
+        let mut played = play(&world);
+        std::fs::remove_dir_all(played.place.state_folder()).unwrap();
+        let rows: Vec<usize> = played.rows().iter().map(Vec::len).collect();
+        played.history += "the state is lost\n";
+        let report = played.night(None).unwrap();
+        if report.changes.iter().any(|c| c.action == Action::Delete) || played.rows().iter().zip(&rows).any(|(now, before)| now.len() < *before) {
+            played.fail("L25", "something was deleted", Some(&report));
+        }
+        played.check_end();
+    }
 }
