@@ -516,6 +516,27 @@ pub struct Clean {
     pub counts: Vec<CleaningCount>,
 }
 
+impl Clean {
+    /// A hash of the values of these fields in a row; nothing where all of them are empty or one is not carried. Equal rows of
+    /// a snapshot and of a base have equal prints.
+    pub fn print(&self, fields: &[usize], row: u32) -> Option<u128> {
+        print(fields, |field| self.fields[field].as_ref().map(|column| column.value(row)))
+    }
+}
+
+/// A hash of the values of these fields; nothing where all of them are empty or one is unknown.
+pub fn print(fields: &[usize], value: impl Fn(usize) -> Option<Value>) -> Option<u128> {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    let mut any = false;
+    for field in fields {
+        let value = value(*field)?;
+        any |= !value.is_null();
+        hasher.update(value.to_string().as_bytes());
+        hasher.update(&[u8::from(value.is_null()), 0]);
+    }
+    any.then(|| hasher.digest128())
+}
+
 /// One duplicate: several different rows of a system with one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Duplicate {
@@ -544,6 +565,9 @@ pub struct Keyed {
     pub losers: u64,
     /// Rows of [`Pulled`] that speak for a key which stands on other rows too.
     pub crowded: BTreeSet<u32>,
+    /// Of every row whose key stands on several rows: [`Clean::print`] and the key. A record that vanished may be one of them,
+    /// with a changed key.
+    pub crowd: BTreeMap<u128, String>,
 }
 
 impl Keyed {

@@ -222,7 +222,7 @@ impl Night<'_> {
 
     fn job_change(&self) -> Option<JobChange> {
         let promoted = self.promoted.as_ref()?;
-        let terms = gates::changed_terms(&promoted.knowledge.terms, &self.job.terms());
+        let terms = gates::changed_terms(&promoted.knowledge.terms, &self.job.terms_among(&promoted.knowledge.rows_read));
         (!terms.is_empty()).then(|| JobChange { terms, before: promoted.job_text.clone(), after: self.job.source.text.clone() })
     }
 
@@ -385,7 +385,9 @@ impl Night<'_> {
             identities: &figures.identities,
             plan_digest: Some(&digest),
         };
-        let breaks: Vec<Break> = assemble::breaks(self.job, nows, decisions, None);
+        // What a gate does not trust is told by the gate alone: open is what was open before.
+        let breaks: Vec<Break> =
+            if trips.is_empty() { assemble::breaks(self.job, nows, decisions, None) } else { earlier.values().map(|earlier| earlier.open.clone()).collect() };
         let report = || assemble::report(&self.heading(), &facts, &breaks);
         if !trips.is_empty() {
             let mut report = report();
@@ -722,7 +724,8 @@ fn write_report(folder: &Path, report: &Report, plan: Option<&Plan>) -> Result<(
     disk::write_new(&folder.join("report.json"), report::json::render(report).as_bytes())?;
     disk::write_new(&folder.join("report.txt"), report::text::render(report, 100).as_bytes())?;
     disk::write_new(&folder.join("report.html"), report::html::render(report).as_bytes())?;
-    if let Some(plan) = plan {
+    // A plan holds values in clear: where one is sensitive, it stays in the state folder.
+    if let Some(plan) = plan.filter(|_| report.sensitive.is_empty()) {
         disk::write_new(&folder.join("plan.jsonl"), &state::plan_bytes(plan))?;
     }
     Ok(())

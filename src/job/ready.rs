@@ -53,26 +53,57 @@ impl Job {
     /// What the bases depend on, a line each by its word: when one of these changes, the differences that a run would find
     /// may come from the job file and not from an edit.
     pub fn terms(&self) -> BTreeMap<String, String> {
+        let all: BTreeMap<String, u64> = self.systems.iter().map(|system| (system.name.clone(), 0)).collect();
+        self.terms_among(&all)
+    }
+
+    /// [`Job::terms`] as they would be without the systems that are not among these.
+    pub fn terms_among(&self, known: &BTreeMap<String, u64>) -> BTreeMap<String, String> {
         let mut terms = BTreeMap::new();
         let names = |indices: &[usize]| indices.iter().map(|i| self.fields[*i].name.clone()).collect::<Vec<_>>().join(", ");
         terms.insert("key".to_owned(), names(&self.key));
-        terms.insert("dedupe".to_owned(), format!("{:?}", self.dedupe));
-        terms.insert("deletes".to_owned(), format!("{:?}", self.deletes));
-        for system in &self.systems {
-            let place = system.kind.place();
-            terms.insert(
-                format!("system {}", system.name),
-                format!("{} {place}, role {:?}, id {:?}, only {:?}", system.kind.word(), system.role, system.id, system.only),
-            );
+        let dedupe = match self.dedupe {
+            Dedupe::Refuse => "refuse",
+            Dedupe::Latest => "latest",
+            Dedupe::MostComplete => "most-complete",
+        };
+        terms.insert("dedupe".to_owned(), dedupe.to_owned());
+        let deletes = match &self.deletes {
+            Deletes::Report => "report".to_owned(),
+            Deletes::Propagate => "propagate".to_owned(),
+            Deletes::Recreate => "recreate".to_owned(),
+            Deletes::Archive { field, value } => format!("archive, {} = {value}", self.fields[*field].name),
+        };
+        terms.insert("deletes".to_owned(), deletes);
+        let is_known = |system: &SystemSpec| known.contains_key(&system.name);
+        for system in self.systems.iter().filter(|system| is_known(system)) {
+            let mut term = format!("{} {}, {}", system.kind.word(), system.kind.place(), format!("{:?}", system.role).to_lowercase());
+            if let Some(id) = &system.id {
+                term.push_str(&format!(", id {id}"));
+            }
+            for (column, values) in &system.only {
+                term.push_str(&format!(", only {column} = {}", values.join(" or ")));
+            }
+            terms.insert(format!("system {}", system.name), term);
         }
         for field in &self.fields {
             let columns: Vec<String> = self
                 .systems
                 .iter()
                 .zip(&field.columns)
+                .filter(|(system, _)| is_known(system))
                 .filter_map(|(system, column)| column.as_ref().map(|c| format!("{} = {}", system.name, c.spelling())))
                 .collect();
-            terms.insert(format!("field {}", field.name), format!("{}, clean {:?}, in {}", field.field_type, field.clean, columns.join("; ")));
+            // A field of which only new systems have a column is new with them.
+            if columns.is_empty() {
+                continue;
+            }
+            let mut term = format!("{}, {}", field.field_type, columns.join(", "));
+            if !field.clean.is_empty() {
+                let rules: Vec<String> = field.clean.iter().filter_map(|rule| serde_json::to_string(rule).ok()).collect();
+                term.push_str(&format!(", cleaned by {}", rules.join(", ").replace('"', "")));
+            }
+            terms.insert(format!("field {}", field.name), term);
         }
         terms
     }
@@ -314,17 +345,16 @@ pub struct ColumnSpec {
 }
 
 impl ColumnSpec {
-    /// All of it in one line.
+    /// All of it in one line, as a person would say it.
     pub fn spelling(&self) -> String {
-        let mut text = self.name.clone();
-        let more = ColumnSpec { name: String::new(), ..self.clone() };
-        if more != ColumnSpec::default() {
-            text.push_str(&format!(
-                " (decimal {:?}, dates {:?}, timezone {:?}, blank_as {:?}, booleans {:?}, separator {:?})",
-                more.decimal, more.dates, more.timezone, more.blank_as, more.booleans, more.separator
-            ));
-        }
-        text
+        let mut more: Vec<String> = Vec::new();
+        more.extend(self.decimal.map(|mark| format!("decimal {mark}")));
+        more.extend((!self.dates.is_empty()).then(|| format!("dates {}", self.dates.join(" or "))));
+        more.extend(self.timezone.as_ref().map(|zone| format!("in {zone}")));
+        more.extend(self.blank_as.as_ref().map(|blank| format!("empty is {blank}")));
+        more.extend(self.booleans.as_ref().map(|(yes, no)| format!("true is {yes}, false is {no}")));
+        more.extend(self.separator.as_ref().map(|separator| format!("items end with {separator}")));
+        if more.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, more.join("; ")) }
     }
 }
 

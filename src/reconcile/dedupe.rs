@@ -22,7 +22,7 @@ use crate::job::{Dedupe, Job};
 pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed {
     let (_, again) = TextIndex::build(&clean.keys);
     if again.is_empty() {
-        return Keyed { clean, repeats_collapsed: 0, duplicates: Vec::new(), losers: 0, crowded: BTreeSet::new() };
+        return Keyed { clean, repeats_collapsed: 0, duplicates: Vec::new(), losers: 0, crowded: BTreeSet::new(), crowd: BTreeMap::new() };
     }
     let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (first, row) in again {
@@ -40,7 +40,14 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
     let mut refused: Vec<u32> = Vec::new();
     let mut losers = 0;
     let mut crowded = BTreeSet::new();
+    let others: Vec<usize> = (0..job.fields.len()).filter(|field| job.fields[*field].is_carried_by(system) && !job.key.contains(field)).collect();
+    let mut crowd = BTreeMap::new();
     for rows in groups.values() {
+        for row in rows.iter().filter(|_| spec.id.is_none()) {
+            if let Some(print) = clean.print(&others, *row) {
+                crowd.insert(print, clean.keys.get(*row as usize).unwrap_or_default().to_owned());
+            }
+        }
         let hash = |row: u32| clean.pulled.hash(clean.rows[row as usize]);
         let line = |row: u32| clean.pulled.line(clean.rows[row as usize]);
         let mut distinct: Vec<u32> = Vec::new();
@@ -89,7 +96,7 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
     }
     duplicates.sort_by(|a, b| a.key.cmp(&b.key));
     let stays: Vec<u32> = (0..clean.rows.len() as u32).filter(|row| !leaves[*row as usize]).collect();
-    Keyed { clean: clean.take(&stays), repeats_collapsed, duplicates, losers, crowded }
+    Keyed { clean: clean.take(&stays), repeats_collapsed, duplicates, losers, crowded, crowd }
 }
 
 /// The smallest native id, then the first line: the end of every rule.

@@ -155,7 +155,8 @@ pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, la
         }
     }
     if let Some(last) = last {
-        let changes = changed_terms(&last.terms, &job.terms());
+        // A system that is new to the job is no change of the others: accepting it is what a first contact is for.
+        let changes = changed_terms(&last.terms, &job.terms_among(&last.rows_read));
         if !changes.is_empty() {
             trips.push(Trip { gate: Gate::Job, system: None, message: format!("the job file changed since the last run: {}", changes.join("; ")) });
         }

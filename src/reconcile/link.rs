@@ -11,13 +11,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
-use xxhash_rust::xxh3::Xxh3;
 
 use super::base::{Base, Standing, State};
 use super::index::TextIndex;
 use crate::change::{Break, BreakKind, LinkEvent, key_for_people};
-use crate::frame::{Keyed, NO_ROW, Silence};
-use crate::job::{Job, Role};
+use crate::frame::{Keyed, NO_ROW, Silence, print};
+use crate::job::{Job, Role, SystemSpec};
 
 /// Rows by record: what the diff works on.
 #[derive(Clone, Debug)]
@@ -168,7 +167,7 @@ fn apply_known_links(job: &Job, system: usize, base: &Base, now: &Keyed, linked:
         };
         if let Some(base_row) = living.get(name) {
             linked.now_rows[system][record_of[base_row as usize] as usize] = row;
-        } else if let Some(base_row) = tombs.as_ref().and_then(|t| t.get(name)) {
+        } else if let Some(base_row) = tombs.as_ref().filter(|_| spec.role != Role::Witness).and_then(|t| t.get(name)) {
             let standing = base.standings[base_row as usize];
             if standing == Standing::Archived && !restored_allowed {
                 linked.archived_rows[system] += 1;
@@ -328,21 +327,10 @@ fn suggest_key_changes(job: &Job, system: usize, bases: &[Base], now: &Keyed, li
     let base = &bases[system];
     let spec = &job.systems[system];
     let others: Vec<usize> = (0..job.fields.len()).filter(|f| job.fields[*f].is_carried_by(system) && !job.key.contains(f)).collect();
-    if spec.id.is_some() || spec.role == Role::Witness || base.height() == 0 || linked.records.len() == linked.known || others.is_empty() {
+    let nothing_new = linked.records.len() == linked.known && now.crowd.is_empty();
+    if spec.id.is_some() || spec.role == Role::Witness || base.height() == 0 || nothing_new || others.is_empty() {
         return;
     }
-    let print = |cell: &dyn Fn(usize) -> Option<crate::value::Value>| {
-        let mut hasher = Xxh3::new();
-        let mut any = false;
-        for field in &others {
-            let value = cell(*field)?;
-            any |= !value.is_null();
-            hasher.update(value.to_string().as_bytes());
-            hasher.update(&[u8::from(value.is_null()), 0]);
-        }
-        // Rows whose other fields are all empty tell nothing.
-        any.then(|| hasher.digest128())
-    };
     let mut gone: BTreeMap<u128, Vec<u32>> = BTreeMap::new();
     for record in 0..linked.known as u32 {
         let base_row = linked.base_rows[system][record as usize];
@@ -350,7 +338,7 @@ fn suggest_key_changes(job: &Job, system: usize, bases: &[Base], now: &Keyed, li
             && linked.now_rows[system][record as usize] == NO_ROW
             && base.standings[base_row as usize] == Standing::Live
             && !linked.silent[system].contains_key(&record);
-        if vanished && let Some(hash) = print(&|field| base.value(field, base_row)) {
+        if vanished && let Some(hash) = print(&others, |field| base.value(field, base_row)) {
             gone.entry(hash).or_default().push(record);
         }
     }
@@ -361,12 +349,17 @@ fn suggest_key_changes(job: &Job, system: usize, bases: &[Base], now: &Keyed, li
     for record in linked.known as u32..linked.records.len() as u32 {
         let row = linked.now_rows[system][record as usize];
         if row != NO_ROW
-            && let Some(hash) = print(&|field| now.clean.fields[field].as_ref().map(|column| column.value(row)))
+            && !linked.silent.iter().any(|silent| silent.contains_key(&record))
+            && let Some(hash) = now.clean.print(&others, row)
         {
             new.entry(hash).or_default().push(record);
         }
     }
     for (hash, records) in gone {
+        if let Some(taken) = now.crowd.get(&hash) {
+            hold_possible_renames(spec, base, &linked.base_rows[system].clone(), &records, taken, linked);
+            continue;
+        }
         let Some(fresh) = new.get(&hash) else { continue };
         let ([old], [new]) = (records.as_slice(), fresh.as_slice()) else { continue };
         // The key was changed everywhere: nothing is left to suggest.
@@ -393,6 +386,28 @@ fn suggest_key_changes(job: &Job, system: usize, bases: &[Base], now: &Keyed, li
                 spec.name
             ),
             key: old_key,
+            field: None,
+            system: Some(spec.name.clone()),
+            values: Vec::new(),
+        });
+    }
+}
+
+/// A record that vanished while a key that stands on several rows has a row like it: somebody may have changed its key to one
+/// that is taken. Its absence is no delete.
+fn hold_possible_renames(spec: &SystemSpec, base: &Base, base_rows: &[u32], records: &[u32], taken: &str, linked: &mut Linked) {
+    for record in records {
+        let key = base.keys.get(base_rows[*record as usize] as usize).unwrap_or_default().to_owned();
+        linked.held.entry(*record).or_default().push(Break {
+            kind: BreakKind::SuggestedLink,
+            why: format!(
+                "in `{}` the row `{}` vanished, and one of the rows with the key `{}` has every other field the same: probably its key was changed to one that is taken",
+                spec.name,
+                key_for_people(&key),
+                key_for_people(taken)
+            ),
+            next_step: format!("give the row in `{}` its own key again, or delete it there", spec.name),
+            key,
             field: None,
             system: Some(spec.name.clone()),
             values: Vec::new(),

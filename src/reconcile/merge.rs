@@ -239,8 +239,8 @@ impl<'a> Case<'a> {
     }
 
     fn decide_by_owner(&self, owner: &Voice) -> Ruling {
-        // A witness holds nothing up.
-        let counts = |v: &&Voice| self.job.systems[v.system].role != Role::Witness;
+        // A witness holds nothing up, and an edit in a target is drift.
+        let counts = |v: &&Voice| self.job.systems[v.system].role.votes();
         let others_changed = || self.voices.iter().filter(|v| v.system != owner.system).filter(counts).any(|v| v.is_changed(self.open));
         let Some(now) = owner.now.clone() else {
             if others_changed() {

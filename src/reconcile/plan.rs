@@ -208,6 +208,14 @@ impl Planner<'_> {
         if self.job.mode == Mode::Audit {
             return self.audit(record, &key, &presence);
         }
+        // A row that could not be read may be this record's: it is there, but silent.
+        let hidden: Vec<usize> = unproven.iter().copied().filter(|s| self.unproven[*s] && self.was_linked(*s, record)).collect();
+        if !hidden.is_empty() {
+            for system in hidden {
+                self.unproven(&key, system);
+            }
+            return Treatment::Held;
+        }
         if !here.iter().any(|s| role(*s).votes()) {
             let voters_gone = gone.iter().any(|s| role(*s).votes());
             if !voters_gone {
@@ -264,6 +272,11 @@ impl Planner<'_> {
                     "it was deleted there, and a decision on the record is open: the delete waits for it".to_owned(),
                     "settle the open decision first".to_owned(),
                 );
+            } else if matches!(self.job.deletes, Deletes::Propagate | Deletes::Archive { .. }) && self.is_undecided(record, &rulings) {
+                let why = "it was deleted there before its values had ever been agreed on: the delete waits".to_owned();
+                let next_step = format!("delete it in {} too, or add it to `{}` again", self.names_for_people(&here), self.name(first_gone));
+                self.missing(&key, first_gone, why, next_step);
+                return Treatment::Held;
             } else {
                 if matches!(self.job.deletes, Deletes::Propagate | Deletes::Archive { .. }) {
                     unproven.iter().for_each(|system| self.unproven(&key, *system));
@@ -416,7 +429,11 @@ impl Planner<'_> {
             return Treatment::Held;
         }
         self.events.push(LinkEvent {
-            system: self.names_for_people(&(0..self.job.systems.len()).filter(|s| self.was_linked(*s, record)).collect::<Vec<_>>()).replace('`', ""),
+            system: self
+                .names_for_people(
+                    &(0..self.job.systems.len()).filter(|s| self.was_linked(*s, record) && self.job.systems[*s].role != Role::Witness).collect::<Vec<_>>(),
+                )
+                .replace('`', ""),
             record: self.linked.records[record as usize],
             key: key_for_people(key),
             event: "gone from every system: the link ends".to_owned(),
@@ -563,8 +580,14 @@ impl Planner<'_> {
         let mut unsent: Vec<usize> = Vec::new();
         let mut overridden = decided.overridden.clone();
         for voice in voices {
-            let (Presence::Here(row), Some(now)) = (presence[voice.system], &voice.now) else { continue };
             let spec = &job.systems[voice.system];
+            let (Presence::Here(row), Some(now)) = (presence[voice.system], &voice.now) else {
+                // Should its record come back as it was, it still has to take what was decided meanwhile.
+                if decided.active && spec.role.is_written() && self.was_linked(voice.system, record) {
+                    unsent.push(voice.system);
+                }
+                continue;
+            };
             let Some(column) = &field.columns[voice.system] else { continue };
             let target = clean::canonical(field, column, &decided.value);
             let holds = voice.holds(field, open.as_ref(), &target) || voice.holds(field, open.as_ref(), &decided.value);
@@ -697,13 +720,13 @@ impl Planner<'_> {
             }
             if let Some(attempts) = owed.filter(|attempts| *attempts >= job.attempts_max) {
                 let why = match &voice.debt {
-                    Some(FieldDebt::Owed { why, .. }) => format!("sent {attempts} times without success, last: {why}"),
-                    _ => format!("sent {attempts} times without success"),
+                    Some(FieldDebt::Owed { why, .. }) => format!("`{}` was sent {attempts} times without success, last: {why}", field.name),
+                    _ => format!("`{}` was sent {attempts} times without success", field.name),
                 };
                 self.push_break(
                     BreakKind::WriteRejected,
                     key,
-                    Some(index),
+                    None,
                     Some(spec.name.clone()),
                     values(),
                     why,
@@ -780,6 +803,25 @@ impl Planner<'_> {
             }
             None => self.job.key.iter().filter_map(|field| self.job.fields[*field].columns[system].as_ref()).map(|column| part(&column.name)).collect(),
         }
+    }
+
+    /// Whether the last system that votes on a field holds a value that no decision has seen: deleting it would lose an edit.
+    fn is_undecided(&self, record: u32, rulings: &[(Vec<Voice>, Ruling)]) -> bool {
+        rulings.iter().any(|(voices, _)| {
+            let mut here = voices.iter().filter(|voice| voice.now.is_some() && self.job.systems[voice.system].role.votes());
+            let (first, second) = (here.next(), here.next());
+            second.is_none() && first.is_some_and(|v| v.is_unseen() && v.now != Some(Value::Null) && self.was_linked(v.system, record))
+        })
+    }
+
+    /// What a field held when it was last read: where it was decided, else anywhere.
+    fn last_known(&self, record: u32, field: usize) -> Option<Value> {
+        let systems = || 0..self.job.systems.len();
+        let base = |system: usize| {
+            let row = self.linked.base_rows[system][record as usize];
+            if row == NO_ROW { None } else { self.state.bases[system].value(field, row) }
+        };
+        systems().filter(|s| self.job.systems[*s].role.votes()).find_map(base).or_else(|| systems().find_map(base))
     }
 
     /// Why a system still has to take a record back that was deleted there; nothing if it has not to.
@@ -874,7 +916,10 @@ impl Planner<'_> {
                     return false;
                 }
                 Ruling::Value(decided) => decided.value.clone(),
-                Ruling::NoVoter => continue,
+                Ruling::NoVoter => match self.last_known(record, index) {
+                    Some(value) => value,
+                    None => continue,
+                },
             };
             let carried_elsewhere = (0..presence.len()).any(|s| s != system && matches!(presence[s], Presence::Here(_)) && field.is_carried_by(s));
             if !carried_elsewhere && value.is_null() {

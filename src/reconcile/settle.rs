@@ -258,10 +258,8 @@ impl Settler<'_> {
         settlement.breaks.push(Break {
             kind,
             key: change.key.clone(),
-            field: match change.cells.as_slice() {
-                [one] if change.action == Action::Update => one.field.clone(),
-                _ => None,
-            },
+            // The write is at odds, whichever cells it has tonight: so the break stays the same one.
+            field: None,
             system: Some(change.system.clone()),
             values: change
                 .cells

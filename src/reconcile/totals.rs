@@ -146,6 +146,10 @@ pub struct TotalReport {
     pub records: u64,
     /// Records whose amount is empty.
     pub without_amount: u64,
+    /// Amounts of rows that belong to no record yet, in none of the sums: orphans, rows whose partner cannot be read.
+    pub held: Decimal,
+    /// How many rows those are.
+    pub held_records: u64,
     /// Whether rows whose amount could not be read are missing from the sum.
     pub incomplete: bool,
 }
@@ -173,6 +177,8 @@ struct Movement {
     closing: Decimal,
     records: u64,
     without_amount: u64,
+    held: Decimal,
+    held_records: u64,
 }
 
 /// Adds, or remembers that the sum left 128 bits.
@@ -204,8 +210,18 @@ pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, o
         for (system, spec) in job.systems.iter().enumerate() {
             let Some(column) = &nows[system].clean.fields[total.field] else { continue };
             let mut adder = Adder { overflowed: false };
-            let still =
-                Movement { appeared: zero, vanished: zero, changed: zero, set_aside: zero, returned: zero, closing: zero, records: 0, without_amount: 0 };
+            let still = Movement {
+                appeared: zero,
+                vanished: zero,
+                changed: zero,
+                set_aside: zero,
+                returned: zero,
+                closing: zero,
+                records: 0,
+                without_amount: 0,
+                held: zero,
+                held_records: 0,
+            };
             let mut groups: BTreeMap<String, Movement> = BTreeMap::new();
             let base = &state.bases[system];
             let base_total = base.totals[index].as_ref();
@@ -214,6 +230,12 @@ pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, o
             for record in 0..linked.records.len() as u32 {
                 let (row, base_row) = (linked.now_rows[system][record as usize], linked.base_rows[system][record as usize]);
                 let held_new = record as usize >= linked.known && matches!(decisions.treatments.get(&record), Some(Treatment::Held));
+                if held_new && row != NO_ROW {
+                    // It belongs to no record yet: told beside the sum, and in none.
+                    let movement = groups.entry(group(job, total, system, record, nows, linked)).or_insert(still);
+                    adder.add(&mut movement.held, amount(column, row).unwrap_or(zero));
+                    movement.held_records += 1;
+                }
                 let before = if base_row == NO_ROW {
                     None
                 } else {
@@ -295,11 +317,14 @@ pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, o
                     after: movement.closing,
                     records: movement.records,
                     without_amount: movement.without_amount,
+                    held: movement.held,
+                    held_records: movement.held_records,
                     incomplete,
                 });
             }
         }
     }
+    complete_groups(job, &mut reports);
     (reports, identities)
 }
 
@@ -383,6 +408,7 @@ pub fn after_writes(
             }
         }
     }
+    complete_groups(job, reports);
     (identities, closings)
 }
 
@@ -403,9 +429,28 @@ impl TotalReport {
             after: zero,
             records: 0,
             without_amount: 0,
+            held: zero,
+            held_records: 0,
             incomplete: false,
         }
     }
+}
+
+/// A group that one system has is told of every system that carries the field, so that no difference goes without its line.
+fn complete_groups(job: &Job, reports: &mut Vec<TotalReport>) {
+    for total in &job.totals {
+        let field = &job.fields[total.field];
+        let groups: BTreeSet<Option<String>> = reports.iter().filter(|r| r.field == field.name).map(|r| r.group.clone()).collect();
+        let zero = Decimal { units: 0, scale: if let FieldType::Decimal(scale) = field.field_type { scale } else { 0 } };
+        for (system, group) in (0..job.systems.len()).filter(|s| field.is_carried_by(*s)).flat_map(|s| groups.iter().map(move |g| (s, g))) {
+            let name = &job.systems[system].name;
+            if !reports.iter().any(|r| r.field == field.name && r.system == *name && r.group == *group) {
+                reports.push(TotalReport::empty(field.name.clone(), group.clone(), name.clone(), zero));
+            }
+        }
+    }
+    let place = |report: &TotalReport| (job.field(&report.field), job.system(&report.system));
+    reports.sort_by(|a, b| (place(a), &a.group).cmp(&(place(b), &b.group)));
 }
 
 fn name_of(field: &str, system: &str, group: &str) -> String {

@@ -166,10 +166,16 @@ pub fn breaks(job: &Job, nows: &[Keyed], decisions: &Decisions, settlement: Opti
             });
         }
     }
-    breaks.sort_by(|a, b| (super::severity(a.kind), &a.key, &a.field, &a.system).cmp(&(super::severity(b.kind), &b.key, &b.field, &b.system)));
+    let mut breaks = sorted(breaks);
     // The same difference may be seen by a decision and by the write that failed to mend it.
     let mut seen = BTreeSet::new();
     breaks.retain(|b| seen.insert(b.id(&job.name)));
+    breaks
+}
+
+/// Breaks in the order in which they are told: by severity, then by key.
+pub fn sorted(mut breaks: Vec<Break>) -> Vec<Break> {
+    breaks.sort_by(|a, b| (super::severity(a.kind), &a.key, &a.field, &a.system).cmp(&(super::severity(b.kind), &b.key, &b.field, &b.system)));
     breaks
 }
 

@@ -688,6 +688,17 @@ impl Page<'_> {
             row.extend(totals.iter().map(|total| number(count(total.without_amount))));
             rows.push(row);
         }
+        if totals.iter().any(|total| total.held_records > 0) {
+            let mut row = vec![cell(words("Held, in none of these sums"))];
+            row.extend(totals.iter().map(|total| match total.held_records {
+                0 => number(shown::amount(total.held, group)),
+                _ => Cell { right: true, ..cell(Piece::Bad(shown::amount(total.held, group))) },
+            }));
+            rows.push(row);
+            let mut row = vec![cell(words("rows of them"))];
+            row.extend(totals.iter().map(|total| number(count(total.held_records))));
+            rows.push(row);
+        }
         if totals.iter().any(|total| total.incomplete) {
             let mut row = vec![cell(words("Complete"))];
             row.extend(totals.iter().map(|total| {

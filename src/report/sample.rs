@@ -96,6 +96,8 @@ fn total(system: &str, group: &str, opening: &str, appeared: &str, changed: &str
         after: cents(closing),
         records: 8_350,
         without_amount: 12,
+        held: cents("0"),
+        held_records: 0,
         incomplete: false,
     }
 }

@@ -600,6 +600,15 @@ fn lost_digits(sent: &str, stored: &Raw) -> bool {
 
 /// What is bound for a new value: the text, or in a column without a type, where a number stood, the same number.
 fn new_value(column: &Column, before: Option<&Raw>, after: &Raw) -> Bound {
+    // SQLite has no truth values: columns declared for them, or for numbers, hold 1 and 0.
+    let declared = column.declared.to_ascii_uppercase();
+    if declared.contains("BOOL") || declared.contains("INT") {
+        match after.text.as_deref() {
+            Some("true") => return Bound::Integer(1),
+            Some("false") => return Bound::Integer(0),
+            _ => {}
+        }
+    }
     let replaces_number = before.is_some_and(|raw| raw.text.is_some() && matches!(raw.storage, Storage::Integer | Storage::Real));
     if let (Some(text), Storage::Text, true, true) = (&after.text, after.storage, column.is_untyped, replaces_number)
         && let Some(number) = significant(text)
@@ -921,7 +930,12 @@ fn sqlite_path<'u>(url: &'u str, system: &str, origin: &str) -> Result<&'u Path,
 }
 
 fn connect(path: &Path, may_write: bool, origin: &str) -> Result<Connection, Error> {
-    let refused = |message: &str| Error::new(Remedy::GiveAccess, Place::of(origin), message).seen(format!("file: {}", path.display())).seen("nothing was read");
+    let refused = |message: &str| {
+        let error = Error::new(Remedy::GiveAccess, Place::of(origin), message);
+        // What a reference holds is nobody's business but the program's.
+        let error = if origin.contains("${") { error } else { error.seen(format!("file: {}", path.display())) };
+        error.seen("nothing was read")
+    };
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(refused("the database file does not exist").hint("a database is never created: put the file there, or mend `url`"));

@@ -204,8 +204,9 @@ pub fn decide_field(case: &FieldCase) -> Expected {
     }
 
     if here.is_empty() {
-        // A linked owner that does not show the record: edits wait, and nothing else happens. A witness holds nothing up.
-        let edited = |s: &usize| case.sides[s].role != Role::Witness && case.changed(*s);
+        // A linked owner that does not show the record: edits wait, and nothing else happens. A witness holds nothing up, and
+        // an edit in a target is drift.
+        let edited = |s: &usize| case.sides[s].role.votes() && case.changed(*s);
         if owner.is_some() && case.sides.keys().any(edited) {
             return held();
         }
@@ -591,13 +592,8 @@ pub fn decide_record(case: &RecordCase) -> ExpectedRecord {
                 creates_elsewhere = false;
             }
             (false, false, Policy::Recreate) => {
-                if here.iter().any(votes) {
-                    gone.iter().for_each(|s| create(&mut expected, *s));
-                } else {
-                    // Nobody who decides can say what the record holds.
-                    expected.is_break = true;
-                    creates_elsewhere = false;
-                }
+                // Where nobody who decides has it any more, it comes back as it was last read.
+                gone.iter().for_each(|s| create(&mut expected, *s));
             }
             (false, false, Policy::Propagate) => {
                 let source = here.iter().any(|s| counted[s].0 == Role::Source);
