@@ -6,8 +6,8 @@
 //!
 //! # Design
 //! - A file of only ASCII characters agrees with every encoding that extends ASCII. It is called `US-ASCII`, so that the first
-//!   `ü` of a later night is no contradiction, and a file that is known as something else stays that. New text in such a
-//!   file is written as UTF-8.
+//!   `ü` of a later night is no contradiction, and a file that is known as something else stays that. UTF-16 does not extend
+//!   it: that is another file. New text in such a file is written as UTF-8.
 //! - Two nights with two guesses stop the run, even where both would decode: nobody but a person knows which is right, and
 //!   the wrong one would look like edits.
 //! - Labels are those of the WHATWG: `iso-8859-1` means windows-1252, as every program on the web reads it.
@@ -59,7 +59,7 @@ pub(super) fn decode<'b>(bytes: &'b [u8], pinned: Option<&'static Encoding>, kno
     if pinned.is_none()
         && let Some(known) = known
         && known != name
-        && known != ASCII
+        && !(known == ASCII && encoding.is_ascii_compatible())
     {
         return Err(changed(place, known, name, "earlier runs found"));
     }
@@ -218,6 +218,7 @@ mod tests {
         assert!(error.contains("earlier runs found windows-1252, now it is UTF-8"), "{error}");
         assert!(name(western, "UTF-8").is_err());
         assert!(name(b"a\n1\n", "UTF-16LE").is_err());
+        assert!(name(b"\xFF\xFEa\0\n\x001\0\n\0", "US-ASCII").is_err());
     }
 
     #[test]
