@@ -15,13 +15,14 @@ use crate::change::key_for_people;
 use crate::frame::{Clean, Duplicate, Keyed, NO_ROW, Silence};
 use crate::job::{Dedupe, Job};
 
-/// Leaves one row a key.
+/// Leaves one row a key, and one row a native id.
 ///
 /// Repeats are held like duplicates where collapsing them could lose a transaction: the job sums an amount, and the system
 /// has no native id that would tell two equal rows apart.
 pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed {
     let (_, again) = TextIndex::build(&clean.keys);
-    if again.is_empty() {
+    let shared_ids = clean.ids.as_ref().map(|ids| TextIndex::build(ids).1).unwrap_or_default();
+    if again.is_empty() && shared_ids.is_empty() {
         return Keyed { clean, repeats_collapsed: 0, duplicates: Vec::new(), losers: 0, crowded: BTreeSet::new() };
     }
     let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
@@ -81,6 +82,28 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
             losers: lost.iter().map(|row| line(*row)).collect(),
             rule: rule.to_owned(),
         });
+    }
+    // Rows of different keys with one native id: a write to it could hit any of them, so none of them speaks.
+    let mut same_id: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    for (first, row) in shared_ids {
+        same_id.entry(first).or_insert_with(|| BTreeSet::from([first])).insert(row);
+    }
+    for rows in same_id.into_values() {
+        let rows: Vec<u32> = rows.into_iter().filter(|row| !leaves[*row as usize]).collect();
+        let [first, _, ..] = rows.as_slice() else { continue };
+        let id = clean.ids.as_ref().and_then(|ids| ids.get(*first as usize)).unwrap_or_default();
+        let keys: Vec<String> = rows.iter().map(|row| key_for_people(clean.keys.get(*row as usize).unwrap_or_default())).collect();
+        duplicates.push(Duplicate {
+            system: spec.name.clone(),
+            key: format!("id {id}: {}", keys.join(", ")),
+            survivor: None,
+            losers: rows.iter().map(|row| clean.pulled.line(clean.rows[*row as usize])).collect(),
+            rule: "refuse".to_owned(),
+        });
+        for row in rows {
+            leaves[row as usize] = true;
+            refused.push(row);
+        }
     }
     for row in refused {
         let text = |column: Option<&polars::prelude::StringChunked>| column.and_then(|c| c.get(row as usize)).map(str::to_owned);

@@ -14,10 +14,11 @@ use hashbrown::HashMap;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::base::{Base, Standing, State};
+use super::clean;
 use super::index::TextIndex;
 use crate::change::{Break, BreakKind, LinkEvent, key_for_people};
 use crate::frame::{Keyed, NO_ROW, Silence};
-use crate::job::{Job, Role};
+use crate::job::{Deletes, Job, Role};
 
 /// Rows by record: what the diff works on.
 #[derive(Clone, Debug)]
@@ -155,6 +156,18 @@ fn apply_known_links(job: &Job, system: usize, base: &Base, now: &Keyed, linked:
         names = all.iter().zip(&ended).map(|(name, ended)| if *ended { None } else { name }).collect();
         all.iter().zip(&ended).map(|(name, ended)| if *ended { name } else { None }).collect()
     });
+    // An archived row stays where it is, for as long as it says so.
+    let mark = match &job.deletes {
+        Deletes::Archive { field, value } => job.fields[*field].columns[system].as_ref().map(|column| (*field, value, column)),
+        _ => None,
+    };
+    let is_marked = |row: u32| {
+        mark.is_none_or(|(index, value, column)| {
+            let field = &job.fields[index];
+            let held = now.clean.fields[index].as_ref().map(|values| values.value(row));
+            held.is_some_and(|held| field.equivalent(&held, value) || held == clean::canonical(field, column, value))
+        })
+    };
     let (living, _) = TextIndex::build(&names);
     let tombs = tombstones.as_ref().map(|t| TextIndex::build(t).0);
 
@@ -170,7 +183,7 @@ fn apply_known_links(job: &Job, system: usize, base: &Base, now: &Keyed, linked:
             linked.now_rows[system][record_of[base_row as usize] as usize] = row;
         } else if let Some(base_row) = tombs.as_ref().and_then(|t| t.get(name)) {
             let standing = base.standings[base_row as usize];
-            if standing == Standing::Archived && !restored_allowed {
+            if standing == Standing::Archived && is_marked(row) {
                 linked.archived_rows[system] += 1;
                 continue;
             }
@@ -184,7 +197,10 @@ fn apply_known_links(job: &Job, system: usize, base: &Base, now: &Keyed, linked:
                 field: None,
                 system: Some(spec.name.clone()),
                 values: Vec::new(),
-                why: format!("it came back in `{}` after its delete was agreed", spec.name),
+                why: match standing {
+                    Standing::Archived => format!("it was archived in `{}`, and somebody took that back", spec.name),
+                    _ => format!("it came back in `{}` after its delete was agreed", spec.name),
+                },
                 next_step: "delete the row again, or accept it as a new record with `--allow restored`".to_owned(),
             });
         } else {
@@ -323,12 +339,12 @@ fn join_by_key(job: &Job, state: &State, nows: &[Keyed], linked: &mut Linked, un
 }
 
 /// Where rows have no ids, a changed key looks like one row gone and one row new. Where the two agree in every other field,
-/// that is suggested, and both are held.
+/// that is suggested, and both are held. The new row may have joined a record of its key, or be one of several of that key.
 fn suggest_key_changes(job: &Job, system: usize, bases: &[Base], now: &Keyed, linked: &mut Linked) {
     let base = &bases[system];
     let spec = &job.systems[system];
     let others: Vec<usize> = (0..job.fields.len()).filter(|f| job.fields[*f].is_carried_by(system) && !job.key.contains(f)).collect();
-    if spec.id.is_some() || spec.role == Role::Witness || base.height() == 0 || linked.records.len() == linked.known || others.is_empty() {
+    if spec.id.is_some() || spec.role == Role::Witness || base.height() == 0 || others.is_empty() {
         return;
     }
     let print = |cell: &dyn Fn(usize) -> Option<crate::value::Value>| {
@@ -358,15 +374,44 @@ fn suggest_key_changes(job: &Job, system: usize, bases: &[Base], now: &Keyed, li
         return;
     }
     let mut new: HashMap<u128, Vec<u32>> = HashMap::new();
-    for record in linked.known as u32..linked.records.len() as u32 {
+    for record in 0..linked.records.len() as u32 {
         let row = linked.now_rows[system][record as usize];
         if row != NO_ROW
+            && linked.base_rows[system][record as usize] == NO_ROW
             && let Some(hash) = print(&|field| now.clean.fields[field].as_ref().map(|column| column.value(row)))
         {
             new.entry(hash).or_default().push(record);
         }
     }
+    let silent = &now.clean.silent;
+    let mut among_several: HashMap<u128, usize> = HashMap::new();
+    for position in (0..silent.rows.len()).filter(|position| silent.why[*position] == Silence::Duplicate) {
+        let cell = |field: usize| {
+            let (field, column) = (&job.fields[field], job.fields[field].columns[system].as_ref()?);
+            clean::read_one(field, column, &now.clean.pulled.raw(&column.name, silent.rows[position]))
+        };
+        if let Some(hash) = print(&cell) {
+            among_several.entry(hash).or_insert(position);
+        }
+    }
     for (hash, records) in gone {
+        if let Some(position) = among_several.get(&hash) {
+            for old in records {
+                let key = base.keys.get(linked.base_rows[system][old as usize] as usize).unwrap_or_default().to_owned();
+                let why = format!(
+                    "in `{}` the row `{}` vanished, and one of the rows of key `{}` (line {}) has every other field the same: probably a changed key",
+                    spec.name,
+                    key_for_people(&key),
+                    silent.keys[*position].as_deref().map(key_for_people).unwrap_or_default(),
+                    now.clean.pulled.line(silent.rows[*position])
+                );
+                let next_step = format!("give each of these rows in `{}` a key of its own", spec.name);
+                let system = Some(spec.name.clone());
+                let suggested = Break { kind: BreakKind::SuggestedLink, key, field: None, system, values: Vec::new(), why, next_step };
+                linked.held.entry(old).or_default().push(suggested);
+            }
+            continue;
+        }
         let Some(fresh) = new.get(&hash) else { continue };
         let ([old], [new]) = (records.as_slice(), fresh.as_slice()) else { continue };
         // The key was changed everywhere: nothing is left to suggest.

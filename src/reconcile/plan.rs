@@ -16,7 +16,7 @@
 //! An absence counts only where the record was read in that system since it was linked, and where no row with an unreadable
 //! key could be it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::base::{FieldDebt, Open, OpenField, Standing, State};
 use super::clean;
@@ -26,7 +26,7 @@ use super::merge::{self, Case, Decided, Ruling, Voice};
 use crate::change::{
     Action, Address, AddressPart, Break, BreakKind, CellChange, Change, Decision, Drift, LinkEvent, Plan, PlanHeader, Reason, SystemValue, key_for_people,
 };
-use crate::frame::{Keyed, NO_ROW};
+use crate::frame::{Keyed, NO_ROW, Silence};
 use crate::job::{Blank, Deletes, Job, Mode, OnDrift, Permission, Role};
 use crate::value::{FieldType, KEY_SEPARATOR, Raw, Value};
 
@@ -80,6 +80,7 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
         nows,
         linked: &linked,
         unproven: nows.iter().map(|now| now.clean.silent.hides_a_key()).collect(),
+        silent_keys: nows.iter().map(|now| now.clean.silent.keys.iter().flatten().map(String::as_str).collect()).collect(),
         breaks: linked.loose.clone(),
         drift: Vec::new(),
         decisions: Vec::new(),
@@ -175,6 +176,8 @@ struct Planner<'a> {
     nows: &'a [Keyed],
     linked: &'a Linked,
     unproven: Vec<bool>,
+    /// By system: the keys of its silent rows.
+    silent_keys: Vec<HashSet<&'a str>>,
     breaks: Vec<Break>,
     drift: Vec<Drift>,
     decisions: Vec<Decision>,
@@ -192,7 +195,9 @@ impl Planner<'_> {
         }
         let role = |system: usize| self.job.systems[system].role;
         let systems: Vec<usize> = (0..self.job.systems.len()).collect();
-        if systems.iter().any(|s| role(*s) != Role::Witness && self.linked.silent[*s].contains_key(&record)) {
+        let silent: Vec<usize> = systems.iter().copied().filter(|s| role(*s) != Role::Witness && self.linked.silent[*s].contains_key(&record)).collect();
+        if !silent.is_empty() {
+            self.silenced(record, &silent);
             return Treatment::Held;
         }
         let key = self.linked.key(record, self.nows, &self.state.bases).to_owned();
@@ -265,7 +270,14 @@ impl Planner<'_> {
                     "settle the open decision first".to_owned(),
                 );
             } else {
-                if matches!(self.job.deletes, Deletes::Propagate | Deletes::Archive { .. }) {
+                let removes = matches!(self.job.deletes, Deletes::Propagate | Deletes::Archive { .. });
+                if let Some(field) = self.undecided(record, &rulings, &here).filter(|_| removes) {
+                    let why = format!("it was deleted there while a decision on `{}` was open: the delete waits for it", self.job.fields[field].name);
+                    let next_step = format!("delete it in {} too, or add it to `{}` again", self.names_for_people(&here), self.name(first_gone));
+                    self.missing(&key, first_gone, why, next_step);
+                    return Treatment::Held;
+                }
+                if removes {
                     unproven.iter().for_each(|system| self.unproven(&key, *system));
                 }
                 match &self.job.deletes {
@@ -301,6 +313,7 @@ impl Planner<'_> {
             match presence[system] {
                 Presence::Gone | Presence::Never if role(system) == Role::Witness => {
                     if self.linked.silent[system].contains_key(&record) {
+                        self.silenced(record, &[system]);
                         continue;
                     }
                     self.missing(&key, system, "the witness does not have it".to_owned(), format!("find out why `{}` lacks it", self.name(system)));
@@ -360,6 +373,44 @@ impl Planner<'_> {
     fn missing(&mut self, key: &str, system: usize, why: String, next_step: String) {
         let name = self.name(system);
         self.push_break(BreakKind::Missing, key, None, Some(name), Vec::new(), why, next_step);
+    }
+
+    /// A field in which a system that decides it holds a value that waits for a decision since an earlier run.
+    fn undecided(&self, record: u32, rulings: &[(Vec<Voice>, Ruling)], here: &[usize]) -> Option<usize> {
+        let known = |system: usize| self.linked.base_rows[system][record as usize] != NO_ROW;
+        rulings.iter().enumerate().find_map(|(index, (voices, _))| {
+            let case = Case { job: self.job, field: &self.job.fields[index], voices, open: self.open_field(record, index) };
+            let waits = |voice: &Voice| {
+                let holds = voice.is_unseen() && voice.now.as_ref().is_some_and(|now| !now.is_null());
+                holds && here.contains(&voice.system) && known(voice.system) && case.votes(voice.system)
+            };
+            voices.iter().any(waits).then_some(index)
+        })
+    }
+
+    /// A record that is left alone because of a row of another key, or of none: that row is told by what stands in it, so the
+    /// record is told here.
+    fn silenced(&mut self, record: u32, systems: &[usize]) {
+        let key = self.linked.key(record, self.nows, &self.state.bases).to_owned();
+        if systems.iter().any(|system| self.silent_keys[*system].contains(key.as_str())) {
+            return;
+        }
+        for system in systems {
+            let name = self.name(*system);
+            let alone = if self.job.systems[*system].role == Role::Witness { "" } else { ", and until then it is left alone everywhere" };
+            let (kind, why, next_step) = match self.linked.silent[*system].get(&record) {
+                Some(Silence::Duplicate) => (
+                    BreakKind::Duplicate,
+                    format!("its row in `{name}` cannot be told from another one there{alone}"),
+                    format!("give each of these rows in `{name}` a key and an id of its own"),
+                ),
+                Some(Silence::Quarantined) => {
+                    (BreakKind::Quarantined, format!("its row in `{name}` cannot be read{alone}"), format!("mend the row in `{name}`"))
+                }
+                Some(Silence::Filtered) | None => continue,
+            };
+            self.push_break(kind, &key, None, Some(name), Vec::new(), why, next_step);
+        }
     }
 
     /// A record that a system does not show tonight, which proves nothing.
@@ -446,10 +497,14 @@ impl Planner<'_> {
                 };
                 let ours = if base_row == NO_ROW { None } else { base.our_edits.get(base_row as usize) };
                 let known = base_row != NO_ROW && !forgotten.contains(&system);
+                let held = if known { base.value(field, base_row) } else { None };
+                // What we sent to a row that never showed is no base unless the row shows just that.
+                let awaited = known && base.standings[base_row as usize] == Standing::Awaited;
+                let held = held.filter(|held| !awaited || now.as_ref() == Some(held));
                 Voice {
                     system,
                     now,
-                    base: if known { base.value(field, base_row) } else { None },
+                    base: held,
                     linked: known && self.was_linked(system, record),
                     edited_at: edited_at.filter(|at| ours.is_none_or(|ours| *at > ours)),
                     debt: open.and_then(|open| open.debts.get(&self.job.systems[system].name)).cloned(),
@@ -563,8 +618,14 @@ impl Planner<'_> {
         let mut unsent: Vec<usize> = Vec::new();
         let mut overridden = decided.overridden.clone();
         for voice in voices {
-            let (Presence::Here(row), Some(now)) = (presence[voice.system], &voice.now) else { continue };
             let spec = &job.systems[voice.system];
+            let (Presence::Here(row), Some(now)) = (presence[voice.system], &voice.now) else {
+                // It may be there without showing: then it is owed what is decided meanwhile.
+                if presence[voice.system] == Presence::Unproven && spec.role.is_written() && self.lacks(record, index, voice.system, &decided.value) {
+                    unsent.push(voice.system);
+                }
+                continue;
+            };
             let Some(column) = &field.columns[voice.system] else { continue };
             let target = clean::canonical(field, column, &decided.value);
             let holds = voice.holds(field, open.as_ref(), &target) || voice.holds(field, open.as_ref(), &decided.value);
@@ -642,6 +703,19 @@ impl Planner<'_> {
                     continue;
                 }
             }
+            if spec.role == Role::Source {
+                let why = format!("`{}` is a source and is never written", spec.name);
+                self.push_break(
+                    BreakKind::Locked,
+                    key,
+                    Some(index),
+                    Some(spec.name.clone()),
+                    values(),
+                    why,
+                    format!("mend `{}` in `{}`", field.name, spec.name),
+                );
+                continue;
+            }
             if !decided.active && !drifted && owed.is_none() && !blank_ignored && !respell {
                 // Drift that an earlier run reported is still the same drift, as old as it is.
                 let reported = !is_voter && field.on_drift == OnDrift::Report;
@@ -658,19 +732,6 @@ impl Planner<'_> {
                     values(),
                     why,
                     format!("set `{}` to the right value in one of them", field.name),
-                );
-                continue;
-            }
-            if spec.role == Role::Source {
-                let why = format!("`{}` is a source and is never written", spec.name);
-                self.push_break(
-                    BreakKind::Locked,
-                    key,
-                    Some(index),
-                    Some(spec.name.clone()),
-                    values(),
-                    why,
-                    format!("mend `{}` in `{}`", field.name, spec.name),
                 );
                 continue;
             }
@@ -766,6 +827,13 @@ impl Planner<'_> {
             }
             self.decisions.push(decision);
         }
+    }
+
+    /// Whether a system that does not show the record was last known to hold another value than this.
+    fn lacks(&self, record: u32, field: usize, system: usize, value: &Value) -> bool {
+        let base_row = self.linked.base_rows[system][record as usize];
+        let known = if base_row == NO_ROW { None } else { self.state.bases[system].value(field, base_row) };
+        known.is_some_and(|known| !self.job.fields[field].equivalent(&known, value))
     }
 
     /// How a system finds the row: its native id, else its key as it stands there.

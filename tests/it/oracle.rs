@@ -344,6 +344,10 @@ fn apply(rule: &Rule, contenders: &[Contender]) -> Option<Cell> {
 
 /// `last decided + Σ(now − base)`, equal edits or not.
 fn sum_of_changes(case: &FieldCase, voters: &[usize], here: &[usize]) -> Expected {
+    // Nothing was counted yet, and nobody begins.
+    if case.open.is_none() && here.iter().all(|v| case.now(*v).is_none() && !case.changed(*v)) {
+        return stands(case, voters, None);
+    }
     if here.iter().any(|v| case.now(*v).is_none()) {
         return Expected { held: true, ..Expected::default() };
     }
