@@ -127,6 +127,19 @@ impl Pulled {
         self.hashes[row as usize]
     }
 
+    /// These rows alone, in their order, with all that the snapshot tells beside its rows. Texts are shared, not copied.
+    pub fn take(&self, rows: &[u32]) -> Pulled {
+        let picks = positions(rows);
+        Pulled {
+            raw: self.raw.iter().map(|(name, column)| (name.clone(), gathered(column, &picks))).collect(),
+            storage: self.storage.iter().map(|(name, column)| (name.clone(), gathered(column, &picks))).collect(),
+            lines: rows.iter().map(|row| self.lines[*row as usize]).collect(),
+            hashes: rows.iter().map(|row| self.hashes[*row as usize]).collect(),
+            refused: self.refused.clone(),
+            evidence: self.evidence.clone(),
+        }
+    }
+
     /// All raw columns with the line of each row, as one frame to be stored.
     pub fn to_frame(&self) -> PolarsResult<DataFrame> {
         let lines = UInt64Chunked::from_slice("line".into(), &self.lines).into_series().into();

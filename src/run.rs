@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rayon::prelude::*;
 
 use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled};
 use crate::diagnostic::{Diagnostic, Place};
@@ -27,11 +28,12 @@ use crate::reconcile::differences;
 use crate::reconcile::gates::{self, Allowed, Gate, LastRun, Trip};
 use crate::reconcile::link::link;
 use crate::reconcile::plan::{Decisions, plan};
+use crate::reconcile::rest::{Rest, Resting, RestingSums};
 use crate::reconcile::settle::{ReadBack, Settlement, advance, settle, settle_interrupted};
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
 use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict};
-use crate::state::{self, JobState, Knowledge, Promoted, Promotion, Saving};
+use crate::state::{self, JobState, Knowledge, Leaving, Promoted, Promotion, Saving, SnapshotPlace};
 use crate::systems::{self, Opening, System, Wanted, WriteSet};
 
 /// More rejected changes than this, or than a share of them, stop a system.
@@ -60,6 +62,8 @@ pub struct Request {
     pub first_contact: bool,
     /// Gates that this run may pass.
     pub allowed: Vec<Allowed>,
+    /// Look into every record, even where no row of it changed.
+    pub every_record: bool,
 }
 
 /// What is left of a run.
@@ -140,8 +144,11 @@ impl Night<'_> {
     fn reconcile(&mut self, interrupted: &[state::Interrupted]) -> Result<(Report, Option<Plan>), Error> {
         self.tidy()?;
         let mut systems = self.open()?;
-        let (mut before, cleaned) = self.recall_and_pull(&mut systems)?;
-        let snapshots = self.save_snapshots(&cleaned);
+        let (rest, pulled) = self.recall_and_pull(&mut systems, interrupted.is_empty())?;
+        let snapshots = self.save_snapshots(&pulled);
+        self.say("clean");
+        let (resting, cleaned) = self.clean_what_changed(&rest, &pulled);
+        let mut before = self.recall(&rest, &resting)?;
         for cut_off in interrupted {
             before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
         }
@@ -149,12 +156,13 @@ impl Night<'_> {
         let nows = self.dedupe(cleaned, &before);
         let linked = link(self.job, &before, &nows, self.is_allowed(Gate::Restored, None));
         let decisions = plan(self.job, &before, &nows, linked, self.header(&nows));
-        let mut figures = self.figures(&before, &nows, &decisions);
+        let at_rest = rest.sums(self.job, &resting);
+        let mut figures = self.figures(&before, &nows, &decisions, &at_rest);
         self.check_arithmetic(&figures.identities)?;
         let earlier = self.earlier_breaks()?;
 
-        let trips = self.trips(&before, &nows, &decisions);
-        if let Some(report) = self.stop_at_the_plan(&nows, &decisions, &figures, &earlier, &trips) {
+        let trips = self.trips(&before, &nows, &decisions, at_rest.records);
+        if let Some(report) = self.stop_at_the_plan(&nows, &decisions, at_rest.records, &figures, &earlier, &trips) {
             return Ok((report, Some(decisions.plan)));
         }
 
@@ -172,15 +180,17 @@ impl Night<'_> {
 
         self.say("settle");
         let after = advance(self.job, &before, &nows, &decisions, &settlement);
-        let (of_after, closings) = totals::after_writes(self.job, &nows, &decisions, &settlement, &after, &mut figures.totals);
+        let (of_after, closings) = totals::after_writes(self.job, &nows, &decisions, &settlement, &after, &at_rest, &mut figures.totals);
         figures.identities.extend(of_after);
         let (differences, of_differences) = differences::differences(self.job, &decisions, &after, &figures.totals);
         figures.identities.extend(of_differences);
         let breaks = assemble::breaks(self.job, &nows, &decisions, Some(&settlement));
-        self.promote(&after, &nows, &decisions, &breaks, closings)?;
+        let rested = (&rest, &resting);
+        self.promote(&after, &nows, &decisions, rested, &breaks, closings)?;
         let facts = Facts {
             nows: &nows,
             decisions: &decisions,
+            resting: at_rest.records,
             settlement: Some(&settlement),
             earlier: &earlier,
             totals: &figures.totals,
@@ -239,24 +249,46 @@ impl Night<'_> {
     fn tidy(&self) -> Result<(), Error> {
         let days = jiff::SignedDuration::from_hours(24 * i64::from(self.snapshot_days));
         let oldest = self.started.checked_sub(days).unwrap_or(self.started).strftime("%Y%m%dT%H%M%SZ").to_string();
-        self.state.tidy(self.promoted.as_ref().map(|p| p.run.as_str()), &oldest)?;
+        self.state.tidy(self.promoted.as_ref(), &oldest)?;
         Ok(())
     }
 
-    /// The state that the last promoted run left, read while the systems are pulled.
-    fn recall_and_pull(&self, systems: &mut [Box<dyn System>]) -> Result<(State, Vec<Clean>), Error> {
-        let Some(promoted) = &self.promoted else {
-            return Ok((State::first_contact(self.job), self.pull(systems)?));
-        };
-        let (folder, job) = (self.state.bases_of(&promoted.run), self.job);
+    /// Full snapshots of all systems, and, read meanwhile, the records that the last promoted run left at rest. Nothing is at
+    /// rest where somebody wants every record looked into, and where a run was cut off.
+    fn recall_and_pull(&self, systems: &mut [Box<dyn System>], may_rest: bool) -> Result<(Rest, Vec<Arc<Pulled>>), Error> {
+        let promoted = self.promoted.as_ref().filter(|_| may_rest && !self.request.every_record);
+        let (folder, job) = (self.state.bases(), self.job);
         std::thread::scope(|scope| {
-            let recalled = scope.spawn(|| state::load(&folder, job, promoted));
+            let recalled = scope.spawn(|| promoted.map_or(Ok(None), |promoted| state::load_rest(&folder, job, promoted)));
             let pulled = self.pull(systems);
-            let recalled = recalled.join().unwrap_or_else(|_| {
-                Err(Error::new(Remedy::Look, Place::of(folder.display().to_string()), "the state cannot be read").seen("nothing was written"))
-            });
-            Ok((recalled?, pulled?))
+            let recalled = recalled.join().unwrap_or_else(|_| Err(unreadable_state(&folder)));
+            Ok((recalled?.unwrap_or_default(), pulled?))
         })
+    }
+
+    /// The rows of all records that are not at rest, clean.
+    fn clean_what_changed(&self, rest: &Rest, pulled: &[Arc<Pulled>]) -> (Resting, Vec<Clean>) {
+        let whole: Vec<&Pulled> = pulled.iter().map(Arc::as_ref).collect();
+        let mut resting = if rest.records.is_empty() { Resting::default() } else { rest.found_in(&whole) };
+        loop {
+            let awake = (!resting.positions.is_empty()).then(|| resting.awake_rows(&whole));
+            let of_system = |(system, pulled): (usize, &Arc<Pulled>)| {
+                let rows = awake.as_ref().map_or_else(|| Arc::clone(pulled), |awake| Arc::new(pulled.take(&awake[system])));
+                clean(self.job, system, rows)
+            };
+            let cleaned: Vec<Clean> = pulled.par_iter().enumerate().map(of_system).collect();
+            if resting.positions.is_empty() || !rest.wake_claimed(&mut resting, &cleaned) {
+                return (resting, cleaned);
+            }
+        }
+    }
+
+    /// The state that the last promoted run left, of the records that are not at rest.
+    fn recall(&self, rest: &Rest, resting: &Resting) -> Result<State, Error> {
+        match &self.promoted {
+            None => Ok(State::first_contact(self.job)),
+            Some(promoted) => state::load(&self.state.bases(), self.job, promoted, Some((rest, resting))),
+        }
     }
 
     fn open(&self) -> Result<Vec<Box<dyn System>>, Error> {
@@ -273,17 +305,12 @@ impl Night<'_> {
         gather(opened)
     }
 
-    /// Full snapshots of all systems, each pulled and cleaned on a thread of its own.
-    fn pull(&self, systems: &mut [Box<dyn System>]) -> Result<Vec<Clean>, Error> {
-        self.say("pull, clean");
-        let job = self.job;
-        let pulled: Vec<Result<Clean, Error>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = systems
-                .iter_mut()
-                .enumerate()
-                .map(|(index, system)| scope.spawn(move || system.pull().map(|pulled| clean(job, index, Arc::new(pulled)))))
-                .collect();
-            let joined = threads.into_iter().zip(&job.systems).map(|(thread, spec)| {
+    /// Full snapshots of all systems, each pulled on a thread of its own.
+    fn pull(&self, systems: &mut [Box<dyn System>]) -> Result<Vec<Arc<Pulled>>, Error> {
+        self.say("pull");
+        let pulled: Vec<Result<Arc<Pulled>, Error>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = systems.iter_mut().map(|system| scope.spawn(|| system.pull().map(Arc::new))).collect();
+            let joined = threads.into_iter().zip(&self.job.systems).map(|(thread, spec)| {
                 thread.join().unwrap_or_else(|_| {
                     Err(Error::new(
                         Remedy::Look,
@@ -296,9 +323,9 @@ impl Night<'_> {
             });
             joined.collect()
         });
-        for (spec, result) in job.systems.iter().zip(&pulled) {
-            if let Ok(clean) = result {
-                self.say(&format!("  {}: {} rows", spec.name, gates::count(clean.pulled.evidence.rows_read)));
+        for (spec, result) in self.job.systems.iter().zip(&pulled) {
+            if let Ok(pulled) = result {
+                self.say(&format!("  {}: {} rows", spec.name, gates::count(pulled.evidence.rows_read)));
             }
         }
         gather(pulled)
@@ -323,15 +350,15 @@ impl Night<'_> {
         self.job.systems.iter().zip(nows).map(|(spec, now)| (spec.name.as_str(), now.clean.pulled.as_ref()))
     }
 
-    fn figures(&self, before: &State, nows: &[Keyed], decisions: &Decisions) -> Figures {
+    fn figures(&self, before: &State, nows: &[Keyed], decisions: &Decisions, at_rest: &RestingSums) -> Figures {
         let opening = self.promoted.as_ref().map_or(&[][..], |p| &p.knowledge.closings);
-        let (totals, of_totals) = totals::totals(self.job, before, nows, decisions, opening);
+        let (totals, of_totals) = totals::totals(self.job, before, nows, decisions, at_rest, opening);
         let mut identities: Vec<Identity> = self
             .job
             .systems
             .iter()
             .enumerate()
-            .map(|(index, spec)| totals::rows_identity(&spec.name, &totals::row_counts(self.job, index, &nows[index], decisions)))
+            .map(|(index, spec)| totals::rows_identity(&spec.name, &totals::row_counts(self.job, index, &nows[index], decisions, at_rest.records)))
             .collect();
         identities.extend(of_totals);
         Figures { totals, identities }
@@ -358,8 +385,8 @@ impl Night<'_> {
     }
 
     /// The gates that trip and may not pass. Those that may are noted.
-    fn trips(&mut self, before: &State, nows: &[Keyed], decisions: &Decisions) -> Vec<Trip> {
-        let all = gates::trips(self.job, before, nows, decisions, self.last_run().as_ref());
+    fn trips(&mut self, before: &State, nows: &[Keyed], decisions: &Decisions, resting: u64) -> Vec<Trip> {
+        let all = gates::trips(self.job, before, nows, decisions, resting, self.last_run().as_ref());
         let (passed, stopped): (Vec<Trip>, Vec<Trip>) = all.into_iter().partition(|trip| self.is_allowed(trip.gate, trip.system.as_deref()));
         self.allowed = passed.iter().map(|trip| format!("{}: {}", trip.gate.word(), trip.message)).collect();
         stopped
@@ -370,6 +397,7 @@ impl Night<'_> {
         &self,
         nows: &[Keyed],
         decisions: &Decisions,
+        resting: u64,
         figures: &Figures,
         earlier: &BTreeMap<String, Earlier>,
         trips: &[Trip],
@@ -378,6 +406,7 @@ impl Night<'_> {
         let facts = Facts {
             nows,
             decisions,
+            resting,
             settlement: None,
             earlier,
             totals: &figures.totals,
@@ -431,10 +460,10 @@ impl Night<'_> {
     }
 
     /// The snapshots are written while the run decides. A plan that is only asked for leaves none.
-    fn save_snapshots(&self, cleaned: &[Clean]) -> Saving {
-        let wanted = if self.request.plan_only { &[][..] } else { cleaned };
-        let pulled = self.job.systems.iter().zip(wanted).map(|(spec, rows)| (spec.name.clone(), Arc::clone(&rows.pulled))).collect();
-        self.state.start_saving(self.id, pulled)
+    fn save_snapshots(&self, pulled: &[Arc<Pulled>]) -> Saving {
+        let wanted = if self.request.plan_only { &[][..] } else { pulled };
+        let pulled = self.job.systems.iter().zip(wanted).map(|(spec, pulled)| (spec.name.clone(), Arc::clone(pulled))).collect();
+        self.state.start_saving(self.id, self.job, self.promoted.as_ref(), pulled)
     }
 
     /// Everything that the next run would need if this one were killed from here on. Systems first prove that they can be
@@ -548,8 +577,22 @@ impl Night<'_> {
     }
 
     /// Makes the new state the state of the job.
-    fn promote(&self, after: &State, nows: &[Keyed], decisions: &Decisions, breaks: &[Break], closings: Vec<Closing>) -> Result<(), Error> {
-        self.state.save(self.job, self.id, after)?;
+    fn promote(
+        &self,
+        after: &State,
+        nows: &[Keyed],
+        decisions: &Decisions,
+        (rest, resting): (&Rest, &Resting),
+        breaks: &[Break],
+        closings: Vec<Closing>,
+    ) -> Result<(), Error> {
+        let leaving = Leaving {
+            state: after,
+            looked_into: &decisions.linked.records,
+            rested: Some((rest, resting)),
+            rest: &rest.after(self.job, resting, nows, decisions, after),
+        };
+        let bases = self.state.save(self.job, self.id, self.promoted.as_ref(), &leaving)?;
         let of_each = |system: usize| &nows[system].clean.pulled.evidence;
         let names = self.job.systems.iter().map(|s| s.name.clone()).enumerate();
         let knowledge = Knowledge {
@@ -558,6 +601,8 @@ impl Night<'_> {
             terms: self.job.terms(),
             closings,
             next_record: after.next_record,
+            bases,
+            snapshots: self.snapshot_places(nows),
         };
         // What a cut-off run decided, and the values that lost there, belong to the story too.
         let settles: Vec<&str> = self.cut_off.iter().map(|c| c.run.as_str()).collect();
@@ -572,6 +617,12 @@ impl Night<'_> {
             links: &links,
             now: &self.started.to_string(),
         })
+    }
+
+    /// Where the snapshot of each file is after this run: in its own folder, under a second name where nothing changed.
+    fn snapshot_places(&self, nows: &[Keyed]) -> BTreeMap<String, SnapshotPlace> {
+        let digests = self.pulled(nows).filter_map(|(name, pulled)| Some((name.to_owned(), pulled.evidence.sha256.clone()?)));
+        digests.map(|(name, sha256)| (name, SnapshotPlace { run: self.id.to_owned(), sha256, job_digest: self.job.source.digest.clone() })).collect()
     }
 
     /// Writes the report, mails it and closes the run. Nothing that fails here can undo what was settled.
@@ -642,6 +693,10 @@ pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
         }
         Ok(Connected { name: spec.name.clone(), place: spec.kind.place(), rows: rows.pulled.evidence.rows_read, notes })
     }))
+}
+
+fn unreadable_state(folder: &Path) -> Error {
+    Error::new(Remedy::Look, Place::of(folder.display().to_string()), "the state cannot be read").seen("nothing was written")
 }
 
 /// All results, or all their errors in one.

@@ -23,6 +23,9 @@ pub struct RunJob {
     /// records in again that came back after their delete. `GATE:SYSTEM` limits it to one system.
     #[arg(long, value_name = "GATE[:SYSTEM],..", value_delimiter = ',')]
     allow: Vec<String>,
+    /// Look into every record, even where no row of it changed since the last run.
+    #[arg(long)]
+    every_record: bool,
 }
 
 /// Plan a job.
@@ -42,7 +45,8 @@ impl RunJob {
     /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<u8, Error> {
         let project = context.project()?;
-        let finished = start(context, &project, &self.job, Request { plan_only: false, first_contact: self.first_contact, allowed: Vec::new() }, &self.allow)?;
+        let request = Request { first_contact: self.first_contact, every_record: self.every_record, ..Request::default() };
+        let finished = start(context, &project, &self.job, request, &self.allow)?;
         tell(context, &finished, &report::text::summary(&finished.report));
         Ok(finished.report.exit_code)
     }
@@ -52,7 +56,7 @@ impl PlanJob {
     /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<u8, Error> {
         let project = context.project()?;
-        let finished = start(context, &project, &self.job, Request { plan_only: true, first_contact: false, allowed: Vec::new() }, &self.allow)?;
+        let finished = start(context, &project, &self.job, Request { plan_only: true, ..Request::default() }, &self.allow)?;
         tell(context, &finished, &report::text::render(&finished.report, 100));
         let report = &finished.report;
         Ok(match report.verdict {

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use polars::prelude::*;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Action, Reason};
-use crate::frame::{FieldColumn, FieldColumnBuilder};
+use crate::frame::{FieldColumn, FieldColumnBuilder, gathered, positions};
 use crate::job::Job;
 use crate::value::{FieldType, Value};
 
@@ -74,6 +75,9 @@ pub struct Base {
 }
 
 impl Base {
+    /// The column of the record numbers in [`Base::to_frame`].
+    pub const RECORD_COLUMN: &str = "@record";
+
     /// The base of a system that was never read.
     pub fn empty(job: &Job, system: usize) -> Base {
         BaseBuilder::new(job, system, 0).finish()
@@ -90,10 +94,71 @@ impl Base {
         seen.then(|| self.fields[field].as_ref().map_or(Value::Null, |column| column.value(row)))
     }
 
+    /// The records in these rows, in their order.
+    pub fn take(&self, rows: &[u32]) -> Base {
+        let picks = positions(rows);
+        let each = |column: &FieldColumn| column.gather(&picks);
+        Base {
+            records: rows.iter().map(|row| self.records[*row as usize]).collect(),
+            ids: gathered(&self.ids, &picks),
+            keys: gathered(&self.keys, &picks),
+            standings: rows.iter().map(|row| self.standings[*row as usize]).collect(),
+            our_edits: gathered(&self.our_edits, &picks),
+            fields: self.fields.par_iter().map(|field| field.as_ref().map(each)).collect(),
+            seen: self.seen.iter().map(|seen| seen.as_ref().map(|seen| gathered(seen, &picks))).collect(),
+            totals: self.totals.iter().map(|total| total.as_ref().map(|t| BaseTotal { amounts: each(&t.amounts), groups: gathered(&t.groups, &picks) })).collect(),
+        }
+    }
+
+    /// One base of the records of several, of which none has a record of another.
+    pub fn of_parts(job: &Job, system: usize, mut parts: Vec<Base>) -> Base {
+        parts.retain(|part| part.height() > 0);
+        if parts.len() < 2 {
+            return parts.pop().unwrap_or_else(|| Base::empty(job, system));
+        }
+        let stack = |of: &dyn Fn(&Base) -> Option<FieldColumn>| {
+            let columns: Vec<FieldColumn> = parts.iter().filter_map(of).collect();
+            let (first, below) = columns.split_first()?;
+            Some(first.stacked(&below.iter().collect::<Vec<_>>()))
+        };
+        let texts = |of: fn(&Base) -> &StringChunked| match stack(&|base| Some(FieldColumn::Text(of(base).clone()))) {
+            Some(FieldColumn::Text(texts)) => texts,
+            _ => StringChunked::full_null(PlSmallStr::EMPTY, 0),
+        };
+        let our_edits = match stack(&|base| Some(FieldColumn::Integer(base.our_edits.clone()))) {
+            Some(FieldColumn::Integer(edits)) => edits,
+            _ => Int64Chunked::full_null(PlSmallStr::EMPTY, 0),
+        };
+        let seen = |index: usize| match stack(&|base| base.seen[index].clone().map(FieldColumn::Boolean)) {
+            Some(FieldColumn::Boolean(seen)) => Some(seen),
+            _ => None,
+        };
+        let total = |index: usize| {
+            let amounts = stack(&|base| base.totals[index].as_ref().map(|total| total.amounts.clone()))?;
+            match stack(&|base| base.totals[index].as_ref().map(|total| FieldColumn::Text(total.groups.clone())))? {
+                FieldColumn::Text(groups) => Some(BaseTotal { amounts, groups }),
+                _ => None,
+            }
+        };
+        let stacked = Base {
+            records: parts.iter().flat_map(|part| &part.records).copied().collect(),
+            ids: texts(|base| &base.ids),
+            keys: texts(|base| &base.keys),
+            standings: parts.iter().flat_map(|part| &part.standings).copied().collect(),
+            our_edits,
+            fields: (0..job.fields.len()).map(|index| stack(&|base| base.fields[index].clone())).collect(),
+            seen: (0..job.fields.len()).map(seen).collect(),
+            totals: (0..job.totals.len()).map(total).collect(),
+        };
+        let mut order: Vec<u32> = (0..stacked.height() as u32).collect();
+        order.sort_unstable_by_key(|row| stacked.records[*row as usize]);
+        stacked.take(&order)
+    }
+
     /// The base as one frame, to be stored.
     pub fn to_frame(&self, job: &Job) -> PolarsResult<DataFrame> {
         let mut columns: Vec<Column> = vec![
-            UInt64Chunked::from_slice("@record".into(), &self.records).into_series().into(),
+            UInt64Chunked::from_slice(Base::RECORD_COLUMN.into(), &self.records).into_series().into(),
             self.ids.clone().with_name("@id".into()).into_series().into(),
             self.keys.clone().with_name("@key".into()).into_series().into(),
             UInt8Chunked::from_iter_values("@standing".into(), self.standings.iter().map(|s| *s as u8)).into_series().into(),
@@ -121,7 +186,7 @@ impl Base {
         let series = |name: &str| frame.column(name).ok().map(|c| c.as_materialized_series().rechunk());
         let height = frame.height();
         let mut base = Base::empty(job, system);
-        base.records = series("@record")?.u64().ok()?.into_no_null_iter().collect();
+        base.records = series(Base::RECORD_COLUMN)?.u64().ok()?.into_no_null_iter().collect();
         base.ids = series("@id")?.str().ok()?.clone();
         base.keys = series("@key")?.str().ok()?.clone();
         base.standings = series("@standing")?.u8().ok()?.into_no_null_iter().map(Standing::from_u8).collect();

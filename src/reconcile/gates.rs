@@ -91,8 +91,9 @@ pub struct LastRun {
     pub terms: BTreeMap<String, String>,
 }
 
-/// All gates that trip, in the order in which they should be read: by system, then by gate.
-pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, last: Option<&LastRun>) -> Vec<Trip> {
+/// All gates that trip, in the order in which they should be read: by system, then by gate. `resting` records are in every
+/// system, unchanged, beside those of the state.
+pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, resting: u64, last: Option<&LastRun>) -> Vec<Trip> {
     let mut trips = Vec::new();
     for (system, spec) in job.systems.iter().enumerate() {
         let evidence = &nows[system].clean.pulled.evidence;
@@ -100,7 +101,7 @@ pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, la
         if let Some(announced) = evidence.rows_announced.filter(|announced| *announced != evidence.rows_read) {
             trip(Gate::Complete, format!("`{}` announced {} and delivered {}", spec.name, rows(announced), rows(evidence.rows_read)));
         }
-        let base = state.bases[system].standings.iter().filter(|s| **s == Standing::Live).count() as u64;
+        let base = state.bases[system].standings.iter().filter(|s| **s == Standing::Live).count() as u64 + resting;
         let (Some(last), true) = (last, base > 0) else { continue };
         let gates = &spec.gates;
         if gates.empty && evidence.rows_read == 0 {
@@ -123,7 +124,7 @@ pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, la
                 format!("{} of {} of `{}` would be updated ({}, limit {limit})", count(updates), records(base), spec.name, share(updates, base)),
             );
         }
-        if gates.all_changed {
+        if gates.all_changed && resting == 0 {
             for (index, field) in job.fields.iter().enumerate() {
                 let (now_rows, base_rows) = (&decisions.linked.now_rows[system], &decisions.linked.base_rows[system]);
                 let changed = diff::all_changed(&nows[system], &state.bases[system], index, now_rows, base_rows);

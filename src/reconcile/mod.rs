@@ -14,5 +14,6 @@ pub mod index;
 pub mod link;
 pub mod merge;
 pub mod plan;
+pub mod rest;
 pub mod settle;
 pub mod totals;

@@ -630,6 +630,7 @@ fn advance_system(
 ) -> Base {
     let stack = Stack { base: &state.bases[system], now: &nows[system] };
     let Stack { base, now } = stack;
+    let is_witness = job.systems[system].role == Role::Witness;
     let mut next: Vec<Next<'_>> = Vec::with_capacity(linked.records.len());
     let mut patches = settlement.patches.range((system, 0)..=(system, u64::MAX)).map(|((_, number), patch)| (*number, patch)).peekable();
     for (index, number) in linked.records.iter().enumerate() {
@@ -640,7 +641,10 @@ fn advance_system(
         let is_over = !ended.is_empty() && ended.contains(&record);
         // A held row that no base knows yet stays unlinked, so that it can still find its record.
         let moves = row != NO_ROW && !matches!(treatment, Some(Treatment::Held)) && !is_over;
-        if (moves || base_row != NO_ROW || patch.is_some()) && !(is_over && base_row == NO_ROW && patch.is_none_or(|p| p.standing.is_linked())) {
+        // A witness keeps its row of a record that is over: it stays in the witness's sums until the row goes.
+        let stays_in_sums = is_witness && row != NO_ROW;
+        let unknown_and_over = is_over && base_row == NO_ROW && patch.is_none_or(|p| p.standing.is_linked());
+        if (moves || base_row != NO_ROW || patch.is_some() || stays_in_sums && is_over) && (!unknown_and_over || stays_in_sums) {
             next.push(Next { record, row, base_row, patch, treatment, is_over, moves });
         }
     }
@@ -658,6 +662,7 @@ fn advance_system(
                 patched_keys.push(Some(&patch.key));
                 (stack.of_patch(patched_keys.len() - 1), patch.standing, patch.our_edit.or(earlier_edit))
             }
+            _ if one.is_over && one.base_row == NO_ROW => (stack.of_now(one.row), Standing::Ended, None),
             _ if one.is_over => (stack.of_base(one.base_row), Standing::Ended, None),
             _ if one.moves => (stack.of_now(one.row), Standing::Live, earlier_edit),
             _ => (stack.of_base(one.base_row), base.standings[one.base_row as usize], earlier_edit),
@@ -712,7 +717,7 @@ fn advance_system(
         let mut picks: Vec<u32> = Vec::with_capacity(next.len());
         let mut groups = StringChunkedBuilder::new("".into(), next.len());
         for one in &next {
-            let there = !one.is_over && one.patch.map_or(one.row != NO_ROW, |patch| patch.standing == Standing::Live);
+            let there = (!one.is_over || is_witness) && one.patch.map_or(one.row != NO_ROW, |patch| patch.standing == Standing::Live);
             let written = |field: usize| one.patch.and_then(|patch| patch.cells.get(&field)).and_then(Option::as_ref);
             picks.push(match written(total.field) {
                 _ if !there => NO_ROW,

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::base::{Standing, State};
 use super::link::Linked;
 use super::plan::{Decisions, Treatment};
+use super::rest::RestingSums;
 use super::settle::{Fate, Settlement};
 use crate::change::Settled;
 use crate::frame::{FieldColumn, Keyed, NO_ROW, Silence};
@@ -49,11 +50,11 @@ pub fn group(job: &Job, total: &Total, system: usize, record: u32, nows: &[Keyed
     found.unwrap_or_default()
 }
 
-/// What became of every row of a system's snapshot.
-pub fn row_counts(job: &Job, system: usize, now: &Keyed, decisions: &Decisions) -> RowCounts {
+/// What became of every row of a system's snapshot, with those of `resting` records among the compared.
+pub fn row_counts(job: &Job, system: usize, now: &Keyed, decisions: &Decisions, resting: u64) -> RowCounts {
     let linked = &decisions.linked;
     let is_held_new = |record: usize| record >= linked.known && matches!(decisions.treatments.get(&(record as u32)), Some(Treatment::Held));
-    let mut compared = 0;
+    let mut compared = resting;
     let mut held_new = 0;
     for (record, row) in linked.now_rows[system].iter().enumerate() {
         match (*row == NO_ROW, is_held_new(record)) {
@@ -197,8 +198,8 @@ impl Adder {
 
 /// The control totals of every system and group, each with its movement since the last run, and the seventh identity.
 ///
-/// `opening` is what the last run closed with. It is nothing at first contact, for a system or a total that is new.
-pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, opening: &[Closing]) -> (Vec<TotalReport>, Vec<Identity>) {
+/// `resting` is what the records add that nobody needs to look into. `opening` is what the last run closed with. It is nothing at first contact, for a system or a total that is new.
+pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, resting: &RestingSums, opening: &[Closing]) -> (Vec<TotalReport>, Vec<Identity>) {
     let (mut reports, mut identities) = (Vec::new(), Vec::new());
     for (index, total) in job.totals.iter().enumerate() {
         let field = &job.fields[total.field];
@@ -271,6 +272,15 @@ pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, o
                     }
                 }
             }
+            for (group, sum) in resting.totals.get(&(system, index)).into_iter().flatten() {
+                let movement = groups.entry(group.clone()).or_insert(still);
+                match sum.amount {
+                    Some(amount) => adder.add(&mut movement.closing, amount),
+                    None => adder.overflowed = true,
+                }
+                movement.records += sum.records;
+                movement.without_amount += sum.without_amount;
+            }
             let of_system = |closing: &&Closing| closing.system == spec.name && closing.field == field.name;
             let known = opening.iter().any(|closing| of_system(&closing));
             for closing in opening.iter().filter(of_system) {
@@ -328,14 +338,15 @@ pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, o
     (reports, identities)
 }
 
-/// Adds what was written to the totals, and checks it against the state that the run leaves. Gives what the next run opens
-/// with.
+/// Adds what was written to the totals, and checks it against the state that the run leaves (`after`, and what is `resting`).
+/// Gives what the next run opens with.
 pub fn after_writes(
     job: &Job,
     nows: &[Keyed],
     decisions: &Decisions,
     settlement: &Settlement,
     after: &State,
+    resting: &RestingSums,
     reports: &mut Vec<TotalReport>,
 ) -> (Vec<Identity>, Vec<Closing>) {
     let (mut identities, mut closings) = (Vec::new(), Vec::new());
@@ -367,6 +378,13 @@ pub fn after_writes(
             }
             let mut sums: BTreeMap<String, Decimal> = BTreeMap::new();
             let mut records: BTreeMap<String, u64> = BTreeMap::new();
+            for (group, sum) in resting.totals.get(&(system, index)).into_iter().flatten() {
+                match sum.amount {
+                    Some(amount) => adder.add(sums.entry(group.clone()).or_insert(zero), amount),
+                    None => adder.overflowed = true,
+                }
+                *records.entry(group.clone()).or_default() += sum.records;
+            }
             for row in 0..after.bases[system].height() as u32 {
                 if let Some(group) = base.groups.get(row as usize) {
                     let amount = base.amounts.value(row).as_decimal().unwrap_or(zero);

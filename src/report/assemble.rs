@@ -117,6 +117,8 @@ pub struct Facts<'a> {
     pub nows: &'a [Keyed],
     /// What was decided.
     pub decisions: &'a Decisions,
+    /// How many records nobody needed to look into: every system has each of them, unchanged.
+    pub resting: u64,
     /// What became of it; nothing where nothing was written.
     pub settlement: Option<&'a Settlement>,
     /// The breaks that were open before.
@@ -183,15 +185,15 @@ pub fn sorted(mut breaks: Vec<Break>) -> Vec<Break> {
 pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Report {
     let job = heading.job;
     let mut report = heading.report(Verdict::Ok, 0, String::new());
-    let Facts { nows, decisions, settlement, earlier, totals, differences, identities, plan_digest } = *facts;
+    let Facts { nows, decisions, resting, settlement, earlier, totals, differences, identities, plan_digest } = *facts;
     let no_fates = BTreeMap::new();
     let fates: &BTreeMap<u32, Fate> = settlement.map_or(&no_fates, |s| &s.fates);
 
     report.plan_digest = plan_digest.map(str::to_owned);
-    report.records = decisions.linked.records.len() as u64;
+    report.records = decisions.linked.records.len() as u64 + resting;
     for (index, (system, now)) in report.systems.iter_mut().zip(nows).enumerate() {
         system.evidence = Some(now.clean.pulled.evidence.clone());
-        system.counts = totals::row_counts(job, index, now, decisions);
+        system.counts = totals::row_counts(job, index, now, decisions, resting);
         system.cleaning = now.clean.counts.clone();
         for change in decisions.plan.changes.iter().filter(|c| c.system == system.name) {
             *system.planned.entry(change.action).or_default() += 1;

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::change::{Break, Change, Decision, LinkEvent, Outcome};
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
+use crate::frame::Pulled;
+use crate::job::Job;
 use crate::reconcile::totals::Closing;
 
 const VERSION: i64 = 1;
@@ -76,6 +78,61 @@ pub struct Knowledge {
     pub closings: Vec<Closing>,
     /// The first record number that is still free.
     pub next_record: u64,
+    /// Where its bases are.
+    #[serde(default)]
+    pub bases: Bases,
+    /// Where the last snapshot of each file is.
+    #[serde(default)]
+    pub snapshots: BTreeMap<String, SnapshotPlace>,
+}
+
+/// Where a snapshot of a file is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotPlace {
+    /// The run in whose folder it is.
+    pub run: String,
+    /// The SHA-256 of the file.
+    pub sha256: String,
+    /// The digest of the job file, which says what of the file is in the snapshot.
+    pub job_digest: String,
+}
+
+impl SnapshotPlace {
+    /// Whether it holds what was pulled now.
+    pub fn is_of(&self, job: &Job, pulled: &Pulled) -> bool {
+        self.job_digest == job.source.digest && pulled.evidence.sha256.as_ref() == Some(&self.sha256)
+    }
+}
+
+/// Where the bases of a run are. A run that looked into a few records leaves only those, on top of what earlier runs left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bases {
+    /// The runs in whose folders they are, the oldest first; the run's own folder alone if there is none. A record is as the
+    /// newest of them left it that looked into it, and the first looked into all.
+    pub parts: Vec<String>,
+    /// How many records all parts but the first looked into.
+    pub on_top: u64,
+    /// The records at rest.
+    pub rest: Option<RestPlace>,
+}
+
+/// Where the records at rest are, and what they depend on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestPlace {
+    /// The run in whose folder they are.
+    pub run: String,
+    /// The digest of the job file.
+    pub job_digest: String,
+    /// The version of the program, whose cleaning and rules they were left by.
+    pub version: String,
+}
+
+impl Promoted {
+    /// The runs in whose folders its bases are, the oldest first.
+    pub fn parts(&self) -> Vec<&str> {
+        let parts = &self.knowledge.bases.parts;
+        if parts.is_empty() { vec![&self.run] } else { parts.iter().map(String::as_str).collect() }
+    }
 }
 
 /// The last promoted run.

@@ -4,6 +4,8 @@
 //! lock                                     who runs, and since when
 //! ledger.sqlite                            runs, journal, breaks, discarded values, mail
 //! base/<run>/<system>.parquet, open.jsonl  what the next run compares with, and what is still owed
+//! base/<run>/records.parquet               the records that the run looked into, where it left only those
+//! base/<run>/rest.parquet                  the records at rest, with the hashes of their rows
 //! snapshots/<run>/<system>.parquet         what each system held when it was pulled
 //! plans/<run>.jsonl                        a header, then a decision or change a line
 //! ```
@@ -11,6 +13,9 @@
 //! # Design
 //! Nothing here is ever changed in place. A run writes a folder of its own, makes it durable, and is then promoted by one
 //! transaction of the ledger; folders that no promoted run names go at the next start.
+//!
+//! A run that looked into few records writes the bases of those alone, on top of the folders of earlier runs ([`Bases`]). After
+//! [`PARTS_MAX`] of them, or when they hold a quarter of all records, everything is written anew into one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,7 +25,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use polars::prelude::*;
-use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, Decision, Plan, PlanHeader};
@@ -30,10 +35,30 @@ use crate::error::{Error, Remedy};
 use crate::frame::Pulled;
 use crate::job::Job;
 use crate::reconcile::base::{Base, Open, OpenField, OpenRecord, State};
+use crate::reconcile::rest::{Rest, Resting};
 
 mod ledger;
 
-pub use ledger::{HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, Promoted, Promotion};
+pub use ledger::{Bases, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, Promoted, Promotion, RestPlace, SnapshotPlace};
+
+/// How many folders the bases of a run may be spread over.
+const PARTS_MAX: usize = 8;
+
+/// How many rows of a stored frame can be read without the others.
+const STRETCH_ROWS: usize = 1 << 14;
+
+/// What a run leaves to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaving<'a> {
+    /// The state of the records that it looked into.
+    pub state: &'a State,
+    /// Those records, ascending.
+    pub looked_into: &'a [u64],
+    /// The records that were at rest before it, and which of them it did not look into.
+    pub rested: Option<(&'a Rest, &'a Resting)>,
+    /// The records that are at rest after it.
+    pub rest: &'a Rest,
+}
 
 /// The state of one job on the disk.
 #[derive(Debug)]
@@ -81,14 +106,23 @@ impl JobState {
         Ledger::read(&folder.join("ledger.sqlite"))
     }
 
-    /// The folder of a run's bases.
-    pub fn bases_of(&self, run: &str) -> PathBuf {
-        self.folder.join("base").join(run)
+    /// The folder of all bases.
+    pub fn bases(&self) -> PathBuf {
+        self.folder.join("base")
     }
 
-    /// Begins to write the snapshots of a run, and to make them durable, while the run goes on.
-    pub fn start_saving(&self, run: &str, pulled: Vec<(String, Arc<Pulled>)>) -> Saving {
-        let folder = self.folder.join("snapshots").join(run);
+    /// Begins to write the snapshots of a run, and to make them durable, while the run goes on. A file that is the same as
+    /// when an earlier run read it by the same job file is not written again.
+    pub fn start_saving(&self, run: &str, job: &Job, promoted: Option<&Promoted>, pulled: Vec<(String, Arc<Pulled>)>) -> Saving {
+        let all = self.folder.join("snapshots");
+        let pulled = pulled
+            .into_iter()
+            .map(|(system, pulled)| {
+                let same = promoted.and_then(|p| p.knowledge.snapshots.get(&system)).filter(|known| known.is_of(job, &pulled));
+                (same.map(|known| all.join(&known.run).join(format!("{system}.parquet"))), system, pulled)
+            })
+            .collect::<Vec<_>>();
+        let folder = all.join(run);
         Saving(Some(std::thread::spawn(move || save_snapshots(&folder, &pulled))))
     }
 
@@ -121,41 +155,82 @@ impl JobState {
         Ok(plan)
     }
 
-    /// Writes the bases of a run and makes them durable. They count only once the run is promoted.
-    pub fn save(&self, job: &Job, run: &str, state: &State) -> Result<(), Error> {
+    /// Writes what a run leaves and makes it durable. It counts only once the run is promoted with the place that this gives.
+    ///
+    /// # Errors
+    /// `GiveAccess` if it cannot be written, `Look` if what earlier runs left cannot be read.
+    pub fn save(&self, job: &Job, run: &str, promoted: Option<&Promoted>, leaving: &Leaving<'_>) -> Result<Bases, Error> {
         let folder = self.folder.join("base").join(run);
         disk::create_dir_private(&folder)?;
-        state.bases.par_iter().zip(&job.systems).try_for_each(|(base, system)| {
-            let path = folder.join(format!("{}.parquet", system.name));
-            let mut frame = base.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
-            write_parquet(&path, &mut frame)
-        })?;
+        let below = promoted.zip(leaving.rested).filter(|(_, (_, resting))| !resting.positions.is_empty());
+        let bases = match below {
+            Some((promoted, _)) if leaving.looked_into.is_empty() => {
+                Bases { parts: promoted.parts().into_iter().map(str::to_owned).collect(), ..promoted.knowledge.bases.clone() }
+            }
+            Some((promoted, (_, resting))) => {
+                let on_top = promoted.knowledge.bases.on_top + leaving.looked_into.len() as u64;
+                let parts = promoted.parts();
+                if parts.len() < PARTS_MAX && on_top < resting.positions.len() as u64 / 4 {
+                    save_bases(&folder, job, &leaving.state.bases)?;
+                    let records = UInt64Chunked::from_slice("record".into(), leaving.looked_into).into_series().into();
+                    let path = folder.join("records.parquet");
+                    let mut frame = DataFrame::new(leaving.looked_into.len(), vec![records]).map_err(|e| lost(&path, &e.to_string()))?;
+                    write_parquet(&path, &mut frame)?;
+                    let parts = parts.into_iter().chain([run]).map(str::to_owned).collect();
+                    Bases { parts, on_top, rest: Some(self.save_rest(&folder, job, run, leaving.rest)?) }
+                } else {
+                    let below = load_bases(&self.folder.join("base"), job, promoted, leaving.looked_into.iter().copied())?;
+                    let whole = below.into_iter().zip(&leaving.state.bases).enumerate();
+                    let whole: Vec<Base> = whole.map(|(system, (below, base))| Base::of_parts(job, system, vec![below, base.clone()])).collect();
+                    save_bases(&folder, job, &whole)?;
+                    Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(self.save_rest(&folder, job, run, leaving.rest)?) }
+                }
+            }
+            None => {
+                save_bases(&folder, job, &leaving.state.bases)?;
+                Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(self.save_rest(&folder, job, run, leaving.rest)?) }
+            }
+        };
         let mut bytes = Vec::new();
-        for ((record, field), open) in &state.open.fields {
+        for ((record, field), open) in &leaving.state.open.fields {
             push_line(&mut bytes, &OpenLine::Field { record: *record, field: field.clone(), open: open.clone() });
         }
-        for ((record, system), open) in &state.open.records {
+        for ((record, system), open) in &leaving.state.open.records {
             push_line(&mut bytes, &OpenLine::Record { record: *record, system: system.clone(), open: open.clone() });
         }
         disk::write_new(&folder.join("open.jsonl"), &bytes)?;
         disk::sync_folder(&folder)?;
-        disk::sync_folder(&self.folder.join("base"))
+        disk::sync_folder(&self.folder.join("base"))?;
+        Ok(bases)
+    }
+
+    fn save_rest(&self, folder: &Path, job: &Job, run: &str, rest: &Rest) -> Result<RestPlace, Error> {
+        let path = folder.join(REST_FILE);
+        let mut frame = rest.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
+        // Hashes cannot be made smaller.
+        write_parquet_as(&path, &mut frame, ParquetCompression::Uncompressed)?;
+        Ok(RestPlace { run: run.to_owned(), job_digest: job.source.digest.clone(), version: env!("CARGO_PKG_VERSION").to_owned() })
     }
 
     /// Removes bases that no promoted run needs, and snapshots and plans older than `oldest`, a run id.
-    pub fn tidy(&self, promoted: Option<&str>, oldest: &str) -> Result<(), Error> {
+    pub fn tidy(&self, promoted: Option<&Promoted>, oldest: &str) -> Result<(), Error> {
         let names = |part: &str| -> Vec<(String, PathBuf)> {
             let entries = fs::read_dir(self.folder.join(part)).into_iter().flatten().flatten();
             entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
         };
         let gone = |path: &Path| if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        let mut needed: Vec<&str> = promoted.map(Promoted::parts).unwrap_or_default();
+        if let Some(promoted) = promoted {
+            needed.push(&promoted.run);
+            needed.extend(promoted.knowledge.bases.rest.iter().map(|place| place.run.as_str()));
+        }
         for (name, path) in names("base") {
-            if Some(name.as_str()) != promoted {
+            if !needed.contains(&name.as_str()) {
                 gone(&path).map_err(|e| Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), format!("cannot be removed: {e}")))?;
             }
         }
         for (name, path) in names("snapshots").into_iter().chain(names("plans")) {
-            if name.as_str() < oldest && !promoted.is_some_and(|run| name.starts_with(run)) {
+            if name.as_str() < oldest && !promoted.is_some_and(|promoted| name.starts_with(&promoted.run)) {
                 gone(&path).map_err(|e| Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), format!("cannot be removed: {e}")))?;
             }
         }
@@ -163,22 +238,33 @@ impl JobState {
     }
 }
 
-/// The state that a promoted run left in the folder of its bases.
+/// The name of the file of the records at rest.
+const REST_FILE: &str = "rest.parquet";
+
+/// The records that the last promoted run left at rest; nothing if they were left by another job file or another version of
+/// the program, for then every record is to be looked into.
+/// `root` is the folder of all bases.
+///
+/// # Errors
+/// `Look` if the file is missing or damaged.
+pub fn load_rest(root: &Path, job: &Job, promoted: &Promoted) -> Result<Option<Rest>, Error> {
+    let Some(place) = &promoted.knowledge.bases.rest else { return Ok(None) };
+    if place.job_digest != job.source.digest || place.version != env!("CARGO_PKG_VERSION") {
+        return Ok(None);
+    }
+    let path = root.join(&place.run).join(REST_FILE);
+    let frame = read_parquet(&path)?;
+    Rest::from_frame(job, &frame).map(Some).ok_or_else(|| lost(&path, "it does not hold records at rest"))
+}
+
+/// The state that a promoted run left, without the records of `rest` that are `resting`. `root` is the folder of all bases.
 ///
 /// # Errors
 /// `Look` if a file of it is missing or damaged.
-pub fn load(folder: &Path, job: &Job, promoted: &Promoted) -> Result<State, Error> {
-    let mut bases = Vec::with_capacity(job.systems.len());
-    for (index, system) in job.systems.iter().enumerate() {
-        let path = folder.join(format!("{}.parquet", system.name));
-        if !path.exists() {
-            bases.push(Base::empty(job, index));
-            continue;
-        }
-        let frame = read_parquet(&path)?;
-        bases.push(Base::from_frame(job, index, &frame).ok_or_else(|| lost(&path, "it is not a base"))?);
-    }
-    let path = folder.join("open.jsonl");
+pub fn load(root: &Path, job: &Job, promoted: &Promoted, rested: Option<(&Rest, &Resting)>) -> Result<State, Error> {
+    let skipped = rested.into_iter().flat_map(|(rest, resting)| resting.positions.iter().map(|position| rest.records[*position as usize]));
+    let bases = load_bases(root, job, promoted, skipped)?;
+    let path = root.join(&promoted.run).join("open.jsonl");
     let mut open = Open::default();
     for line in read_lines(&path)? {
         match serde_json::from_str(&line).map_err(|e| lost(&path, &e.to_string()))? {
@@ -191,6 +277,80 @@ pub fn load(folder: &Path, job: &Job, promoted: &Promoted) -> Result<State, Erro
         }
     }
     Ok(State { bases, open, next_record: promoted.knowledge.next_record })
+}
+
+/// The bases that a promoted run left, without these records.
+fn load_bases(root: &Path, job: &Job, promoted: &Promoted, skipped: impl Iterator<Item = u64>) -> Result<Vec<Base>, Error> {
+    let mut is_skipped = vec![false; promoted.knowledge.next_record as usize];
+    // A record that got its number since is in none of them.
+    for record in skipped {
+        if let Some(skipped) = is_skipped.get_mut(record as usize) {
+            *skipped = true;
+        }
+    }
+    let mut found: Vec<Vec<Base>> = vec![Vec::new(); job.systems.len()];
+    let parts = promoted.parts();
+    for (number, part) in parts.iter().enumerate().rev() {
+        let folder = root.join(part);
+        let of_part: Vec<Option<Base>> = (0..job.systems.len())
+            .into_par_iter()
+            .map(|system| {
+                let path = folder.join(format!("{}.parquet", job.systems[system].name));
+                if !path.exists() {
+                    return Ok(None);
+                }
+                read_base(&path, job, system, |record| !is_skipped.get(record as usize).copied().unwrap_or(false)).map(Some)
+            })
+            .collect::<Result<_, Error>>()?;
+        found.iter_mut().zip(of_part).for_each(|(parts, base)| parts.extend(base));
+        if number > 0 {
+            let path = folder.join("records.parquet");
+            let frame = read_parquet(&path)?;
+            let records = frame.column("record").ok().and_then(|column| column.as_materialized_series().u64().ok().cloned());
+            let records = records.ok_or_else(|| lost(&path, "it does not hold the records that a run looked into"))?;
+            for record in records.into_no_null_iter() {
+                if let Some(skipped) = is_skipped.get_mut(record as usize) {
+                    *skipped = true;
+                }
+            }
+        }
+    }
+    Ok(found.into_iter().enumerate().map(|(system, parts)| Base::of_parts(job, system, parts)).collect())
+}
+
+/// The records of a base that are wanted. Of a long file only the stretches are read in which one of them is.
+fn read_base(path: &Path, job: &Job, system: usize, is_wanted: impl Fn(u64) -> bool) -> Result<Base, Error> {
+    let base_of = |frame: &DataFrame| Base::from_frame(job, system, frame).ok_or_else(|| lost(path, "it is not a base"));
+    let wanted_of = |base: Base| {
+        let rows: Vec<u32> = (0..base.height() as u32).filter(|row| is_wanted(base.records[*row as usize])).collect();
+        if rows.len() == base.height() { base } else { base.take(&rows) }
+    };
+    let open = || File::open(path).map(ParquetReader::new).map_err(|e| lost(path, &e.to_string()));
+    let wrong = |e: PolarsError| lost(path, &e.to_string());
+    let frame = open()?.with_columns(Some(vec![Base::RECORD_COLUMN.to_owned()])).finish().map_err(wrong)?;
+    let records = frame.column(Base::RECORD_COLUMN).ok().and_then(|column| column.as_materialized_series().u64().ok().cloned());
+    let records: Vec<u64> = records.ok_or_else(|| lost(path, "it is not a base"))?.into_no_null_iter().collect();
+    let stretches: Vec<&[u64]> = records.chunks(STRETCH_ROWS).collect();
+    let wanted: Vec<usize> = (0..stretches.len()).filter(|at| stretches[*at].iter().any(|record| is_wanted(*record))).collect();
+    if wanted.is_empty() {
+        return Ok(Base::empty(job, system));
+    }
+    if wanted.len() * 2 > stretches.len() {
+        return Ok(wanted_of(base_of(&open()?.finish().map_err(wrong)?)?));
+    }
+    let parts = wanted.into_iter().map(|at| {
+        let slice = (at * STRETCH_ROWS, stretches[at].len());
+        Ok(wanted_of(base_of(&open()?.with_slice(Some(slice)).finish().map_err(wrong)?)?))
+    });
+    Ok(Base::of_parts(job, system, parts.collect::<Result<_, Error>>()?))
+}
+
+fn save_bases(folder: &Path, job: &Job, bases: &[Base]) -> Result<(), Error> {
+    bases.par_iter().zip(&job.systems).try_for_each(|(base, system)| {
+        let path = folder.join(format!("{}.parquet", system.name));
+        let mut frame = base.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
+        write_parquet(&path, &mut frame)
+    })
 }
 
 /// Snapshots that are being written. Whoever drops it waits for the end, so that no half-written file outlives its run.
@@ -222,10 +382,15 @@ fn wait_for(thread: JoinHandle<Result<(), Error>>) -> Result<(), Error> {
     thread.join().unwrap_or_else(died)
 }
 
-fn save_snapshots(folder: &Path, pulled: &[(String, Arc<Pulled>)]) -> Result<(), Error> {
+/// Each with the file that holds the same already, where there is one.
+fn save_snapshots(folder: &Path, pulled: &[(Option<PathBuf>, String, Arc<Pulled>)]) -> Result<(), Error> {
     disk::create_dir_private(folder)?;
-    for (system, pulled) in pulled {
+    for (same, system, pulled) in pulled {
         let path = folder.join(format!("{system}.parquet"));
+        // Where a file cannot have two names it is written again.
+        if same.as_ref().is_some_and(|same| fs::hard_link(same, &path).is_ok()) {
+            continue;
+        }
         let mut frame = pulled.to_frame().map_err(|e| lost(&path, &e.to_string()))?;
         write_parquet(&path, &mut frame)?;
     }
@@ -269,6 +434,10 @@ fn read_parquet(path: &Path) -> Result<DataFrame, Error> {
 }
 
 fn write_parquet(path: &Path, frame: &mut DataFrame) -> Result<(), Error> {
+    write_parquet_as(path, frame, ParquetCompression::Lz4Raw)
+}
+
+fn write_parquet_as(path: &Path, frame: &mut DataFrame, compression: ParquetCompression) -> Result<(), Error> {
     use std::os::unix::fs::OpenOptionsExt;
     let refuse = |what: String| {
         Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), "the state cannot be written")
@@ -278,7 +447,8 @@ fn write_parquet(path: &Path, frame: &mut DataFrame) -> Result<(), Error> {
     let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(|e| refuse(e.to_string()))?;
     let mut writer = BufWriter::with_capacity(1 << 20, file);
     ParquetWriter::new(&mut writer)
-        .with_compression(ParquetCompression::Lz4Raw)
+        .with_compression(compression)
+        .with_row_group_size(Some(STRETCH_ROWS))
         .with_statistics(StatisticsOptions::empty())
         .finish(frame)
         .map_err(|e| refuse(e.to_string()))?;

@@ -7,6 +7,7 @@ mod demo;
 mod errors;
 mod laws;
 mod oracle;
+mod rest;
 mod scenarios;
 mod systems;
 mod tidy;

@@ -343,7 +343,7 @@ impl System for CsvFile {
         }
         let edited = edit::edit(&decoded.text, &layout, decoded.encoding, set.changes, set.failures_max).map_err(|problem| self.swallowed(problem))?;
         let Some(text) = edited.text.filter(|text| *text != decoded.text) else { return Ok(edited.outcomes) };
-        let bytes = [decoded.bom, &text::encode(decoded.encoding, &text)].concat();
+        let bytes = text::encode_whole(decoded.encoding, decoded.bom, text);
         match disk::replace(&self.path, &bytes, &contents.sha256).map_err(|error| self.as_written(error))? {
             Replaced::Done { .. } => Ok(edited.outcomes),
             Replaced::Stale { kept, .. } => {

@@ -5,6 +5,7 @@
 //! a file needs to be walked: delimiter, quote, header and where the rows begin.
 //!
 //! # Design
+//! - A line without a quote is a row, and is cut at its delimiters; only the others need the parser.
 //! - Physical lines are counted here, one for each `\r\n`, `\n` or lone `\r`, because the parser's own count is off after
 //!   CRLF and blank lines.
 //! - A quoted cell with text after its closing quote (`"5" pipe"`) has no certain meaning, and is the mark of a lost quote that
@@ -57,6 +58,7 @@ pub(super) struct Cell {
 pub(super) struct Rows<'t> {
     text: &'t str,
     reader: csv_core::Reader,
+    delimiter: u8,
     quote: u8,
     next: usize,
     next_line: u64,
@@ -83,7 +85,7 @@ impl<'t> Rows<'t> {
         // The parser would take a byte order mark away from the beginning of what it reads first.
         reader.read_field(b"\n", &mut [0]);
         let (said, cells) = (Vec::new(), Vec::new());
-        Rows { text, reader, quote, next: from, next_line: line, said, cells, start: from, end: from, after: from, line, sound: true }
+        Rows { text, reader, delimiter, quote, next: from, next_line: line, said, cells, start: from, end: from, after: from, line, sound: true }
     }
 
     /// Goes to the next row; false at the end of the text. Blank lines are passed over.
@@ -97,6 +99,9 @@ impl<'t> Rows<'t> {
         self.cells.clear();
         if self.next >= bytes.len() {
             return Ok(false);
+        }
+        if self.read_plain()? {
+            return Ok(true);
         }
         let mut said_end = 0;
         loop {
@@ -147,6 +152,38 @@ impl<'t> Rows<'t> {
                 return Ok(true);
             }
         }
+    }
+
+    /// Reads the row that begins here if no quote is in its line: then it ends with its line, and its cells say what stands there.
+    fn read_plain(&mut self) -> Result<bool, Swallowed> {
+        let bytes = self.text.as_bytes();
+        let rest = &bytes[self.start..];
+        let row = &rest[..memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())];
+        if memchr::memchr(self.quote, row).is_some() {
+            return Ok(false);
+        }
+        if self.said.len() < row.len() {
+            self.said.resize(row.len().next_power_of_two(), 0);
+        }
+        let (mut from, mut said_end) = (0, 0);
+        for end in memchr::memchr_iter(self.delimiter, row).chain(std::iter::once(row.len())) {
+            if end - from > CELL_BYTES_MAX {
+                return Err(Swallowed { line: self.next_line, unclosed: false });
+            }
+            let after = said_end + (end - from);
+            self.said[said_end..after].copy_from_slice(&row[from..end]);
+            said_end = after;
+            self.cells.push(Cell { start: self.start + from, end: self.start + end, said_end });
+            from = end + 1;
+        }
+        self.end = self.start + row.len();
+        self.next = self.end;
+        if self.end < bytes.len() {
+            self.next = after_line_end(bytes, self.end);
+            self.next_line += 1;
+        }
+        self.after = self.next;
+        Ok(true)
     }
 
     /// What a cell of the row says, its quotes taken away.

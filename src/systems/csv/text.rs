@@ -70,7 +70,7 @@ pub(super) fn decode<'b>(bytes: &'b [u8], pinned: Option<&'static Encoding>, kno
             .seen("nothing was read or written")
             .hint("save the file again in the right encoding, or say which it is with `encoding` in the job file"));
     };
-    if let Some(nul) = text.bytes().position(|byte| byte == 0) {
+    if let Some(nul) = memchr::memchr(0, text.as_bytes()) {
         let line = 1 + line_breaks(&text.as_bytes()[..nul]);
         return Err(Error::new(Remedy::Look, place.clone().line(line), "the file contains NUL characters: it is damaged, or no text file")
             .seen("nothing was read or written")
@@ -90,6 +90,14 @@ pub(super) fn encode<'t>(encoding: &'static Encoding, text: &'t str) -> Cow<'t, 
     }
 }
 
+/// The bytes of a whole file: a byte order mark, if there is one, and its text.
+pub(super) fn encode_whole(encoding: &'static Encoding, bom: &[u8], text: String) -> Vec<u8> {
+    match encode(encoding, &text) {
+        Cow::Borrowed(_) if bom.is_empty() => text.into_bytes(),
+        bytes => [bom, &*bytes].concat(),
+    }
+}
+
 /// The first character that would not come back from the encoding as it is.
 pub(super) fn first_unholdable(encoding: &'static Encoding, text: &str) -> Option<char> {
     let comes_back = |text: &str| {
@@ -105,7 +113,7 @@ pub(super) fn first_unholdable(encoding: &'static Encoding, text: &str) -> Optio
 
 /// The encoding of bytes without a byte order mark, and its name.
 fn found(body: &[u8], known: Option<&str>) -> (&'static Encoding, &'static str) {
-    let has_nul = body.contains(&0);
+    let has_nul = memchr::memchr(0, body).is_some();
     if body.is_ascii() && !has_nul {
         // An encoding that is already known and agrees is kept.
         let kept = known.filter(|known| *known != ASCII).and_then(|known| Encoding::for_label(known.as_bytes()));

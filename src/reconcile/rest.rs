@@ -1,0 +1,328 @@
+//! Records at rest: nothing about them can be decided, so nothing of them is looked into again.
+//!
+//! A run leaves a record at rest if every system has it in exactly one row, nothing is open about it, and every field is the
+//! same in all systems that carry it. It *stays* at rest in the next run if each of its rows is there again, the same in
+//! everything the source holds, and no other row of that run claims its key or one of its native ids. Deciding such a record
+//! again could only lead to what was decided before: nothing.
+//!
+//! Every row is still read and compared, every night. What is saved is everything after that: its cells are not cleaned, its
+//! base is not read, its new base not written.
+//!
+//! # Design
+//! - "The same" is told by 128 bits of a stable hash of the row ([`Pulled::hash`]): two different rows of one key do not meet in
+//!   it in the lifetime of a system. Keys and native ids are hashed to 64 bits, because a false alarm only costs a second look.
+//! - A record wakes as a whole: if one of its rows changed, all of them are looked into.
+//! - Amounts of control totals are kept with the record, so that the totals of a night are sums over all records and not
+//!   differences to the night before.
+
+use std::collections::BTreeMap;
+
+use hashbrown::{HashSet, HashTable};
+use polars::prelude::*;
+use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::base::{BaseTotal, Standing, State};
+use super::plan::Decisions;
+use crate::frame::{Clean, FieldColumn, Keyed, NO_ROW, Pulled};
+use crate::job::Job;
+use crate::value::{Decimal, FieldType};
+
+/// The records that a run leaves at rest. All columns have one row a record, in ascending order of `records`.
+#[derive(Clone, Debug, Default)]
+pub struct Rest {
+    /// The record numbers, ascending.
+    pub records: Vec<u64>,
+    /// Hashes of the canonical keys.
+    pub keys: Vec<u64>,
+    /// By the job's systems.
+    pub systems: Vec<RestIn>,
+}
+
+/// The rows of one system that are at rest.
+#[derive(Clone, Debug, Default)]
+pub struct RestIn {
+    /// Hashes of the rows.
+    pub rows: Vec<u128>,
+    /// Hashes of the native ids, where the system has ids.
+    pub ids: Option<Vec<u64>>,
+    /// By the job's totals: the amounts, where the system carries the field.
+    pub totals: Vec<Option<BaseTotal>>,
+}
+
+/// The records that stay at rest tonight.
+#[derive(Clone, Debug, Default)]
+pub struct Resting {
+    /// Their positions in [`Rest`], ascending.
+    pub positions: Vec<u32>,
+    /// By system, for each of them the row in [`Pulled`].
+    rows: Vec<Vec<u32>>,
+}
+
+/// What the records at rest add to a control total of one system, in one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestingSum {
+    /// The sum; nothing if it does not fit.
+    pub amount: Option<Decimal>,
+    /// How many records are in it.
+    pub records: u64,
+    /// How many of them have no amount.
+    pub without_amount: u64,
+}
+
+/// The sums of the records at rest.
+#[derive(Clone, Debug, Default)]
+pub struct RestingSums {
+    /// How many records are at rest: each has a row in every system.
+    pub records: u64,
+    /// By system, total and group.
+    pub totals: BTreeMap<(usize, usize), BTreeMap<String, RestingSum>>,
+}
+
+impl Rest {
+    /// The records whose rows are all there again, each once.
+    pub fn found_in(&self, pulled: &[&Pulled]) -> Resting {
+        let found: Vec<Vec<u32>> = self.systems.par_iter().zip(pulled).map(|(rest, pulled)| rows_again(&rest.rows, pulled)).collect();
+        let positions: Vec<u32> = (0..self.records.len() as u32).filter(|position| found.iter().all(|rows| rows[*position as usize] < AGAIN)).collect();
+        let rows = found.into_iter().map(|rows| positions.iter().map(|position| rows[*position as usize]).collect()).collect();
+        Resting { positions, rows }
+    }
+
+    /// Wakes the records whose key or native id a row claims that is looked into. Tells whether there were any.
+    pub fn wake_claimed(&self, resting: &mut Resting, cleaned: &[Clean]) -> bool {
+        let mut keys: HashSet<u64> = HashSet::new();
+        for clean in cleaned {
+            keys.extend(clean.keys.iter().flatten().map(|key| xxh3_64(key.as_bytes())));
+            keys.extend(clean.silent.keys.iter().flatten().map(|key| xxh3_64(key.as_bytes())));
+        }
+        let ids: Vec<HashSet<u64>> = cleaned
+            .iter()
+            .map(|clean| {
+                let good = clean.ids.iter().flat_map(|ids| ids.iter().flatten());
+                good.chain(clean.silent.ids.iter().flatten().map(String::as_str)).map(|id| xxh3_64(id.as_bytes())).collect()
+            })
+            .collect();
+        let is_claimed = |position: u32| {
+            let at = position as usize;
+            let by_id = |(rest, ids): (&RestIn, &HashSet<u64>)| rest.ids.as_ref().is_some_and(|known| !ids.is_empty() && ids.contains(&known[at]));
+            keys.contains(&self.keys[at]) || self.systems.iter().zip(&ids).any(by_id)
+        };
+        let stays: Vec<bool> = resting.positions.par_iter().map(|position| !is_claimed(*position)).collect();
+        if stays.iter().all(|stays| *stays) {
+            return false;
+        }
+        let kept = |list: &[u32]| list.iter().zip(&stays).filter(|(_, stays)| **stays).map(|(one, _)| *one).collect::<Vec<u32>>();
+        resting.rows = resting.rows.iter().map(|rows| kept(rows)).collect();
+        resting.positions = kept(&resting.positions);
+        true
+    }
+
+    /// What the records that stay at rest add to the control totals.
+    pub fn sums(&self, job: &Job, resting: &Resting) -> RestingSums {
+        let mut sums = RestingSums { records: resting.positions.len() as u64, totals: BTreeMap::new() };
+        for (system, rest) in self.systems.iter().enumerate() {
+            for (index, total) in rest.totals.iter().enumerate() {
+                let Some(total) = total else { continue };
+                let scale = if let FieldType::Decimal(scale) = job.fields[job.totals[index].field].field_type { scale } else { 0 };
+                let mut groups: BTreeMap<String, RestingSum> = BTreeMap::new();
+                for position in &resting.positions {
+                    let Some(group) = total.groups.get(*position as usize) else { continue };
+                    if !groups.contains_key(group) {
+                        let nothing = RestingSum { amount: Some(Decimal { units: 0, scale }), records: 0, without_amount: 0 };
+                        groups.insert(group.to_owned(), nothing);
+                    }
+                    let Some(sum) = groups.get_mut(group) else { continue };
+                    sum.records += 1;
+                    match total.amounts.value(*position).as_decimal() {
+                        Some(amount) => sum.amount = sum.amount.and_then(|sum| sum.checked_add(amount)),
+                        None => sum.without_amount += 1,
+                    }
+                }
+                sums.totals.insert((system, index), groups);
+            }
+        }
+        sums
+    }
+
+    /// The records that are at rest after a run: those that stayed so, and those of which it saw nothing to decide.
+    ///
+    /// `after` is the state of the records that were looked into, as the run leaves it.
+    pub fn after(&self, job: &Job, resting: &Resting, nows: &[Keyed], decisions: &Decisions, after: &State) -> Rest {
+        let fresh = quiet(job, nows, decisions, after);
+        let order = merged(&self.records, &resting.positions, &fresh.records);
+        // A position in what was at rest, or below it one of the fresh.
+        let old = self.records.len() as u32;
+        let pick = |of_old: &[u64], of_new: &[u64]| order.iter().map(|at| if *at < old { of_old[*at as usize] } else { of_new[(*at - old) as usize] }).collect();
+        let systems = fresh.systems.iter().enumerate().map(|(system, fresh)| {
+            // Without anything at rest there are no columns of it either.
+            let known = self.systems.get(system);
+            let empty = RestIn::default();
+            let known = known.unwrap_or(&empty);
+            let rows = order.iter().map(|at| if *at < old { known.rows[*at as usize] } else { fresh.rows[(*at - old) as usize] }).collect();
+            let ids = fresh.ids.as_ref().map(|ids| pick(known.ids.as_deref().unwrap_or_default(), ids));
+            let totals = fresh.totals.iter().enumerate().map(|(index, fresh)| {
+                let fresh = fresh.as_ref()?;
+                let Some(Some(known)) = known.totals.get(index) else { return Some(fresh.clone()) };
+                let groups = FieldColumn::Text(known.groups.clone()).stacked(&[&FieldColumn::Text(fresh.groups.clone())]).take(&order);
+                let FieldColumn::Text(groups) = groups else { return None };
+                Some(BaseTotal { amounts: known.amounts.stacked(&[&fresh.amounts]).take(&order), groups })
+            });
+            RestIn { rows, ids, totals: totals.collect() }
+        });
+        Rest { systems: systems.collect(), records: pick(&self.records, &fresh.records), keys: pick(&self.keys, &fresh.keys) }
+    }
+}
+
+impl Rest {
+    /// All of it as one frame, to be stored.
+    pub fn to_frame(&self, job: &Job) -> PolarsResult<DataFrame> {
+        let whole = |name: String, numbers: Vec<u64>| Column::from(UInt64Chunked::from_vec(name.into(), numbers).into_series());
+        let mut columns = vec![whole("record".to_owned(), self.records.clone()), whole("key".to_owned(), self.keys.clone())];
+        for (spec, rest) in job.systems.iter().zip(&self.systems) {
+            let name = &spec.name;
+            columns.push(whole(format!("{name}:row"), rest.rows.iter().map(|hash| *hash as u64).collect()));
+            columns.push(whole(format!("{name}:row-high"), rest.rows.iter().map(|hash| (*hash >> 64) as u64).collect()));
+            columns.extend(rest.ids.as_ref().map(|ids| whole(format!("{name}:id"), ids.clone())));
+            for (total, kept) in job.totals.iter().zip(&rest.totals) {
+                let Some(kept) = kept else { continue };
+                let field = &job.fields[total.field].name;
+                columns.push(kept.amounts.to_series(&format!("{name}:total:{field}"))?.into());
+                columns.push(kept.groups.clone().with_name(format!("{name}:total-group:{field}").into()).into_series().into());
+            }
+        }
+        DataFrame::new(self.records.len(), columns)
+    }
+
+    /// What [`Rest::to_frame`] wrote; nothing if the frame is not that of this job.
+    pub fn from_frame(job: &Job, frame: &DataFrame) -> Option<Rest> {
+        let series = |name: &str| frame.column(name).ok().map(|column| column.as_materialized_series().rechunk());
+        let whole = |name: &str| Some(series(name)?.u64().ok()?.into_no_null_iter().collect::<Vec<u64>>());
+        let mut rest = Rest { records: whole("record")?, keys: whole("key")?, systems: Vec::new() };
+        for (system, spec) in job.systems.iter().enumerate() {
+            let name = &spec.name;
+            let (low, high) = (whole(&format!("{name}:row"))?, whole(&format!("{name}:row-high"))?);
+            let rows = low.iter().zip(high).map(|(low, high)| u128::from(high) << 64 | u128::from(*low)).collect();
+            let ids = if spec.id.is_some() { Some(whole(&format!("{name}:id"))?) } else { None };
+            let mut totals = Vec::with_capacity(job.totals.len());
+            for total in &job.totals {
+                let field = &job.fields[total.field];
+                if !field.is_carried_by(system) {
+                    totals.push(None);
+                    continue;
+                }
+                let amounts = FieldColumn::from_series(&series(&format!("{name}:total:{}", field.name))?, field.field_type)?;
+                let groups = series(&format!("{name}:total-group:{}", field.name))?.str().ok()?.clone();
+                totals.push(Some(BaseTotal { amounts, groups }));
+            }
+            rest.systems.push(RestIn { rows, ids, totals });
+        }
+        Some(rest)
+    }
+}
+
+impl Resting {
+    /// By system, the rows that must be looked into, ascending.
+    pub fn awake_rows(&self, pulled: &[&Pulled]) -> Vec<Vec<u32>> {
+        let awake = |(system, pulled): (usize, &&Pulled)| {
+            let mut rests = vec![false; pulled.height()];
+            for row in self.rows.get(system).into_iter().flatten() {
+                rests[*row as usize] = true;
+            }
+            (0..pulled.height() as u32).filter(|row| !rests[*row as usize]).collect()
+        };
+        pulled.par_iter().enumerate().map(awake).collect()
+    }
+}
+
+/// A row that is there more than once, and one that is not there at all: both are above every row number.
+const AGAIN: u32 = NO_ROW - 1;
+
+/// For each of these rows where it is tonight: [`NO_ROW`] if nowhere, [`AGAIN`] if in several places.
+fn rows_again(known: &[u128], pulled: &Pulled) -> Vec<u32> {
+    let mut index: HashTable<u32> = HashTable::with_capacity(known.len());
+    let mut places = vec![NO_ROW; known.len()];
+    let short = |hash: u128| hash as u64;
+    for (position, hash) in known.iter().enumerate() {
+        use hashbrown::hash_table::Entry;
+        match index.entry(short(*hash), |other| known[*other as usize] == *hash, |other| short(known[*other as usize])) {
+            // Two records with one and the same row: neither can be told.
+            Entry::Occupied(other) => {
+                places[position] = AGAIN;
+                places[*other.get() as usize] = AGAIN;
+            }
+            Entry::Vacant(place) => {
+                place.insert(position as u32);
+            }
+        }
+    }
+    for row in 0..pulled.height() as u32 {
+        let hash = pulled.hash(row);
+        if let Some(position) = index.find(short(hash), |position| known[*position as usize] == hash) {
+            let place = &mut places[*position as usize];
+            *place = if *place == NO_ROW { row } else { AGAIN };
+        }
+    }
+    places
+}
+
+/// The ascending records at these positions merged with others: positions, those of the others counted on from the end of the
+/// first.
+fn merged(records: &[u64], positions: &[u32], others: &[u64]) -> Vec<u32> {
+    let mut order = Vec::with_capacity(positions.len() + others.len());
+    let mut next = 0;
+    for position in positions {
+        while next < others.len() && others[next] < records[*position as usize] {
+            order.push((records.len() + next) as u32);
+            next += 1;
+        }
+        order.push(*position);
+    }
+    order.extend((next..others.len()).map(|other| (records.len() + other) as u32));
+    order
+}
+
+/// The records that were looked into and of which there was nothing to decide.
+fn quiet(job: &Job, nows: &[Keyed], decisions: &Decisions, after: &State) -> Rest {
+    let linked = &decisions.linked;
+    let mut base_rows: Vec<Vec<u32>> = vec![Vec::new(); nows.len()];
+    let mut at = vec![0_usize; nows.len()];
+    let mut chosen: Vec<u32> = Vec::new();
+    let mut rows = vec![NO_ROW; nows.len()];
+    for (record, number) in linked.records.iter().enumerate() {
+        let mut is_quiet = !decisions.treatments.contains_key(&(record as u32));
+        for (system, now) in nows.iter().enumerate() {
+            let base = &after.bases[system];
+            while base.records.get(at[system]).is_some_and(|known| known < number) {
+                at[system] += 1;
+            }
+            let is_live = base.records.get(at[system]) == Some(number) && base.standings[at[system]] == Standing::Live;
+            let row = linked.now_rows[system][record];
+            is_quiet = is_quiet && is_live && row != NO_ROW && !now.crowded.contains(&now.clean.rows[row as usize]);
+            rows[system] = at[system] as u32;
+        }
+        if is_quiet {
+            chosen.push(record as u32);
+            base_rows.iter_mut().zip(&rows).for_each(|(list, row)| list.push(*row));
+        }
+    }
+    let hash = |text: Option<&str>| xxh3_64(text.unwrap_or_default().as_bytes());
+    let systems = nows.iter().enumerate().map(|(system, now)| {
+        let row_of = |record: &u32| linked.now_rows[system][*record as usize];
+        let base = &after.bases[system];
+        RestIn {
+            rows: chosen.iter().map(|record| now.clean.pulled.hash(now.clean.rows[row_of(record) as usize])).collect(),
+            ids: now.clean.ids.as_ref().map(|ids| chosen.iter().map(|record| hash(ids.get(row_of(record) as usize))).collect()),
+            totals: (0..job.totals.len())
+                .map(|index| {
+                    let total = base.totals[index].as_ref()?;
+                    let FieldColumn::Text(groups) = FieldColumn::Text(total.groups.clone()).take(&base_rows[system]) else { return None };
+                    Some(BaseTotal { amounts: total.amounts.take(&base_rows[system]), groups })
+                })
+                .collect(),
+        }
+    });
+    let systems: Vec<RestIn> = systems.collect();
+    // The key is the same in all systems.
+    let key_of = |record: &u32| nows[0].clean.keys.get(linked.now_rows[0][*record as usize] as usize);
+    Rest { records: chosen.iter().map(|record| linked.records[*record as usize]).collect(), keys: chosen.iter().map(|record| hash(key_of(record))).collect(), systems }
+}
