@@ -1065,17 +1065,22 @@ impl Planner<'_> {
         Treatment::Held
     }
 
+    /// How often the removal of a record was sent before. Nothing if that is often enough: a break says so.
+    fn attempts_left(&mut self, record: u64, key: &str, system: &str, action: Action) -> Option<u32> {
+        let Some(debt) = self.state.open.records.get(&(record, system.to_owned())) else { return Some(0) };
+        if debt.attempts < self.job.attempts_max {
+            return Some(debt.attempts);
+        }
+        let why = format!("its {action} was sent {} times without success, last: {}", debt.attempts, debt.why);
+        self.push_break(BreakKind::WriteRejected, key, None, Some(system.to_owned()), Vec::new(), why, format!("{action} it in `{system}` by hand"));
+        None
+    }
+
     fn remove(&mut self, record: u32, key: &str, system: usize, deleted_in: usize, presence: &[Presence]) {
         let Presence::Here(row) = presence[system] else { return };
         let name = self.name(system);
         let number = self.linked.records[record as usize];
-        let debt = self.state.open.records.get(&(number, name.clone()));
-        let attempts = debt.map_or(0, |d| d.attempts);
-        if let Some(debt) = debt.filter(|d| d.attempts >= self.job.attempts_max) {
-            let why = format!("its delete was sent {} times without success, last: {}", debt.attempts, debt.why);
-            self.push_break(BreakKind::WriteRejected, key, None, Some(name.clone()), Vec::new(), why, format!("delete it in `{name}` by hand"));
-            return;
-        }
+        let Some(attempts) = self.attempts_left(number, key, &name, Action::Delete) else { return };
         let reason = Reason::DeletedIn { system: self.name(deleted_in) };
         let cells = self
             .job
@@ -1134,7 +1139,7 @@ impl Planner<'_> {
             let reason = Reason::DeletedIn { system: self.name(deleted_in) };
             let number = self.linked.records[record as usize];
             let name = self.name(*system);
-            let attempts = self.state.open.records.get(&(number, name.clone())).map_or(0, |d| d.attempts);
+            let Some(attempts) = self.attempts_left(number, key, &name, Action::Archive) else { continue };
             self.changes.push(Change {
                 number: 0,
                 system: name,

@@ -704,13 +704,18 @@ impl Place {
     fn insert(&self, system: &str, key: &str, v: Option<&str>) {
         let t = self.now().to_string();
         let (key, v) = (key.to_owned(), v.map(str::to_owned));
-        self.rows_made.set(self.rows_made.get() + 1);
-        let note = format!("row {} of all", self.rows_made.get());
+        let note = self.next_note();
         self.table(system).edit(move |rows| {
             let id = rows.iter().filter_map(|row| row.get("id")?.as_ref()?.parse::<u64>().ok()).max().unwrap_or(100) + 1;
             let cells = [("id", Some(id.to_string())), ("k", Some(key)), ("v", v), ("w", Some("w".to_owned())), ("t", Some(t)), ("note", Some(note))];
             rows.push(cells.into_iter().map(|(column, text)| (column.to_owned(), text)).collect());
         });
+    }
+
+    /// What tells a row that a person makes from every other.
+    fn next_note(&self) -> String {
+        self.rows_made.set(self.rows_made.get() + 1);
+        format!("row {} of all", self.rows_made.get())
     }
 
     /// A person sets a cell of the row with this key.
@@ -1214,6 +1219,8 @@ struct RandomJob {
     never: Option<(usize, &'static str)>,
     /// A target that keeps no number above [`CAP`].
     caps: Option<usize>,
+    /// Whether no system takes a key twice.
+    unique: bool,
 }
 
 /// The greatest number that a target which caps keeps.
@@ -1299,6 +1306,12 @@ enum Edit {
     Delete(usize, usize),
     DeleteEverywhere(usize),
     Rename(usize, usize, usize),
+    /// Two rows change their keys.
+    Swap(usize, usize, usize),
+    /// A row is there a second time, to the byte.
+    Repeat(usize, usize),
+    /// A row is copied, id and all, and gets another key.
+    Copy(usize, usize, usize),
     /// The row that was deleted last comes back as it was.
     Restore(usize),
     Shuffle(usize),
@@ -1343,6 +1356,9 @@ fn any_edit(systems: usize) -> impl Strategy<Value = Edit> {
         2 => (s.clone(), k.clone()).prop_map(|(s, k)| Edit::Delete(s, k)),
         1 => k.clone().prop_map(Edit::DeleteEverywhere),
         1 => (s.clone(), k.clone(), k.clone()).prop_map(|(s, k, l)| Edit::Rename(s, k, l)),
+        1 => (s.clone(), k.clone(), k.clone()).prop_map(|(s, k, l)| Edit::Swap(s, k, l)),
+        1 => (s.clone(), k.clone()).prop_map(|(s, k)| Edit::Repeat(s, k)),
+        1 => (s.clone(), k.clone(), k.clone()).prop_map(|(s, k, l)| Edit::Copy(s, k, l)),
         1 => s.clone().prop_map(Edit::Restore),
         1 => s.prop_map(Edit::Shuffle),
     ]
@@ -1376,16 +1392,17 @@ fn any_job() -> impl Strategy<Value = RandomJob> {
         prop_oneof![4 => Just(0_i64), 1 => Just(1)],
         prop::bool::weighted(0.8),
         prop::option::weighted(0.3, 0..3_usize),
+        prop::bool::weighted(0.3),
     );
     (prop::collection::vec(role, 2..=3), prop::collection::vec(prop::bool::weighted(0.7), 3), rules, blank, policy, never, switches).prop_filter_map(
         "a job that `check` refuses",
-        |(roles, has_id, rule, blank, policy, never, (owner, tolerance, overwrites_drift, caps))| {
+        |(roles, has_id, rule, blank, policy, never, (owner, tolerance, overwrites_drift, caps, unique))| {
             let backwards: Vec<usize> = (0..roles.len()).rev().filter(|s| roles[*s].votes()).collect();
             let rule = if rule == Rule::Priority(Vec::new()) { Rule::Priority(backwards.clone()) } else { rule };
             let tolerance = if rule == Rule::SumOfChanges { 0 } else { tolerance };
             let owner = owner.filter(|owner| backwards.contains(owner));
             let caps = caps.filter(|target| roles.get(*target) == Some(&Role::Target));
-            let job = RandomJob { roles, has_id, rule, owner, blank, tolerance, overwrites_drift, policy, never, caps };
+            let job = RandomJob { roles, has_id, rule, owner, blank, tolerance, overwrites_drift, policy, never, caps, unique };
             let file = JobFile { path: "jobs/laws.toml".to_owned(), text: job.text() };
             (!backwards.is_empty() && job::check(&[file], &Settings::default()).is_ok()).then_some(job)
         },
@@ -1435,6 +1452,9 @@ impl Played {
     fn new(job: &RandomJob) -> Played {
         let place = Place::new(&job.text());
         let systems = job.roles.len();
+        place.tables.iter().filter(|_| job.unique).for_each(|table| {
+            table.set_unique(&["k"]);
+        });
         if let Some(target) = job.caps {
             place.tables[target].normalise(capped);
         }
@@ -1489,6 +1509,25 @@ impl Played {
             Edit::Delete(system, key) => self.delete(system, key),
             Edit::DeleteEverywhere(key) => (0..self.job.roles.len()).for_each(|system| self.delete(system, key)),
             Edit::Rename(system, key, to) => self.place.set(NAMES[system], KEYS[key], "k", Some(KEYS[to])),
+            Edit::Swap(system, key, other) => {
+                self.place.set(NAMES[system], KEYS[key], "k", Some("on its way"));
+                self.place.set(NAMES[system], KEYS[other], "k", Some(KEYS[key]));
+                self.place.set(NAMES[system], "on its way", "k", Some(KEYS[other]));
+            }
+            Edit::Repeat(system, key) => {
+                let position = rows_of(&self.place.tables[system]).iter().position(|row| row["k"].as_deref() == Some(KEYS[key]));
+                if let Some(position) = position {
+                    self.place.tables[system].repeat_row(position);
+                }
+            }
+            Edit::Copy(system, key, to) => {
+                let row = rows_of(&self.place.tables[system]).into_iter().find(|row| row["k"].as_deref() == Some(KEYS[key]));
+                if let (Some(mut row), false) = (row, self.has(system, KEYS[to])) {
+                    row.insert("k".to_owned(), Some(KEYS[to].to_owned()));
+                    row.insert("note".to_owned(), Some(self.place.next_note()));
+                    self.place.tables[system].edit(|rows| rows.push(row));
+                }
+            }
             Edit::Restore(system) => {
                 if let Some(row) = self.deleted[system].pop() {
                     let key = row["k"].clone().unwrap_or_default();
@@ -1836,8 +1875,9 @@ impl Played {
             for (system, role) in self.job.roles.iter().enumerate() {
                 let Some((row, _)) = rows[system].as_ref().filter(|_| *role != Role::Witness) else { continue };
                 let now = after[system].iter().find(|other| same_row(other, row));
-                let kept = if self.job.caps == Some(system) { value.min(CAP) } else { value };
-                let holds = now.is_some_and(|now| value_of(&now["v"]).is_some_and(|v| (v - kept).abs() <= self.job.tolerance));
+                let is_close = |v: i64, value: i64| (v - value).abs() <= self.job.tolerance;
+                let is_kept = |v: i64| is_close(v, value) || (self.job.caps == Some(system) && is_close(v, value.min(CAP)));
+                let holds = now.is_some_and(|now| value_of(&now["v"]).is_some_and(is_kept));
                 if !holds && (!is_told || system == *editor) {
                     let what = format!("only {} changed {key} to {value}, and {} has {now:?}", NAMES[*editor], NAMES[system]);
                     self.fail("L3", &what, Some(report));
@@ -1987,6 +2027,7 @@ fn worlds_that_broke_a_law() -> Vec<RandomWorld> {
         policy: Policy::Report,
         never: None,
         caps: None,
+        unique: false,
     };
     let world = |job: RandomJob, start: &[Edit], nights: &[(&[Edit], Option<Fault>)]| RandomWorld {
         job,
