@@ -391,12 +391,21 @@ impl Planner<'_> {
     /// that is another one, or none, the record is told here.
     fn silenced(&mut self, record: u32, system: usize) {
         let key = self.linked.key(record, self.nows, &self.state.bases).to_owned();
+        let name = self.name(system);
+        let silence = self.linked.silent[system].get(&record).copied();
         if self.told_keys[system].contains(key.as_str()) {
+            // It may have a good row there too, whose key it had before.
+            let row = self.linked.now_rows[system][record as usize];
+            let own = (row != NO_ROW).then(|| self.row_key(system, row)).filter(|own| *own != key);
+            if let (Some(own), Some(Silence::Duplicate | Silence::Quarantined)) = (own, silence) {
+                let elsewhere = key_for_people(&key);
+                let why = format!("its key is `{elsewhere}` elsewhere, which a row in `{name}` has that is left alone; until then so is this record");
+                self.push_break(BreakKind::Duplicate, &own, None, Some(name.clone()), Vec::new(), why, format!("mend the row `{elsewhere}` in `{name}`"));
+            }
             return;
         }
-        let name = self.name(system);
         let alone = if self.job.systems[system].role == Role::Witness { "" } else { ", and until then it is left alone everywhere" };
-        let (kind, why, next_step) = match self.linked.silent[system].get(&record) {
+        let (kind, why, next_step) = match silence {
             Some(Silence::Duplicate) => (
                 BreakKind::Duplicate,
                 format!("its row in `{name}` cannot be told from another one there{alone}"),

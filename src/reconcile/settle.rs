@@ -12,6 +12,7 @@
 //! | unknown | the value | verified | what was read back |
 //! | unknown | anything else | unknown, owed | the old value |
 //! | rejected, stale, skipped | | that, owed | what was pulled |
+//! | done, a new row | no such row | pending; never made a second time | none, but what we sent is remembered as ours |
 //!
 //! # Design
 //! [`settle`] needs the plan, the outcomes and what was read back, and nothing else of the run: a run that was killed is
@@ -689,6 +690,8 @@ fn advance_system(
                 patched_keys.push(Some(&patch.key));
                 (stack.of_patch(patched_keys.len() - 1), patch.standing, patch.our_edit.or(earlier_edit))
             }
+            // What an earlier run archived stays archived: its row is there, and does not come back.
+            _ if one.is_over && base.standings[one.base_row as usize] == Standing::Archived => (stack.of_base(one.base_row), Standing::Archived, earlier_edit),
             _ if one.is_over => (stack.of_base(one.base_row), Standing::Ended, None),
             _ if one.moves => (stack.of_now(one.row), Standing::Live, earlier_edit),
             _ => (stack.of_base(one.base_row), base.standings[one.base_row as usize], earlier_edit),

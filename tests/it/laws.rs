@@ -2013,7 +2013,7 @@ fn play(world: &RandomWorld) -> Played {
 /// Worlds that broke a law once. They stand here as they are, because a seed means another world as soon as the random ones
 /// are drawn otherwise.
 fn worlds_that_broke_a_law() -> Vec<RandomWorld> {
-    use Edit::{Delete, Insert, Rename, Restore, SetEverywhere, SetV, SetW};
+    use Edit::{Copy, Delete, Insert, Rename, Repeat, Restore, SetEverywhere, SetV, SetW, Swap};
     use Fault::{CutOff, Lag, ReadBackFails};
     use Text::{Fresh, Null, Small};
     let job = |roles: &[Role], rule: Rule| RandomJob {
@@ -2085,6 +2085,24 @@ fn worlds_that_broke_a_law() -> Vec<RandomWorld> {
             RandomJob { has_id: vec![false, true, true], policy: Policy::Archive, never: Some((1, "create")), ..job(&[Role::Peer, Role::Source], Rule::Min) },
             &[Insert(0, 0, Null), Insert(1, 0, Null)],
             &[(&[Insert(1, 1, Null)], None)],
+        ),
+        // An archive is refused every night, because its row is there twice.
+        world(
+            RandomJob { policy: Policy::Archive, ..job(&[Role::Peer, Role::Peer], Rule::Review) },
+            &[Insert(1, 0, Fresh)],
+            &[(&[Repeat(0, 0)], None), (&[Delete(1, 0)], None)],
+        ),
+        // A run is cut off after it archived a record: the next one ends the record, and its rows do not come back.
+        world(
+            RandomJob { policy: Policy::Archive, owner: Some(0), never: Some((1, "update")), ..job(&[Role::Peer, Role::Peer, Role::Peer], Rule::Min) },
+            &[Insert(0, 3, Null), Insert(0, 0, Null)],
+            &[(&[Delete(1, 3)], Some(CutOff(8)))],
+        ),
+        // A key is changed to one that two rows of one id have: the record is told under the key that it still has there.
+        world(
+            RandomJob { policy: Policy::Recreate, blank: Some(Blank::Ignore), tolerance: 1, ..job(&[Role::Source, Role::Peer], Rule::Priority(vec![1, 0])) },
+            &[Insert(1, 3, Null), Copy(1, 3, 2), Insert(1, 0, Null)],
+            &[(&[Insert(0, 1, Null)], None), (&[Swap(0, 2, 1)], None)],
         ),
     ]
 }
