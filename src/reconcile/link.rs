@@ -251,8 +251,11 @@ fn follow_reloaded_rows(job: &Job, system: usize, base: &Base, now: &Keyed, link
 /// key are one new record. Silent rows join too, so that nothing is done for their records.
 fn join_by_key(job: &Job, state: &State, nows: &[Keyed], linked: &mut Linked, unlinked: &[Vec<u32>]) {
     let key_of = |system: usize, row: u32| nows[system].clean.keys.get(row as usize).unwrap_or_default();
+    // A row that came back and waits for a person is there: its record gets no second one.
+    let returned: Vec<(usize, String)> = linked.loose.iter().filter_map(|open| Some((job.system(open.system.as_deref()?)?, open.key.clone()))).collect();
     let mut wanted: HashMap<&str, BTreeSet<u32>> = HashMap::new();
     if linked.known > 0 {
+        wanted.extend(returned.iter().map(|(_, key)| (key.as_str(), BTreeSet::new())));
         for (system, rows) in unlinked.iter().enumerate() {
             wanted.extend(rows.iter().map(|row| (key_of(system, *row), BTreeSet::new())));
         }
@@ -311,7 +314,7 @@ fn join_by_key(job: &Job, state: &State, nows: &[Keyed], linked: &mut Linked, un
     new.sort_unstable();
     let mut last: Option<(&str, u32)> = None;
     let mut new_records: HashMap<&str, u32> = HashMap::new();
-    let some_silent = nows.iter().any(|now| !now.clean.silent.keys.is_empty());
+    let some_silent = !returned.is_empty() || nows.iter().any(|now| !now.clean.silent.keys.is_empty());
     for (key, system, row) in new {
         let record = match last {
             Some((same, record)) if same == key => record,
@@ -332,6 +335,14 @@ fn join_by_key(job: &Job, state: &State, nows: &[Keyed], linked: &mut Linked, un
                 if *why != Silence::Filtered || linked.now_rows[system][*record as usize] == NO_ROW {
                     linked.silent[system].entry(*record).or_insert(*why);
                 }
+            }
+        }
+    }
+    for (system, key) in &returned {
+        let known = wanted.get(key.as_str()).into_iter().flatten();
+        for record in known.chain(new_records.get(key.as_str())) {
+            if linked.now_rows[*system][*record as usize] == NO_ROW {
+                linked.silent[*system].entry(*record).or_insert(Silence::Duplicate);
             }
         }
     }

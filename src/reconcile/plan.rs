@@ -16,7 +16,7 @@
 //! An absence counts only where the record was read in that system since it was linked, and where no row with an unreadable
 //! key could be it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::base::{FieldDebt, Open, OpenField, Standing, State};
 use super::clean;
@@ -80,7 +80,7 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
         nows,
         linked: &linked,
         unproven: nows.iter().map(|now| now.clean.silent.hides_a_key()).collect(),
-        told_keys: nows.iter().map(told_keys).collect(),
+        told_keys: job.systems.iter().zip(nows).map(|(spec, now)| told_keys(now, &spec.name, &linked.loose)).collect(),
         breaks: linked.loose.clone(),
         drift: Vec::new(),
         decisions: Vec::new(),
@@ -113,10 +113,12 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
     Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, treatments, events, linked, comes_back }
 }
 
-/// The keys of the rows that are silent and told by their key. Rows outside the filter are not told.
-fn told_keys(now: &Keyed) -> HashSet<&str> {
+/// The keys of a system's rows that are silent and told by their key, those that came back among them. Rows outside the filter
+/// are not told.
+fn told_keys<'a>(now: &'a Keyed, system: &str, loose: &'a [Break]) -> HashSet<&'a str> {
     let silent = &now.clean.silent;
-    silent.keys.iter().zip(&silent.why).filter(|(_, why)| **why != Silence::Filtered).filter_map(|(key, _)| key.as_deref()).collect()
+    let keys = silent.keys.iter().zip(&silent.why).filter(|(_, why)| **why != Silence::Filtered).filter_map(|(key, _)| key.as_deref());
+    keys.chain(loose.iter().filter(|open| open.system.as_deref() == Some(system)).map(|open| open.key.as_str())).collect()
 }
 
 /// Puts an update that gives up a value before the one that takes it over, which a unique column asks for. All else keeps its
@@ -196,7 +198,10 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn record(&mut self, record: u32) -> Treatment {
         if let Some(breaks) = self.linked.held.get(&record) {
-            self.breaks.extend(breaks.iter().cloned());
+            for open in breaks {
+                let also = if open.kind == BreakKind::SuggestedLink { self.other_keys(record, open) } else { String::new() };
+                self.breaks.push(Break { why: format!("{}{also}", open.why), ..open.clone() });
+            }
             return Treatment::Held;
         }
         let role = |system: usize| self.job.systems[system].role;
@@ -385,6 +390,15 @@ impl Planner<'_> {
     fn missing(&mut self, key: &str, system: usize, why: String, next_step: String) {
         let name = self.name(system);
         self.push_break(BreakKind::Missing, key, None, Some(name), Vec::new(), why, next_step);
+    }
+
+    /// What a break about a record does not say yet: the keys that the record has in other systems.
+    fn other_keys(&self, record: u32, open: &Break) -> String {
+        let rows = self.linked.now_rows.iter().enumerate().map(|(system, rows)| (system, rows[record as usize]));
+        let keys: BTreeSet<String> = rows.filter(|(_, row)| *row != NO_ROW).map(|(system, row)| self.row_key(system, row)).collect();
+        let untold: Vec<String> =
+            keys.iter().filter(|key| **key != open.key).map(|key| key_for_people(key)).filter(|key| !open.why.contains(&format!("`{key}`"))).collect();
+        if untold.is_empty() { String::new() } else { format!("; in other systems its key is {}", crate::change::join_names(&untold)) }
     }
 
     /// A record that is left alone because its row in a system is silent. Such a row is told by the key that stands in it: where
