@@ -20,7 +20,8 @@ use crate::value::{FieldType, Value};
 pub enum Standing {
     /// It has been read there.
     Live = 0,
-    /// We created it, and it has not been read back yet.
+    /// We created it, and it has not been read back yet. Its values are what we sent: they become its base when the row shows
+    /// just them, and are none otherwise.
     Awaited = 1,
     /// Its delete was agreed: a tombstone.
     Ended = 2,

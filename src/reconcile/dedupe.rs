@@ -1,11 +1,12 @@
-//! One row a key: repeats collapse, duplicates are refused or have a survivor.
+//! One row a key and one row a native id: repeats collapse, duplicates are refused or have a survivor.
 //!
 //! A *repeat* agrees with another row in every column of the source, and goes without loss. A *duplicate* does not, and
 //! then a rule decides which row speaks for the record; the losers stay where they are. Nothing is ever deleted here.
 //!
 //! # Design
 //! A row whose native id is already linked to a record speaks before any rule is asked: a link is never decided again. Two
-//! linked rows with one key are two records with one key, and both are held.
+//! linked rows with one key are two records with one key, and both are held. Rows of different keys with one native id are
+//! held whatever the rule: a write to that id could hit any of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,13 +16,17 @@ use crate::change::key_for_people;
 use crate::frame::{Clean, Duplicate, Keyed, NO_ROW, Silence};
 use crate::job::{Dedupe, Job};
 
-/// Leaves one row a key.
+/// The rule by which rows of different keys with one native id are held.
+pub const SHARED_ID: &str = "refuse: one native id";
+
+/// Leaves one row a key, and one row a native id.
 ///
 /// Repeats are held like duplicates where collapsing them could lose a transaction: the job sums an amount, and the system
 /// has no native id that would tell two equal rows apart.
 pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed {
     let (_, again) = TextIndex::build(&clean.keys);
-    if again.is_empty() {
+    let shared_ids = clean.ids.as_ref().filter(|ids| !ascend(ids)).map(|ids| TextIndex::build(ids).1).unwrap_or_default();
+    if again.is_empty() && shared_ids.is_empty() {
         return Keyed { clean, repeats_collapsed: 0, duplicates: Vec::new(), losers: 0, crowded: BTreeSet::new(), crowd: BTreeMap::new() };
     }
     let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
@@ -89,14 +94,40 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
             rule: rule.to_owned(),
         });
     }
+    for rows in rows_of_one_id(shared_ids, &leaves) {
+        let lines: Vec<u64> = rows.iter().map(|row| clean.pulled.line(clean.rows[*row as usize])).collect();
+        for row in &rows {
+            leaves[*row as usize] = true;
+            let key = key_for_people(clean.keys.get(*row as usize).unwrap_or_default());
+            duplicates.push(Duplicate { system: spec.name.clone(), key, survivor: None, losers: lines.clone(), rule: SHARED_ID.to_owned() });
+        }
+        refused.extend(rows);
+    }
     for row in refused {
         let text = |column: Option<&polars::prelude::StringChunked>| column.and_then(|c| c.get(row as usize)).map(str::to_owned);
         let (key, id) = (text(Some(&clean.keys)), text(clean.ids.as_ref()));
         clean.silent.push(clean.rows[row as usize], Silence::Duplicate, key, id);
     }
-    duplicates.sort_by(|a, b| a.key.cmp(&b.key));
+    duplicates.sort_by(|a, b| (&a.key, &a.losers).cmp(&(&b.key, &b.losers)));
     let stays: Vec<u32> = (0..clean.rows.len() as u32).filter(|row| !leaves[*row as usize]).collect();
     Keyed { clean: clean.take(&stays), repeats_collapsed, duplicates, losers, crowded, crowd }
+}
+
+/// Whether each id is greater than the one before it, shorter ones first: then no two are the same, which is how most tables
+/// are read.
+fn ascend(ids: &polars::prelude::StringChunked) -> bool {
+    let mut last: Option<&str> = None;
+    ids.iter().flatten().all(|id| last.replace(id).is_none_or(|last| (last.len(), last) < (id.len(), id)))
+}
+
+/// The rows that stay and share a native id, group by group.
+fn rows_of_one_id(shared: Vec<(u32, u32)>, leaves: &[bool]) -> Vec<Vec<u32>> {
+    let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (first, row) in shared {
+        groups.entry(first).or_insert_with(|| vec![first]).push(row);
+    }
+    let groups = groups.into_values().map(|rows| rows.into_iter().filter(|row| !leaves[*row as usize]).collect::<Vec<u32>>());
+    groups.filter(|rows| rows.len() > 1).collect()
 }
 
 /// The smallest native id, then the first line: the end of every rule.

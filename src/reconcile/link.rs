@@ -13,10 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use hashbrown::HashMap;
 
 use super::base::{Base, Standing, State};
+use super::clean;
 use super::index::TextIndex;
 use crate::change::{Break, BreakKind, LinkEvent, key_for_people};
 use crate::frame::{Keyed, NO_ROW, Silence, print};
-use crate::job::{Job, Role, SystemSpec};
+use crate::job::{Deletes, Job, Role, SystemSpec};
 
 /// Rows by record: what the diff works on.
 #[derive(Clone, Debug)]
@@ -154,6 +155,18 @@ fn apply_known_links(job: &Job, system: usize, base: &Base, now: &Keyed, linked:
         names = all.iter().zip(&ended).map(|(name, ended)| if *ended { None } else { name }).collect();
         all.iter().zip(&ended).map(|(name, ended)| if *ended { name } else { None }).collect()
     });
+    // An archived row stays where it is for as long as it says that it is archived.
+    let mark = match &job.deletes {
+        Deletes::Archive { field, value } => job.fields[*field].columns[system].as_ref().map(|column| (*field, value, column)),
+        _ => None,
+    };
+    let is_marked = |row: u32| {
+        mark.is_none_or(|(index, value, column)| {
+            let field = &job.fields[index];
+            let held = now.clean.fields[index].as_ref().map(|values| values.value(row));
+            held.is_some_and(|held| field.equivalent(&held, value) || held == clean::canonical(field, column, value))
+        })
+    };
     let (living, _) = TextIndex::build(&names);
     let tombs = tombstones.as_ref().map(|t| TextIndex::build(t).0);
 
@@ -169,7 +182,7 @@ fn apply_known_links(job: &Job, system: usize, base: &Base, now: &Keyed, linked:
             linked.now_rows[system][record_of[base_row as usize] as usize] = row;
         } else if let Some(base_row) = tombs.as_ref().filter(|_| spec.role != Role::Witness).and_then(|t| t.get(name)) {
             let standing = base.standings[base_row as usize];
-            if standing == Standing::Archived && !restored_allowed {
+            if standing == Standing::Archived && is_marked(row) {
                 linked.archived_rows[system] += 1;
                 continue;
             }
@@ -183,7 +196,10 @@ fn apply_known_links(job: &Job, system: usize, base: &Base, now: &Keyed, linked:
                 field: None,
                 system: Some(spec.name.clone()),
                 values: Vec::new(),
-                why: format!("it came back in `{}` after its delete was agreed", spec.name),
+                why: match standing {
+                    Standing::Archived => format!("it was archived in `{}`, and somebody took that back", spec.name),
+                    _ => format!("it came back in `{}` after its delete was agreed", spec.name),
+                },
                 next_step: "delete the row again, or accept it as a new record with `--allow restored`".to_owned(),
             });
         } else {
@@ -235,8 +251,11 @@ fn follow_reloaded_rows(job: &Job, system: usize, base: &Base, now: &Keyed, link
 /// key are one new record. Silent rows join too, so that nothing is done for their records.
 fn join_by_key(job: &Job, state: &State, nows: &[Keyed], linked: &mut Linked, unlinked: &[Vec<u32>]) {
     let key_of = |system: usize, row: u32| nows[system].clean.keys.get(row as usize).unwrap_or_default();
+    // A row that came back and waits for a person is there: its record gets no second one.
+    let returned: Vec<(usize, String)> = linked.loose.iter().filter_map(|open| Some((job.system(open.system.as_deref()?)?, open.key.clone()))).collect();
     let mut wanted: HashMap<&str, BTreeSet<u32>> = HashMap::new();
     if linked.known > 0 {
+        wanted.extend(returned.iter().map(|(_, key)| (key.as_str(), BTreeSet::new())));
         for (system, rows) in unlinked.iter().enumerate() {
             wanted.extend(rows.iter().map(|row| (key_of(system, *row), BTreeSet::new())));
         }
@@ -295,7 +314,7 @@ fn join_by_key(job: &Job, state: &State, nows: &[Keyed], linked: &mut Linked, un
     new.sort_unstable();
     let mut last: Option<(&str, u32)> = None;
     let mut new_records: HashMap<&str, u32> = HashMap::new();
-    let some_silent = nows.iter().any(|now| !now.clean.silent.keys.is_empty());
+    let some_silent = !returned.is_empty() || nows.iter().any(|now| !now.clean.silent.keys.is_empty());
     for (key, system, row) in new {
         let record = match last {
             Some((same, record)) if same == key => record,
@@ -319,16 +338,24 @@ fn join_by_key(job: &Job, state: &State, nows: &[Keyed], linked: &mut Linked, un
             }
         }
     }
+    for (system, key) in &returned {
+        let known = wanted.get(key.as_str()).into_iter().flatten();
+        for record in known.chain(new_records.get(key.as_str())) {
+            if linked.now_rows[*system][*record as usize] == NO_ROW {
+                linked.silent[*system].entry(*record).or_insert(Silence::Duplicate);
+            }
+        }
+    }
 }
 
 /// Where rows have no ids, a changed key looks like one row gone and one row new. Where the two agree in every other field,
-/// that is suggested, and both are held.
+/// that is suggested, and both are held. The new row may have joined a record that has its key elsewhere, or be one of several
+/// rows of its key.
 fn suggest_key_changes(job: &Job, system: usize, bases: &[Base], now: &Keyed, linked: &mut Linked) {
     let base = &bases[system];
     let spec = &job.systems[system];
     let others: Vec<usize> = (0..job.fields.len()).filter(|f| job.fields[*f].is_carried_by(system) && !job.key.contains(f)).collect();
-    let nothing_new = linked.records.len() == linked.known && now.crowd.is_empty();
-    if spec.id.is_some() || spec.role == Role::Witness || base.height() == 0 || nothing_new || others.is_empty() {
+    if spec.id.is_some() || spec.role == Role::Witness || base.height() == 0 || others.is_empty() {
         return;
     }
     let mut gone: BTreeMap<u128, Vec<u32>> = BTreeMap::new();
@@ -346,9 +373,10 @@ fn suggest_key_changes(job: &Job, system: usize, bases: &[Base], now: &Keyed, li
         return;
     }
     let mut new: HashMap<u128, Vec<u32>> = HashMap::new();
-    for record in linked.known as u32..linked.records.len() as u32 {
+    for record in 0..linked.records.len() as u32 {
         let row = linked.now_rows[system][record as usize];
         if row != NO_ROW
+            && linked.base_rows[system][record as usize] == NO_ROW
             && !linked.silent.iter().any(|silent| silent.contains_key(&record))
             && let Some(hash) = now.clean.print(&others, row)
         {

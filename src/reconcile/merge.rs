@@ -503,7 +503,17 @@ impl<'a> Case<'a> {
 
     /// A counter: the last decided value and what every voter added to it since.
     fn sum_of_changes(&self, present: &[&Voice]) -> Ruling {
-        if let Some(null) = present.iter().find(|v| v.now == Some(Value::Null)) {
+        let changed: Vec<&&Voice> = present.iter().filter(|v| v.is_changed(self.open)).collect();
+        let is_empty = |v: &&Voice| v.now == Some(Value::Null);
+        let rests = changed.is_empty() && !present.iter().any(|v| v.is_unseen()) && (self.open.is_some() || present.iter().all(is_empty));
+        if rests {
+            // Nobody counts tonight: what was decided stands, though it may be nothing yet, or still be owed to an empty cell.
+            let from: Vec<usize> = present.iter().map(|v| v.system).collect();
+            let same = || Reason::SameChange { systems: from.iter().map(|s| self.name(*s)).collect() };
+            let reason = self.open.map_or_else(same, |open| open.reason.clone());
+            return Ruling::Value(Decided { value: self.standing(present), reason, from, overridden: Vec::new(), conflict: false, active: false });
+        }
+        if let Some(null) = present.iter().find(|v| is_empty(v)) {
             return self.held(BreakKind::Conflict, format!("a counter cannot be added up while it is empty in `{}`", self.name(null.system)));
         }
         let uncertain = |v: &&&Voice| matches!(v.debt, Some(FieldDebt::Owed { uncertain: true, .. })) && v.is_changed(self.open);
@@ -514,7 +524,6 @@ impl<'a> Case<'a> {
         }
         let number = |value: &Value| value.as_decimal().unwrap_or(Decimal::ZERO);
         let last = self.standing(present);
-        let changed: Vec<&&Voice> = present.iter().filter(|v| v.is_changed(self.open)).collect();
         let mut sum = Some(number(&last));
         for voice in &changed {
             if let (Some(now), Some(base)) = (&voice.now, &voice.base) {

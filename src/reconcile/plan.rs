@@ -16,7 +16,7 @@
 //! An absence counts only where the record was read in that system since it was linked, and where no row with an unreadable
 //! key could be it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::base::{FieldDebt, Open, OpenField, Standing, State};
 use super::clean;
@@ -26,7 +26,7 @@ use super::merge::{self, Case, Decided, Ruling, Voice};
 use crate::change::{
     Action, Address, AddressPart, Break, BreakKind, CellChange, Change, Decision, Drift, LinkEvent, Plan, PlanHeader, Reason, SystemValue, key_for_people,
 };
-use crate::frame::{Keyed, NO_ROW};
+use crate::frame::{Keyed, NO_ROW, Silence};
 use crate::job::{Blank, Deletes, Job, Mode, OnDrift, Permission, Role};
 use crate::value::{FieldType, KEY_SEPARATOR, Raw, Value};
 
@@ -80,6 +80,7 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
         nows,
         linked: &linked,
         unproven: nows.iter().map(|now| now.clean.silent.hides_a_key()).collect(),
+        told_keys: job.systems.iter().zip(nows).map(|(spec, now)| told_keys(now, &spec.name, &linked.loose)).collect(),
         breaks: linked.loose.clone(),
         drift: Vec::new(),
         decisions: Vec::new(),
@@ -110,6 +111,14 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
     breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
     let header = PlanHeader { next_record: linked.next_record, ..header };
     Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, treatments, events, linked, comes_back }
+}
+
+/// The keys of a system's rows that are silent and told by their key, those that came back among them. Rows outside the filter
+/// are not told.
+fn told_keys<'a>(now: &'a Keyed, system: &str, loose: &'a [Break]) -> HashSet<&'a str> {
+    let silent = &now.clean.silent;
+    let keys = silent.keys.iter().zip(&silent.why).filter(|(_, why)| **why != Silence::Filtered).filter_map(|(key, _)| key.as_deref());
+    keys.chain(loose.iter().filter(|open| open.system.as_deref() == Some(system)).map(|open| open.key.as_str())).collect()
 }
 
 /// Puts an update that gives up a value before the one that takes it over, which a unique column asks for. All else keeps its
@@ -175,6 +184,8 @@ struct Planner<'a> {
     nows: &'a [Keyed],
     linked: &'a Linked,
     unproven: Vec<bool>,
+    /// By system: the keys of its rows that are silent and told by their key.
+    told_keys: Vec<HashSet<&'a str>>,
     breaks: Vec<Break>,
     drift: Vec<Drift>,
     decisions: Vec<Decision>,
@@ -187,12 +198,17 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn record(&mut self, record: u32) -> Treatment {
         if let Some(breaks) = self.linked.held.get(&record) {
-            self.breaks.extend(breaks.iter().cloned());
+            for open in breaks {
+                let also = if open.kind == BreakKind::SuggestedLink { self.other_keys(record, open) } else { String::new() };
+                self.breaks.push(Break { why: format!("{}{also}", open.why), ..open.clone() });
+            }
             return Treatment::Held;
         }
         let role = |system: usize| self.job.systems[system].role;
         let systems: Vec<usize> = (0..self.job.systems.len()).collect();
-        if systems.iter().any(|s| role(*s) != Role::Witness && self.linked.silent[*s].contains_key(&record)) {
+        let silent: Vec<usize> = systems.iter().copied().filter(|s| role(*s) != Role::Witness && self.linked.silent[*s].contains_key(&record)).collect();
+        if !silent.is_empty() {
+            silent.iter().for_each(|system| self.silenced(record, *system));
             return Treatment::Held;
         }
         let key = self.linked.key(record, self.nows, &self.state.bases).to_owned();
@@ -314,6 +330,7 @@ impl Planner<'_> {
             match presence[system] {
                 Presence::Gone | Presence::Never if role(system) == Role::Witness => {
                     if self.linked.silent[system].contains_key(&record) {
+                        self.silenced(record, system);
                         continue;
                     }
                     self.missing(&key, system, "the witness does not have it".to_owned(), format!("find out why `{}` lacks it", self.name(system)));
@@ -373,6 +390,45 @@ impl Planner<'_> {
     fn missing(&mut self, key: &str, system: usize, why: String, next_step: String) {
         let name = self.name(system);
         self.push_break(BreakKind::Missing, key, None, Some(name), Vec::new(), why, next_step);
+    }
+
+    /// What a break about a record does not say yet: the keys that the record has in other systems.
+    fn other_keys(&self, record: u32, open: &Break) -> String {
+        let rows = self.linked.now_rows.iter().enumerate().map(|(system, rows)| (system, rows[record as usize]));
+        let keys: BTreeSet<String> = rows.filter(|(_, row)| *row != NO_ROW).map(|(system, row)| self.row_key(system, row)).collect();
+        let untold: Vec<String> =
+            keys.iter().filter(|key| **key != open.key).map(|key| key_for_people(key)).filter(|key| !open.why.contains(&format!("`{key}`"))).collect();
+        if untold.is_empty() { String::new() } else { format!("; in other systems its key is {}", crate::change::join_names(&untold)) }
+    }
+
+    /// A record that is left alone because its row in a system is silent. Such a row is told by the key that stands in it: where
+    /// that is another one, or none, the record is told here.
+    fn silenced(&mut self, record: u32, system: usize) {
+        let key = self.linked.key(record, self.nows, &self.state.bases).to_owned();
+        let name = self.name(system);
+        let silence = self.linked.silent[system].get(&record).copied();
+        if self.told_keys[system].contains(key.as_str()) {
+            // It may have a good row there too, whose key it had before.
+            let row = self.linked.now_rows[system][record as usize];
+            let own = (row != NO_ROW).then(|| self.row_key(system, row)).filter(|own| *own != key);
+            if let (Some(own), Some(Silence::Duplicate | Silence::Quarantined)) = (own, silence) {
+                let elsewhere = key_for_people(&key);
+                let why = format!("its key is `{elsewhere}` elsewhere, which a row in `{name}` has that is left alone; until then so is this record");
+                self.push_break(BreakKind::Duplicate, &own, None, Some(name.clone()), Vec::new(), why, format!("mend the row `{elsewhere}` in `{name}`"));
+            }
+            return;
+        }
+        let alone = if self.job.systems[system].role == Role::Witness { "" } else { ", and until then it is left alone everywhere" };
+        let (kind, why, next_step) = match silence {
+            Some(Silence::Duplicate) => (
+                BreakKind::Duplicate,
+                format!("its row in `{name}` cannot be told from another one there{alone}"),
+                format!("give each of these rows in `{name}` a key and an id of its own"),
+            ),
+            Some(Silence::Quarantined) => (BreakKind::Quarantined, format!("its row in `{name}` cannot be read{alone}"), format!("mend the row in `{name}`")),
+            Some(Silence::Filtered) | None => return,
+        };
+        self.push_break(kind, &key, None, Some(name), Vec::new(), why, next_step);
     }
 
     /// A record that a system does not show tonight, which proves nothing.
@@ -463,10 +519,14 @@ impl Planner<'_> {
                 };
                 let ours = if base_row == NO_ROW { None } else { base.our_edits.get(base_row as usize) };
                 let known = base_row != NO_ROW && !forgotten.contains(&system);
+                let held = if known { base.value(field, base_row) } else { None };
+                // What we sent to a row that never showed is no base unless the row shows just that.
+                let awaited = known && base.standings[base_row as usize] == Standing::Awaited;
+                let held = held.filter(|held| !awaited || now.as_ref() == Some(held));
                 Voice {
                     system,
                     now,
-                    base: if known { base.value(field, base_row) } else { None },
+                    base: held,
                     linked: known && self.was_linked(system, record),
                     edited_at: edited_at.filter(|at| ours.is_none_or(|ours| *at > ours)),
                     debt: open.and_then(|open| open.debts.get(&self.job.systems[system].name)).cloned(),
@@ -665,6 +725,19 @@ impl Planner<'_> {
                     continue;
                 }
             }
+            if spec.role == Role::Source {
+                let why = format!("`{}` is a source and is never written", spec.name);
+                self.push_break(
+                    BreakKind::Locked,
+                    key,
+                    Some(index),
+                    Some(spec.name.clone()),
+                    values(),
+                    why,
+                    format!("mend `{}` in `{}`", field.name, spec.name),
+                );
+                continue;
+            }
             if !decided.active && !drifted && owed.is_none() && !blank_ignored && !respell {
                 // Drift that an earlier run reported is still the same drift, as old as it is.
                 let reported = !is_voter && field.on_drift == OnDrift::Report;
@@ -681,19 +754,6 @@ impl Planner<'_> {
                     values(),
                     why,
                     format!("set `{}` to the right value in one of them", field.name),
-                );
-                continue;
-            }
-            if spec.role == Role::Source {
-                let why = format!("`{}` is a source and is never written", spec.name);
-                self.push_break(
-                    BreakKind::Locked,
-                    key,
-                    Some(index),
-                    Some(spec.name.clone()),
-                    values(),
-                    why,
-                    format!("mend `{}` in `{}`", field.name, spec.name),
                 );
                 continue;
             }
@@ -1028,17 +1088,22 @@ impl Planner<'_> {
         Treatment::Held
     }
 
+    /// How often the removal of a record was sent before. Nothing if that is often enough: a break says so.
+    fn attempts_left(&mut self, record: u64, key: &str, system: &str, action: Action) -> Option<u32> {
+        let Some(debt) = self.state.open.records.get(&(record, system.to_owned())) else { return Some(0) };
+        if debt.attempts < self.job.attempts_max {
+            return Some(debt.attempts);
+        }
+        let why = format!("its {action} was sent {} times without success, last: {}", debt.attempts, debt.why);
+        self.push_break(BreakKind::WriteRejected, key, None, Some(system.to_owned()), Vec::new(), why, format!("{action} it in `{system}` by hand"));
+        None
+    }
+
     fn remove(&mut self, record: u32, key: &str, system: usize, deleted_in: usize, presence: &[Presence]) {
         let Presence::Here(row) = presence[system] else { return };
         let name = self.name(system);
         let number = self.linked.records[record as usize];
-        let debt = self.state.open.records.get(&(number, name.clone()));
-        let attempts = debt.map_or(0, |d| d.attempts);
-        if let Some(debt) = debt.filter(|d| d.attempts >= self.job.attempts_max) {
-            let why = format!("its delete was sent {} times without success, last: {}", debt.attempts, debt.why);
-            self.push_break(BreakKind::WriteRejected, key, None, Some(name.clone()), Vec::new(), why, format!("delete it in `{name}` by hand"));
-            return;
-        }
+        let Some(attempts) = self.attempts_left(number, key, &name, Action::Delete) else { return };
         let reason = Reason::DeletedIn { system: self.name(deleted_in) };
         let cells = self
             .job
@@ -1097,7 +1162,7 @@ impl Planner<'_> {
             let reason = Reason::DeletedIn { system: self.name(deleted_in) };
             let number = self.linked.records[record as usize];
             let name = self.name(*system);
-            let attempts = self.state.open.records.get(&(number, name.clone())).map_or(0, |d| d.attempts);
+            let Some(attempts) = self.attempts_left(number, key, &name, Action::Archive) else { continue };
             self.changes.push(Change {
                 number: 0,
                 system: name,

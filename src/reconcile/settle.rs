@@ -12,6 +12,7 @@
 //! | unknown | the value | verified | what was read back |
 //! | unknown | anything else | unknown, owed | the old value |
 //! | rejected, stale, skipped | | that, owed | what was pulled |
+//! | done, a new row | no such row | pending; never made a second time | none, but what we sent is remembered as ours |
 //!
 //! # Design
 //! [`settle`] needs the plan, the outcomes and what was read back, and nothing else of the run: a run that was killed is
@@ -96,7 +97,7 @@ pub fn settle(job: &Job, open: &Open, plan: &Plan, outcomes: &BTreeMap<u32, Outc
             let settler = Settler { job, open, system, change, outcome, seen: seen.as_ref(), atomic: atomic[system] };
             match change.action {
                 Action::Update => settler.update(&mut settlement, &mut debts),
-                Action::Create => settler.create(&mut settlement),
+                Action::Create => settler.create(&mut settlement, &mut debts),
                 Action::Delete | Action::Archive => settler.remove(&mut settlement),
             }
         }
@@ -129,6 +130,20 @@ pub fn settle(job: &Job, open: &Open, plan: &Plan, outcomes: &BTreeMap<u32, Outc
             debts,
         });
         settlement.fields.insert(at, still_open);
+    }
+    // What a new row makes of a value that stands everywhere else is behind no decision.
+    for change in plan.changes.iter().filter(|change| change.action == Action::Create) {
+        for cell in &change.cells {
+            let Some(field) = &cell.field else { continue };
+            let at = (change.record, field.clone());
+            let Some(mut debts) = debts.remove(&at) else { continue };
+            let earlier = open.fields.get(&at).filter(|earlier| earlier.value == cell.after);
+            for (system, debt) in earlier.into_iter().flat_map(|e| &e.debts) {
+                debts.entry(system.clone()).or_insert_with(|| debt.clone());
+            }
+            let (reason, from) = earlier.map_or_else(|| (change.reason.clone(), Vec::new()), |e| (e.reason.clone(), e.from.clone()));
+            settlement.fields.insert(at, Some(OpenField { value: cell.after.clone(), reason, from, debts }));
+        }
     }
     settlement
 }
@@ -347,7 +362,19 @@ impl Settler<'_> {
         self.finish(settlement, settled, Some(why.to_owned()));
     }
 
-    fn create(&self, settlement: &mut Settlement) {
+    /// A row that we made and that does not show yet: what we sent stands for what it holds, until it is read.
+    fn awaited(&self) -> Patch {
+        let mut patch = self.patch(None, Standing::Awaited);
+        for cell in &self.change.cells {
+            let Some(field) = self.field_of(cell) else { continue };
+            let spec = &self.job.fields[field];
+            let Some(column) = &spec.columns[self.system] else { continue };
+            patch.cells.insert(field, Some(clean::canonical(spec, column, &cell.after)));
+        }
+        patch
+    }
+
+    fn create(&self, settlement: &mut Settlement, debts: &mut BTreeMap<(u64, String), BTreeMap<String, FieldDebt>>) {
         let row = self.row();
         let at = (self.change.record, self.change.system.clone());
         match (self.outcome, row) {
@@ -357,13 +384,14 @@ impl Settler<'_> {
             (Outcome::Unknown { reason }, None) => {
                 // An atomic system that does not show it has not made it. Any other may show it later.
                 if !self.atomic {
-                    settlement.patches.insert((self.system, self.change.record), self.patch(None, Standing::Awaited));
+                    settlement.patches.insert((self.system, self.change.record), self.awaited());
                 }
                 return self.owe_record(settlement, Settled::Unknown, reason);
             }
             (Outcome::Done { .. }, None) => {
-                settlement.patches.insert((self.system, self.change.record), self.patch(None, Standing::Awaited));
-                return self.owe_record(settlement, Settled::Pending, "the new row is not there yet");
+                settlement.patches.insert((self.system, self.change.record), self.awaited());
+                let why = if self.seen.is_some() { "the new row is not there yet" } else { "the new row could not be read back" };
+                return self.owe_record(settlement, Settled::Pending, why);
             }
             (Outcome::Unknown { .. } | Outcome::Done { .. }, Some(_)) => {}
         }
@@ -381,19 +409,23 @@ impl Settler<'_> {
                 continue;
             };
             let Some(now) = now else { continue };
+            let mut owes = |debt: FieldDebt| {
+                debts.entry((self.change.record, field.name.clone())).or_default().insert(self.change.system.clone(), debt);
+            };
             if self.is_kept(index, cell, &now) {
                 patch.cells.insert(index, Some(now));
             } else if self.answers(index, cell, &now) {
                 worst = worst.max(Settled::Normalised);
                 detail.get_or_insert(format!("`{}`: `{}` is kept as `{now}`", field.name, cell.after));
-                let debts = BTreeMap::from([(self.change.system.clone(), FieldDebt::Normalised { stored: now.clone() })]);
-                let open = OpenField { value: cell.after.clone(), reason: self.change.reason.clone(), from: Vec::new(), debts };
-                settlement.fields.insert((self.change.record, field.name.clone()), Some(open));
+                owes(FieldDebt::Normalised { stored: now.clone() });
                 patch.cells.insert(index, Some(now));
             } else {
-                // Somebody was there before us: their value has never been decided on.
+                // Somebody was there before us, whose value has never been decided on; or the system makes this of ours,
+                // which shows when it does so again.
+                let why = format!("`{}` shows `{now}` instead of `{}`", field.name, cell.after);
+                owes(FieldDebt::Owed { attempts: 1, left: Some(now), uncertain: true, why: why.clone() });
                 worst = Settled::Overwritten;
-                detail = Some(format!("`{}` shows `{now}` instead of `{}`", field.name, cell.after));
+                detail = Some(why);
                 patch.cells.insert(index, None);
             }
         }
@@ -663,6 +695,8 @@ fn advance_system(
                 (stack.of_patch(patched_keys.len() - 1), patch.standing, patch.our_edit.or(earlier_edit))
             }
             _ if one.is_over && one.base_row == NO_ROW => (stack.of_now(one.row), Standing::Ended, None),
+            // What an earlier run archived stays archived: its row is there, and does not come back.
+            _ if one.is_over && base.standings[one.base_row as usize] == Standing::Archived => (stack.of_base(one.base_row), Standing::Archived, earlier_edit),
             _ if one.is_over => (stack.of_base(one.base_row), Standing::Ended, None),
             _ if one.moves => (stack.of_now(one.row), Standing::Live, earlier_edit),
             _ => (stack.of_base(one.base_row), base.standings[one.base_row as usize], earlier_edit),
@@ -687,10 +721,15 @@ fn advance_system(
         let mut picks: Vec<u32> = Vec::with_capacity(next.len());
         let mut is_seen: Vec<bool> = Vec::with_capacity(next.len());
         for one in &next {
+            // What we sent to a row that shows only now was never read, unless it shows just that.
+            let was_awaited = one.moves && one.base_row != NO_ROW && base.standings[one.base_row as usize] == Standing::Awaited;
+            let sent = if was_awaited { base.value(field, one.base_row) } else { None };
+            let is_base = one.base_row != NO_ROW && sent.is_none_or(|sent| sent == column.value(one.row));
+            let base_row = if is_base { one.base_row } else { NO_ROW };
             let field_moves = one.moves
                 && match one.treatment {
                     None => true,
-                    Some(Treatment::Fields(fields)) => fields[field] == BaseMove::Move && !stays_within(job, field, base, one.base_row, &column.value(one.row)),
+                    Some(Treatment::Fields(fields)) => fields[field] == BaseMove::Move && !stays_within(job, field, base, base_row, &column.value(one.row)),
                     Some(Treatment::Held | Treatment::Ends) => false,
                 };
             let (pick, seen) = match one.patch.and_then(|patch| patch.cells.get(&field)) {
@@ -701,7 +740,7 @@ fn advance_system(
                 Some(None) => (NO_ROW, false),
                 None if one.is_over => (NO_ROW, false),
                 None if field_moves => (stack.of_now(one.row), true),
-                None => (stack.of_base(one.base_row), one.base_row != NO_ROW && old_seen.get(one.base_row as usize) == Some(true)),
+                None => (stack.of_base(base_row), base_row != NO_ROW && old_seen.get(base_row as usize) == Some(true)),
             };
             picks.push(pick);
             is_seen.push(seen);

@@ -8,6 +8,7 @@ use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::frame::{Keyed, NO_ROW, Silence};
 use crate::job::{Blank, Dedupe, Deletes, Field, FirstContact, Job, MergeRule, Mode, OnDrift, Permission, Role};
+use crate::reconcile::dedupe::SHARED_ID;
 use crate::reconcile::plan::Decisions;
 use crate::reconcile::settle::{Fate, Settlement};
 use crate::reconcile::totals;
@@ -157,14 +158,22 @@ pub fn breaks(job: &Job, nows: &[Keyed], decisions: &Decisions, settlement: Opti
         }
         for duplicate in now.duplicates.iter().filter(|d| d.survivor.is_none()) {
             let lines: Vec<String> = duplicate.losers.iter().map(u64::to_string).collect();
+            let (what, next_step) = if duplicate.rule == SHARED_ID {
+                (
+                    "have one native id and different keys",
+                    format!("give each of the rows in `{}` an id of its own; until then their records are left alone", spec.name),
+                )
+            } else {
+                ("have this key and differ", format!("leave one of the rows in `{}`; until then their record is left alone", spec.name))
+            };
             breaks.push(Break {
                 kind: BreakKind::Duplicate,
                 key: duplicate.key.clone(),
                 field: None,
                 system: Some(spec.name.clone()),
                 values: Vec::new(),
-                why: format!("lines {} of `{}` have this key and differ", lines.join(", "), spec.name),
-                next_step: format!("leave one of the rows in `{}`; until then their record is left alone", spec.name),
+                why: format!("lines {} of `{}` {what}", lines.join(", "), spec.name),
+                next_step,
             });
         }
     }

@@ -87,6 +87,7 @@ struct Table {
     calls: BTreeMap<Call, usize>,
     normalise: Option<fn(&str, &str) -> String>,
     compares: bool,
+    atomic: bool,
     answers: bool,
     rows_max: Option<usize>,
     lag: usize,
@@ -107,6 +108,7 @@ impl Default for Table {
             calls: BTreeMap::new(),
             normalise: None,
             compares: true,
+            atomic: true,
             answers: true,
             rows_max: None,
             lag: 0,
@@ -209,9 +211,21 @@ impl Handle {
         self
     }
 
+    /// Whether the next read shows what was there before a write.
+    pub fn is_lagging(&self) -> bool {
+        held(&self.table).old_rows.as_ref().is_some_and(|(reads, _)| *reads > 0)
+    }
+
     /// Whether a write asks if a cell still holds what it held when it was pulled. It does unless told otherwise.
     pub fn set_compares(&self, compares: bool) -> &Handle {
         held(&self.table).compares = compares;
+        self
+    }
+
+    /// Whether it says of itself that it is written wholly or not at all, and shows what was written. It does unless told
+    /// otherwise.
+    pub fn set_atomic(&self, atomic: bool) -> &Handle {
+        held(&self.table).atomic = atomic;
         self
     }
 
@@ -305,7 +319,8 @@ impl MemoryTable {
 
 impl System for MemoryTable {
     fn describe(&self) -> Description {
-        Description { atomic: true, writable: true, fills_id: held(&self.handle.table).id.is_some() }
+        let table = held(&self.handle.table);
+        Description { atomic: table.atomic, writable: true, fills_id: table.id.is_some() }
     }
 
     fn columns(&mut self) -> Result<Vec<String>, Error> {

@@ -345,13 +345,18 @@ fn apply(rule: &Rule, contenders: &[Contender]) -> Option<Cell> {
 
 /// `last decided + Σ(now − base)`, equal edits or not.
 fn sum_of_changes(case: &FieldCase, voters: &[usize], here: &[usize]) -> Expected {
+    let last = case.open.as_ref().map_or_else(|| standing(case, voters), |(value, _)| value.clone());
+    // Nobody counts tonight: what was decided stands, though nothing was counted yet, or an empty cell is still owed it.
+    let nobody = here.iter().all(|v| !case.changed(*v) && !case.unseen(*v));
+    if nobody && (case.open.is_some() || here.iter().all(|v| case.now(*v).is_none())) {
+        return stands(case, voters, last);
+    }
     if here.iter().any(|v| case.now(*v).is_none()) {
         return Expected { held: true, ..Expected::default() };
     }
     if here.iter().any(|v| case.sides[v].debt == Some(Debt::Unknown) && case.changed(*v)) {
         return Expected { held: true, ..Expected::default() };
     }
-    let last = case.open.as_ref().map_or_else(|| standing(case, voters), |(value, _)| value.clone());
     let changed: Vec<usize> = here.iter().copied().filter(|v| case.changed(*v)).collect();
     // Who was never seen with it may agree with a sum that nobody edits, and no more.
     if here.iter().any(|v| case.unseen(*v) && (!changed.is_empty() || case.now(*v) != last)) {
