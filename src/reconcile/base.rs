@@ -107,7 +107,11 @@ impl Base {
             our_edits: gathered(&self.our_edits, &picks),
             fields: self.fields.par_iter().map(|field| field.as_ref().map(each)).collect(),
             seen: self.seen.iter().map(|seen| seen.as_ref().map(|seen| gathered(seen, &picks))).collect(),
-            totals: self.totals.iter().map(|total| total.as_ref().map(|t| BaseTotal { amounts: each(&t.amounts), groups: gathered(&t.groups, &picks) })).collect(),
+            totals: self
+                .totals
+                .iter()
+                .map(|total| total.as_ref().map(|t| BaseTotal { amounts: each(&t.amounts), groups: gathered(&t.groups, &picks) }))
+                .collect(),
         }
     }
 

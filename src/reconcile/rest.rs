@@ -152,7 +152,8 @@ impl Rest {
         let order = merged(&self.records, &resting.positions, &fresh.records);
         // A position in what was at rest, or below it one of the fresh.
         let old = self.records.len() as u32;
-        let pick = |of_old: &[u64], of_new: &[u64]| order.iter().map(|at| if *at < old { of_old[*at as usize] } else { of_new[(*at - old) as usize] }).collect();
+        let pick =
+            |of_old: &[u64], of_new: &[u64]| order.iter().map(|at| if *at < old { of_old[*at as usize] } else { of_new[(*at - old) as usize] }).collect();
         let systems = fresh.systems.iter().enumerate().map(|(system, fresh)| {
             // Without anything at rest there are no columns of it either.
             let known = self.systems.get(system);
@@ -324,5 +325,9 @@ fn quiet(job: &Job, nows: &[Keyed], decisions: &Decisions, after: &State) -> Res
     let systems: Vec<RestIn> = systems.collect();
     // The key is the same in all systems.
     let key_of = |record: &u32| nows[0].clean.keys.get(linked.now_rows[0][*record as usize] as usize);
-    Rest { records: chosen.iter().map(|record| linked.records[*record as usize]).collect(), keys: chosen.iter().map(|record| hash(key_of(record))).collect(), systems }
+    Rest {
+        records: chosen.iter().map(|record| linked.records[*record as usize]).collect(),
+        keys: chosen.iter().map(|record| hash(key_of(record))).collect(),
+        systems,
+    }
 }

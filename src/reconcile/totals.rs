@@ -199,7 +199,14 @@ impl Adder {
 /// The control totals of every system and group, each with its movement since the last run, and the seventh identity.
 ///
 /// `resting` is what the records add that nobody needs to look into. `opening` is what the last run closed with. It is nothing at first contact, for a system or a total that is new.
-pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, resting: &RestingSums, opening: &[Closing]) -> (Vec<TotalReport>, Vec<Identity>) {
+pub fn totals(
+    job: &Job,
+    state: &State,
+    nows: &[Keyed],
+    decisions: &Decisions,
+    resting: &RestingSums,
+    opening: &[Closing],
+) -> (Vec<TotalReport>, Vec<Identity>) {
     let (mut reports, mut identities) = (Vec::new(), Vec::new());
     for (index, total) in job.totals.iter().enumerate() {
         let field = &job.fields[total.field];

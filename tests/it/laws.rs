@@ -1182,6 +1182,7 @@ fn a_new_column_loses_neither_the_old_nor_the_new_value() {
             assert_eq!(place.shown("k"), "7 7 3");
             let wide = checked(&text.replace("{a}", "x").replace("{b}", "y").replace("{c}", "z"));
             place.job.fields = wide.fields;
+            place.job.source.digest = wide.source.digest;
             if edited {
                 place.set("a", "k", "v", Some("8"));
             }
@@ -1565,7 +1566,7 @@ impl Played {
         let folder = self.place.state_folder();
         folder.is_dir().then(|| JobState::open(&folder, "a law").unwrap()).and_then(|state| {
             let promoted = state.ledger.promoted().unwrap()?;
-            Some(state::load(&state.bases_of(&promoted.run), &self.place.job, &promoted).unwrap())
+            Some(state::load(&state.bases(), &self.place.job, &promoted, None).unwrap())
         })
     }
 
@@ -1575,7 +1576,7 @@ impl Played {
 
     /// The plan without its header, by a run that writes nothing.
     fn plan(&self) -> (Report, String) {
-        let finished = self.place.ask(&Request { plan_only: true, first_contact: true, ..Request::default() });
+        let finished = self.place.ask(&Request { plan_only: true, first_contact: true, every_record: true, ..Request::default() });
         (finished.report, plan_of(&finished.folder))
     }
 

@@ -185,7 +185,8 @@ fn a_world_with_records_at_rest_goes_the_way_of_its_twin() {
         let mut draw = Draw(seed * 0x9E37_79B9);
         let mut sheet: Sheet = vec![["id", "name", "amount", "currency", "stock", "note"].map(str::to_owned).to_vec()];
         for number in 0..240 {
-            let cells = [format!("K{number}"), format!(" Name {number}"), format!("{number}.50"), ["EUR", "JPY"][number % 2].to_owned(), "5".to_owned(), String::new()];
+            let cells =
+                [format!("K{number}"), format!(" Name {number}"), format!("{number}.50"), ["EUR", "JPY"][number % 2].to_owned(), "5".to_owned(), String::new()];
             sheet.push(cells.to_vec());
         }
         let mut next = 1000;
