@@ -154,7 +154,7 @@ impl Night<'_> {
         let earlier = self.earlier_breaks()?;
 
         let trips = self.trips(&before, &nows, &decisions);
-        if let Some(report) = self.stop_at_the_plan(&nows, &decisions, &figures, &earlier, &trips) {
+        if let Some(report) = self.stop_at_the_plan(&before, &nows, &decisions, &figures, &earlier, &trips) {
             return Ok((report, Some(decisions.plan)));
         }
 
@@ -176,7 +176,7 @@ impl Night<'_> {
         figures.identities.extend(of_after);
         let (differences, of_differences) = differences::differences(self.job, &decisions, &after, &figures.totals);
         figures.identities.extend(of_differences);
-        let breaks = assemble::breaks(self.job, &nows, &decisions, Some(&settlement));
+        let breaks = assemble::breaks(self.job, &before, &nows, &decisions, Some(&settlement), &earlier);
         self.promote(&after, &nows, &decisions, &breaks, closings)?;
         let facts = Facts {
             nows: &nows,
@@ -368,6 +368,7 @@ impl Night<'_> {
     /// The report of a run that does not come to its first write: a gate, a first contact, a plan that was only asked for.
     fn stop_at_the_plan(
         &self,
+        before: &State,
         nows: &[Keyed],
         decisions: &Decisions,
         figures: &Figures,
@@ -386,8 +387,11 @@ impl Night<'_> {
             plan_digest: Some(&digest),
         };
         // What a gate does not trust is told by the gate alone: open is what was open before.
-        let breaks: Vec<Break> =
-            if trips.is_empty() { assemble::breaks(self.job, nows, decisions, None) } else { earlier.values().map(|earlier| earlier.open.clone()).collect() };
+        let breaks: Vec<Break> = if trips.is_empty() {
+            assemble::breaks(self.job, before, nows, decisions, None, earlier)
+        } else {
+            earlier.values().map(|earlier| earlier.open.clone()).collect()
+        };
         let report = || assemble::report(&self.heading(), &facts, &breaks);
         if !trips.is_empty() {
             let mut report = report();

@@ -8,6 +8,8 @@ use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::frame::{Keyed, NO_ROW, Silence};
 use crate::job::{Blank, Dedupe, Deletes, Field, FirstContact, Job, MergeRule, Mode, OnDrift, Permission, Role};
+use crate::reconcile::base::State;
+use crate::reconcile::left_alone;
 use crate::reconcile::plan::Decisions;
 use crate::reconcile::settle::{Fate, Settlement};
 use crate::reconcile::totals;
@@ -131,8 +133,16 @@ pub struct Facts<'a> {
     pub plan_digest: Option<&'a str>,
 }
 
-/// Everything that is still open after a run: of the decisions, of the writes, of rows that could not be read.
-pub fn breaks(job: &Job, nows: &[Keyed], decisions: &Decisions, settlement: Option<&Settlement>) -> Vec<Break> {
+/// Everything that is still open after a run: of the decisions, of the writes, of rows that could not be read, and what was
+/// open `earlier` about records that are left alone tonight. `before` is the state that the run started from.
+pub fn breaks(
+    job: &Job,
+    before: &State,
+    nows: &[Keyed],
+    decisions: &Decisions,
+    settlement: Option<&Settlement>,
+    earlier: &BTreeMap<String, Earlier>,
+) -> Vec<Break> {
     let mut breaks = decisions.breaks.clone();
     breaks.extend(settlement.into_iter().flat_map(|s| s.breaks.iter().cloned()));
     for (spec, now) in job.systems.iter().zip(nows) {
@@ -166,6 +176,7 @@ pub fn breaks(job: &Job, nows: &[Keyed], decisions: &Decisions, settlement: Opti
             });
         }
     }
+    breaks.extend(left_alone::still_open(job, before, nows, decisions, earlier.values().map(|earlier| &earlier.open)));
     let mut breaks = sorted(breaks);
     // The same difference may be seen by a decision and by the write that failed to mend it.
     let mut seen = BTreeSet::new();
