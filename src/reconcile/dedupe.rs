@@ -99,11 +99,14 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
     Keyed { clean: clean.take(&stays), repeats_collapsed, duplicates, losers, crowded, crowd }
 }
 
-/// The smallest native id, then the first line: the end of every rule.
-fn last_resort(clean: &Clean, row: u32) -> (bool, String, u32) {
+/// The end of every rule: the smallest native id, then the smallest values in the order of the fields, then whatever else the
+/// source holds. Only rows that are equal in every column are told apart by their place, and of those it does not matter which
+/// one speaks: the order of a file decides nothing.
+fn last_resort(clean: &Clean, row: u32) -> (bool, String, Vec<String>, u128, u32) {
     let id = clean.ids.as_ref().and_then(|ids| ids.get(row as usize)).unwrap_or_default();
+    let values = clean.fields.iter().flatten().map(|column| column.value(row).to_string()).collect();
     // Numbers sort as numbers: a shorter run of digits is smaller.
-    (!id.bytes().all(|b| b.is_ascii_digit()), format!("{:020}{id}", id.len()), row)
+    (!id.bytes().all(|b| b.is_ascii_digit()), format!("{:020}{id}", id.len()), values, clean.pulled.hash(clean.rows[row as usize]), row)
 }
 
 fn latest(clean: &Clean, rows: &[u32]) -> Option<u32> {
