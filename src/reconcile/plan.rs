@@ -24,7 +24,8 @@ use super::diff;
 use super::link::Linked;
 use super::merge::{self, Case, Decided, Ruling, Voice};
 use crate::change::{
-    Action, Address, AddressPart, Break, BreakKind, CellChange, Change, Decision, Drift, LinkEvent, Plan, PlanHeader, Reason, SystemValue, key_for_people,
+    Action, Address, AddressPart, Break, BreakKind, CellChange, Change, Decision, Drift, LinkEvent, Plan, PlanHeader, Reason, SystemValue, created_values,
+    key_for_people,
 };
 use crate::frame::{Keyed, NO_ROW};
 use crate::job::{Blank, Deletes, Job, Mode, OnDrift, Permission, Role};
@@ -67,7 +68,8 @@ pub struct Decisions {
     pub treatments: BTreeMap<u32, Treatment>,
     /// What happened to links beyond `linked.events`.
     pub events: Vec<LinkEvent>,
-    /// By record number and system: records that shall be created again where they were deleted, and may not be tonight.
+    /// By record number and system: records that are owed to a system which deleted or refused them, and are not sent to it
+    /// tonight.
     pub comes_back: BTreeMap<(u64, String), Reason>,
 }
 
@@ -333,7 +335,11 @@ impl Planner<'_> {
                     } else {
                         Reason::NewRecord { system: self.name(origin) }
                     };
-                    self.create(record, &key, system, reason, &rulings, &presence);
+                    let at = (self.linked.records[record as usize], self.name(system));
+                    // What a system was sent and refused, it is still owed.
+                    if !self.create(record, &key, system, reason.clone(), &rulings, &presence) && self.state.open.records.contains_key(&at) {
+                        self.comes_back.insert(at, reason);
+                    }
                 }
                 Presence::Unproven if role(system) != Role::Witness => self.unproven(&key, system),
                 _ => {}
@@ -888,31 +894,21 @@ impl Planner<'_> {
             }
         }
         let number = self.linked.records[record as usize];
-        let debt = self.state.open.records.get(&(number, name.clone()));
-        let attempts = debt.map_or(0, |d| d.attempts);
-        if let Some(debt) = debt.filter(|d| d.attempts >= self.job.attempts_max) {
-            self.push_break(
-                BreakKind::WriteRejected,
-                key,
-                None,
-                Some(name.clone()),
-                Vec::new(),
-                format!("its create was sent {} times without success, last: {}", debt.attempts, debt.why),
-                format!("add it to `{name}` by hand, or mend the record"),
-            );
-            return false;
-        }
         let mut cells = Vec::new();
         for (index, field) in self.job.fields.iter().enumerate() {
             let Some(column) = &field.columns[system] else { continue };
             let value = match &rulings[index].1 {
                 Ruling::Held { .. } => {
-                    self.missing(
-                        key,
-                        system,
-                        format!("its create waits for the open decision on `{}`", field.name),
-                        "settle the open decision first".to_owned(),
-                    );
+                    let waits = format!("its create waits for the open decision on `{}`", field.name);
+                    let next_step = "settle the open decision first".to_owned();
+                    // What was refused before stays that break, as old as it is.
+                    match self.state.open.records.get(&(number, name.clone())).filter(|debt| debt.attempts > 0) {
+                        Some(debt) => {
+                            let why = format!("{waits}; it was sent before without success, last: {}", debt.why);
+                            self.push_break(BreakKind::WriteRejected, key, None, Some(name), Vec::new(), why, next_step);
+                        }
+                        None => self.missing(key, system, waits, next_step),
+                    }
                     return false;
                 }
                 Ruling::Value(decided) => decided.value.clone(),
@@ -969,6 +965,22 @@ impl Planner<'_> {
         let key_is_whole = self.job.key.iter().all(|k| cells.iter().any(|c| c.field.as_deref() == Some(&self.job.fields[*k].name) && !c.after.is_null()));
         if !key_is_whole {
             self.missing(key, system, "its key is not known in full".to_owned(), "fill in the key".to_owned());
+            return false;
+        }
+        let debt = self.state.open.records.get(&(number, name.clone()));
+        // A create with other values is another one: its attempts start again.
+        let debt = debt.filter(|debt| debt.sent.as_ref().is_none_or(|sent| *sent == created_values(&cells)));
+        let attempts = debt.map_or(0, |d| d.attempts);
+        if let Some(debt) = debt.filter(|d| d.attempts >= self.job.attempts_max) {
+            self.push_break(
+                BreakKind::WriteRejected,
+                key,
+                None,
+                Some(name.clone()),
+                Vec::new(),
+                format!("its create was sent {} times without success, last: {}", debt.attempts, debt.why),
+                format!("add it to `{name}` by hand, or mend the record"),
+            );
             return false;
         }
         let parts: Vec<String> = self
