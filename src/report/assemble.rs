@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use xxhash_rust::xxh3::Xxh3;
+
 use super::{BreakReport, CellReport, ChangeReport, ClearedBreak, ConflictReport, JobChange, QuarantinedReport, Report, SystemReport, Verdict};
 use crate::change::{Break, BreakKind, key_for_people};
 use crate::diagnostic::Diagnostic;
@@ -145,7 +147,8 @@ pub fn breaks(
 ) -> Vec<Break> {
     let mut breaks = decisions.breaks.clone();
     breaks.extend(settlement.into_iter().flat_map(|s| s.breaks.iter().cloned()));
-    for (spec, now) in job.systems.iter().zip(nows) {
+    for (system, (spec, now)) in job.systems.iter().zip(nows).enumerate() {
+        let identities = unkeyed_rows(job, system, now);
         let mut rows: BTreeSet<u64> = BTreeSet::new();
         for row in &now.clean.quarantined {
             // One break a row, however many of its cells are unreadable.
@@ -155,7 +158,7 @@ pub fn breaks(
             let what = row.column.as_ref().map_or_else(|| row.reason.clone(), |column| format!("column `{column}`: {}", row.reason));
             breaks.push(Break {
                 kind: BreakKind::Quarantined,
-                key: row.key.clone().unwrap_or_else(|| format!("line {}", row.line)),
+                key: row.key.clone().or_else(|| identities.get(&row.line).cloned()).unwrap_or_default(),
                 field: row.field.clone(),
                 system: Some(spec.name.clone()),
                 values: Vec::new(),
@@ -182,6 +185,47 @@ pub fn breaks(
     let mut seen = BTreeSet::new();
     breaks.retain(|b| seen.insert(b.id(&job.name)));
     breaks
+}
+
+/// By line: what stands for the key of a quarantined row that has no readable one. It comes from what the row holds in the
+/// job's columns, so that the row stays the same one wherever it moves; of equal rows the second, third .. are numbered.
+fn unkeyed_rows(job: &Job, system: usize, now: &Keyed) -> BTreeMap<u64, String> {
+    let mut identities = BTreeMap::new();
+    if !now.clean.silent.hides_a_key() {
+        return identities;
+    }
+    let pulled = &now.clean.pulled;
+    let silent = &now.clean.silent;
+    let rows: BTreeMap<u64, u32> = silent
+        .rows
+        .iter()
+        .zip(&silent.why)
+        .filter(|(row, why)| **row != NO_ROW && **why == Silence::Quarantined)
+        .map(|(row, _)| (pulled.line(*row), *row))
+        .collect();
+    let columns: Vec<&str> = job.fields.iter().filter_map(|field| field.columns[system].as_ref()).map(|column| column.name.as_str()).collect();
+    let mut contents: BTreeMap<u64, u32> = BTreeMap::new();
+    for row in now.clean.quarantined.iter().filter(|row| row.key.is_none()) {
+        if identities.contains_key(&row.line) {
+            continue;
+        }
+        let mut hasher = Xxh3::new();
+        let mut add = |text: Option<&str>| {
+            hasher.update(&[u8::from(text.is_some())]);
+            hasher.update(text.unwrap_or_default().as_bytes());
+            hasher.update(&[0]);
+        };
+        add(row.id.as_deref());
+        match rows.get(&row.line) {
+            Some(at) => columns.iter().for_each(|column| add(pulled.column(column).and_then(|cells| cells.get(*at as usize)))),
+            None => add(row.raw.as_deref()),
+        }
+        let content = hasher.digest() >> 24;
+        let number = contents.entry(content).and_modify(|number| *number += 1).or_insert(1);
+        let name = format!("row {content:010x} without a key");
+        identities.insert(row.line, if *number == 1 { name } else { format!("{name}, number {number}") });
+    }
+    identities
 }
 
 /// Breaks in the order in which they are told: by severity, then by key.
@@ -282,10 +326,12 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
             first_seen: known.first_seen.to_string()[..10].to_owned(),
         })
         .collect();
-    for (spec, now) in job.systems.iter().zip(nows) {
+    for (system, (spec, now)) in job.systems.iter().zip(nows).enumerate() {
+        let identities = unkeyed_rows(job, system, now);
         report.quarantined.extend(now.clean.quarantined.iter().map(|row| {
+            let unkeyed = identities.get(&row.line).filter(|_| row.key.is_none()).cloned();
             let row = crate::frame::Quarantined { key: row.key.as_deref().map(key_for_people), ..row.clone() };
-            QuarantinedReport { system: spec.name.clone(), row }
+            QuarantinedReport { system: spec.name.clone(), unkeyed, row }
         }));
         report.duplicates.extend(now.duplicates.iter().cloned());
         if now.clean.silent.count(Silence::Quarantined) > 0 && now.clean.silent.hides_a_key() {

@@ -1018,7 +1018,7 @@ impl Page<'_> {
                     cell(row.column.as_deref().map_or_else(|| quiet("whole row"), |name| words(self.text(name)))),
                     cell(row.raw.as_deref().map_or(Piece::Empty, |raw| Piece::Held(self.text(raw)))),
                     cell(words(self.text(&row.reason))),
-                    cell(row.key.as_deref().map_or_else(|| quiet("unknown"), |key| self.key(key))),
+                    cell(row.key.as_deref().or(one.unkeyed.as_deref()).map_or_else(|| quiet("unknown"), |key| self.key(key))),
                 ]
             }));
         }

@@ -249,10 +249,10 @@ fn mask_records(report: &mut Report) {
             [&mut drift.base, &mut drift.now, &mut drift.decided].into_iter().for_each(|value| mask_value(value, secrets));
         }
     }
-    let places: BTreeSet<String> = report.quarantined.iter().map(|one| format!("{}:{}", one.row.origin, one.row.line)).collect();
+    let unkeyed: BTreeSet<String> = report.quarantined.iter().filter_map(|one| one.unkeyed.clone()).collect();
     for one in &mut report.quarantined {
-        let place = format!("{}:{}", one.row.origin, one.row.line);
-        let secrets = records.entry(one.row.key.as_deref().map_or(place, key_for_people)).or_default();
+        let name = one.row.key.as_deref().map(key_for_people).or_else(|| one.unkeyed.clone());
+        let secrets = records.entry(name.unwrap_or_default()).or_default();
         if let Some(key) = &mut one.row.key {
             keys.mask(key, secrets);
         }
@@ -271,7 +271,7 @@ fn mask_records(report: &mut Report) {
     }
     for one in &mut report.breaks {
         let secrets = records.entry(key_for_people(&one.open.key)).or_default();
-        if !(one.open.kind == BreakKind::Quarantined && places.contains(&one.open.key)) {
+        if !(one.open.kind == BreakKind::Quarantined && unkeyed.contains(&one.open.key)) {
             keys.mask(&mut one.open.key, secrets);
         }
         if one.open.field.as_deref().is_some_and(sensitive) {

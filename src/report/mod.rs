@@ -301,6 +301,9 @@ pub struct ClearedBreak {
 pub struct QuarantinedReport {
     /// The system.
     pub system: String,
+    /// What stands for its key in its break, if it has no readable one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unkeyed: Option<String>,
     /// Where and why.
     #[serde(flatten)]
     pub row: Quarantined,

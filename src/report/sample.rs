@@ -251,6 +251,7 @@ pub(super) fn rich() -> Report {
         }],
         quarantined: vec![QuarantinedReport {
             system: "sheet".to_owned(),
+            unkeyed: Some("row 05d1f0a3c7 without a key".to_owned()),
             row: Quarantined {
                 origin: "data/customers.csv".to_owned(),
                 line: 1_043,
@@ -433,7 +434,7 @@ pub(super) fn hostile() -> Report {
     }
     report.cleared = vec![ClearedBreak { id: bad(), kind: bad(), key: bad(), field: Some(bad()), first_seen: bad() }];
     for one in &mut report.quarantined {
-        one.system = bad();
+        (one.system, one.unkeyed) = (bad(), Some(bad()));
         one.row =
             Quarantined { origin: bad(), line: 1, column: Some(bad()), field: Some(bad()), raw: Some(bad()), reason: bad(), key: Some(bad()), id: Some(bad()) };
     }
