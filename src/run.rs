@@ -179,6 +179,7 @@ impl Night<'_> {
         let breaks = assemble::breaks(self.job, &before, &nows, &decisions, Some(&settlement), &earlier);
         self.promote(&after, &nows, &decisions, &breaks, closings)?;
         let facts = Facts {
+            before: &before,
             nows: &nows,
             decisions: &decisions,
             settlement: Some(&settlement),
@@ -377,6 +378,7 @@ impl Night<'_> {
     ) -> Option<Report> {
         let digest = disk::digest(&state::plan_bytes(&decisions.plan));
         let facts = Facts {
+            before,
             nows,
             decisions,
             settlement: None,

@@ -64,6 +64,8 @@ pub struct Decisions {
     pub drift: Vec<Drift>,
     /// Decisions in which a rule chose between voters.
     pub conflicts: Vec<Decision>,
+    /// Differences that the job accepts.
+    pub tolerated: Vec<Tolerated>,
     /// By position in `linked.records`, for all records that are not quiet.
     pub treatments: BTreeMap<u32, Treatment>,
     /// What happened to links beyond `linked.events`.
@@ -71,6 +73,22 @@ pub struct Decisions {
     /// By record number and system: records that are owed to a system which deleted or refused them, and are not sent to it
     /// tonight.
     pub comes_back: BTreeMap<(u64, String), Reason>,
+}
+
+/// A value that differs from the decided one, or in an audit from that of the first system, by no more than the tolerance of
+/// its field: nothing is written, and it stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tolerated {
+    /// The position of the record in `linked.records`.
+    pub record: u32,
+    /// The field.
+    pub field: usize,
+    /// The system.
+    pub system: usize,
+    /// What it holds.
+    pub value: Value,
+    /// What it is compared with.
+    pub decided: Value,
 }
 
 /// Decides every record.
@@ -86,6 +104,7 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
         drift: Vec::new(),
         decisions: Vec::new(),
         conflicts: Vec::new(),
+        tolerated: Vec::new(),
         changes: Vec::new(),
         events: Vec::new(),
         comes_back: BTreeMap::new(),
@@ -95,7 +114,7 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
         let treatment = planner.record(record);
         treatments.insert(record, treatment);
     }
-    let Planner { mut changes, mut breaks, drift, decisions, conflicts, events, comes_back, .. } = planner;
+    let Planner { mut changes, mut breaks, drift, decisions, conflicts, tolerated, events, comes_back, .. } = planner;
     // What must be released comes before what may take it over: deletes first, creates last.
     let rank = |action: Action| match action {
         Action::Delete => 0,
@@ -111,7 +130,7 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
     }
     breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
     let header = PlanHeader { next_record: linked.next_record, ..header };
-    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, treatments, events, linked, comes_back }
+    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, tolerated, treatments, events, linked, comes_back }
 }
 
 /// Puts an update that gives up a value before the one that takes it over, which a unique column asks for. All else keeps its
@@ -181,6 +200,7 @@ struct Planner<'a> {
     drift: Vec<Drift>,
     decisions: Vec<Decision>,
     conflicts: Vec<Decision>,
+    tolerated: Vec<Tolerated>,
     changes: Vec<Change>,
     events: Vec<LinkEvent>,
     comes_back: BTreeMap<(u64, String), Reason>,
@@ -602,6 +622,7 @@ impl Planner<'_> {
                 && spec.role.is_written()
                 && clean::spell(field, column, now).text != self.nows[voice.system].raw(&column.name, row).text;
             if holds && !respell {
+                self.tolerate(record, index, voice.system, now, if *now == target { &target } else { &decided.value });
                 continue;
             }
             let values = || seen.clone();
@@ -794,6 +815,13 @@ impl Planner<'_> {
                 self.conflicts.push(decision.clone());
             }
             self.decisions.push(decision);
+        }
+    }
+
+    /// Notes a value that is not the decided one and within the field's tolerance of it.
+    fn tolerate(&mut self, record: u32, field: usize, system: usize, value: &Value, decided: &Value) {
+        if value != decided && self.job.fields[field].tolerance.is_some_and(|tolerance| tolerance.covers(decided, value)) {
+            self.tolerated.push(Tolerated { record, field, system, value: value.clone(), decided: decided.clone() });
         }
     }
 
@@ -1158,6 +1186,9 @@ impl Planner<'_> {
             let Some(reference) = present.iter().find(|v| field.owner.contains(&v.system)).or(present.first()) else { continue };
             let reference_value = reference.now.clone().unwrap_or(Value::Null);
             if present.iter().all(|v| v.now.as_ref().is_some_and(|now| field.equivalent(now, &reference_value))) {
+                for (system, now) in present.iter().filter_map(|v| Some((v.system, v.now.as_ref()?))) {
+                    self.tolerate(record, index, system, now, &reference_value);
+                }
                 continue;
             }
             let edited: Vec<usize> = present.iter().filter(|v| v.is_changed(None)).map(|v| v.system).collect();

@@ -285,6 +285,7 @@ pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, o
                     .try_fold(opened.unwrap_or(zero), Decimal::checked_add)
                     .and_then(|sum| sum.checked_sub(movement.vanished))
                     .and_then(|sum| sum.checked_sub(movement.set_aside));
+                let shown = |amount: Decimal| amount.in_currency(Some(&group));
                 let name =
                     if group.is_empty() { format!("`{}` of `{}`", field.name, spec.name) } else { format!("`{}` of `{}` in {group}", field.name, spec.name) };
                 identities.push(Identity {
@@ -292,13 +293,13 @@ pub fn totals(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, o
                     of: name,
                     equation: format!(
                         "{} opening + {} appeared - {} vanished + {} changed - {} set aside + {} returned = {} closing",
-                        opened.unwrap_or(zero),
-                        movement.appeared,
-                        movement.vanished,
-                        movement.changed,
-                        movement.set_aside,
-                        movement.returned,
-                        movement.closing
+                        shown(opened.unwrap_or(zero)),
+                        shown(movement.appeared),
+                        shown(movement.vanished),
+                        shown(movement.changed),
+                        shown(movement.set_aside),
+                        shown(movement.returned),
+                        shown(movement.closing)
                     ),
                     holds: !adder.overflowed && expected == Some(movement.closing),
                 });
@@ -398,10 +399,11 @@ pub fn after_writes(
                 report.written = written.get(&group).copied().unwrap_or(zero);
                 report.after = sums.get(&group).copied().unwrap_or(zero);
                 report.records = records.get(&group).copied().unwrap_or(0);
+                let shown = |amount: Decimal| amount.in_currency(Some(&group));
                 identities.push(Identity {
                     name: "after".to_owned(),
                     of: name_of(&field.name, &spec.name, &group),
-                    equation: format!("{} closing + {} written = {} after", report.closing, report.written, report.after),
+                    equation: format!("{} closing + {} written = {} after", shown(report.closing), shown(report.written), shown(report.after)),
                     holds: !adder.overflowed && report.closing.checked_add(report.written) == Some(report.after),
                 });
                 closings.push(Closing { field: field.name.clone(), system: spec.name.clone(), group, sum: report.after });

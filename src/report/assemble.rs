@@ -1,10 +1,14 @@
 //! From what a run knows to the [`Report`] that tells it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use hashbrown::HashSet;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{BreakReport, CellReport, ChangeReport, ClearedBreak, ConflictReport, JobChange, QuarantinedReport, Report, SystemReport, Verdict};
+use super::{
+    BreakReport, CellReport, ChangeReport, ClearedBreak, ConflictReport, JobChange, QuarantinedReport, Report, SystemReport, ToleratedReport, Verdict,
+};
 use crate::change::{Break, BreakKind, key_for_people};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
@@ -16,7 +20,7 @@ use crate::reconcile::plan::Decisions;
 use crate::reconcile::settle::{Fate, Settlement};
 use crate::reconcile::totals;
 use crate::report::{Difference, Identity, TotalReport};
-use crate::value::{Decimal, FieldType};
+use crate::value::{Decimal, FieldType, KEY_SEPARATOR};
 
 /// A break that an earlier run saw first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +93,7 @@ impl Heading<'_> {
             changes: Vec::new(),
             conflicts: Vec::new(),
             drift: Vec::new(),
+            tolerated: Vec::new(),
             breaks: Vec::new(),
             cleared: Vec::new(),
             quarantined: Vec::new(),
@@ -101,6 +106,7 @@ impl Heading<'_> {
             key: job.key.iter().map(|field| job.fields[*field].name.clone()).collect(),
             rules: rules(job),
             sensitive: job.fields.iter().filter(|f| f.sensitive).map(|f| f.name.clone()).collect(),
+            currencies: BTreeMap::new(),
             numeric: job.fields.iter().filter(|f| matches!(f.field_type, FieldType::Decimal(_) | FieldType::Integer)).map(|f| f.name.clone()).collect(),
         }
     }
@@ -117,6 +123,8 @@ impl Heading<'_> {
 /// All that a run knows when it ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
+    /// The state that the run started from.
+    pub before: &'a State,
     /// The systems' snapshots.
     pub nows: &'a [Keyed],
     /// What was decided.
@@ -238,7 +246,7 @@ pub fn sorted(mut breaks: Vec<Break>) -> Vec<Break> {
 pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Report {
     let job = heading.job;
     let mut report = heading.report(Verdict::Ok, 0, String::new());
-    let Facts { nows, decisions, settlement, earlier, totals, differences, identities, plan_digest } = *facts;
+    let Facts { before, nows, decisions, settlement, earlier, totals, differences, identities, plan_digest } = *facts;
     let no_fates = BTreeMap::new();
     let fates: &BTreeMap<u32, Fate> = settlement.map_or(&no_fates, |s| &s.fates);
 
@@ -294,6 +302,7 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         })
         .collect();
     report.drift = decisions.drift.clone();
+    report.tolerated = tolerated(job, nows, decisions, before);
     let today = heading.started;
     let stakes = stakes(job, nows, decisions, breaks);
     report.breaks = breaks
@@ -314,6 +323,11 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
             }
         })
         .collect();
+    report.currencies = currencies(job, nows, decisions, &report);
+    for one in report.breaks.iter_mut().filter(|one| one.currency.is_none()) {
+        let field = one.open.field.clone().unwrap_or_default();
+        one.currency = report.currencies.get(&(one.open.key.clone(), field)).cloned();
+    }
     let still: BTreeSet<&str> = report.breaks.iter().map(|b| b.id.as_str()).collect();
     report.cleared = earlier
         .iter()
@@ -363,7 +377,11 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         (false, Mode::Sync, count) if written == count => format!("{} made and verified", people(count, "change", "changes")),
         (false, Mode::Sync, count) => format!("{written} of {} made and verified", people(count, "change", "changes")),
     };
-    report.sentence = format!("{done}, {open}");
+    let tolerated = match report.tolerated.len() {
+        0 => String::new(),
+        count => format!(", {} within tolerance", people(count, "difference is", "differences are")),
+    };
+    report.sentence = format!("{done}, {open}{tolerated}");
     report.verdict = if !report.breaks.is_empty() {
         Verdict::Action
     } else if changes > 0 && !heading.dry_run {
@@ -407,6 +425,53 @@ fn stakes<'b>(job: &Job, nows: &[Keyed], decisions: &Decisions, breaks: &'b [Bre
         }
     }
     stakes
+}
+
+/// The differences that the job accepts, with the keys and names of people.
+fn tolerated(job: &Job, nows: &[Keyed], decisions: &Decisions, before: &State) -> Vec<ToleratedReport> {
+    let told = decisions.tolerated.iter().map(|one| ToleratedReport {
+        key: key_for_people(decisions.linked.key(one.record, nows, &before.bases)),
+        field: job.fields[one.field].name.clone(),
+        system: job.systems[one.system].name.clone(),
+        value: one.value.clone(),
+        decided: one.decided.clone(),
+        apart: one.value.as_decimal().zip(one.decided.as_decimal()).and_then(|(value, decided)| value.checked_sub(decided)),
+    });
+    let mut told: Vec<ToleratedReport> = told.collect();
+    told.sort_by(|a, b| (&a.key, &a.field, &a.system).cmp(&(&b.key, &b.field, &b.system)));
+    told
+}
+
+/// The currencies of the amounts that a report shows, by key for people and field: of fields that a control total groups, as
+/// far as their records show a group.
+fn currencies(job: &Job, nows: &[Keyed], decisions: &Decisions, report: &Report) -> BTreeMap<(String, String), String> {
+    let mut currencies = BTreeMap::new();
+    let linked = &decisions.linked;
+    for total in job.totals.iter().filter(|total| total.by.is_some()) {
+        let field = &job.fields[total.field].name;
+        let changed = report.changes.iter().filter(|change| change.cells.iter().any(|cell| cell.field == *field)).map(|change| &change.key);
+        let conflicts = report.conflicts.iter().filter(|one| one.field == *field).map(|one| &one.key);
+        let drift = report.drift.iter().filter(|one| one.field == *field).map(|one| &one.key);
+        let tolerated = report.tolerated.iter().filter(|one| one.field == *field).map(|one| &one.key);
+        let open = report.breaks.iter().filter(|one| one.open.field.as_ref() == Some(field)).map(|one| &one.open.key);
+        let wanted: HashSet<&str> = changed.chain(conflicts).chain(drift).chain(tolerated).chain(open).map(String::as_str).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        for (system, now) in nows.iter().enumerate() {
+            for (record, row) in linked.now_rows[system].iter().enumerate().filter(|(_, row)| **row != NO_ROW) {
+                let Some(key) = now.clean.keys.get(*row as usize) else { continue };
+                let key = if key.contains(KEY_SEPARATOR) { Cow::Owned(key_for_people(key)) } else { Cow::Borrowed(key) };
+                if wanted.contains(&*key) {
+                    let group = totals::group(job, total, system, record as u32, nows, linked);
+                    if !group.is_empty() {
+                        currencies.entry((key.into_owned(), field.clone())).or_insert(group);
+                    }
+                }
+            }
+        }
+    }
+    currencies
 }
 
 /// Turns a finished plan's report into that of a run which something stopped before the first write.

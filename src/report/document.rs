@@ -229,7 +229,7 @@ pub(super) fn document(report: &Report, extent: Extent) -> Document {
     let page = Page { report, extent };
     let mut sections = vec![page.stopped_by(), page.needs(), page.totals(), page.counts(), page.breaks()];
     sections.push(page.changes());
-    sections.extend([page.conflicts(), page.drift(), page.quality(), page.failed_writes(), page.job_change()]);
+    sections.extend([page.conflicts(), page.drift(), page.tolerance(), page.quality(), page.failed_writes(), page.job_change()]);
     sections.extend([page.evidence(), page.rules(), page.identities()]);
     let mut sections: Vec<Section> = sections.into_iter().flatten().collect();
     if extent.one_screen {
@@ -491,20 +491,32 @@ impl Page<'_> {
         matches!(value, Value::Decimal(_) | Value::Integer(_)) || (value.is_null() && self.report.numeric.iter().any(|name| name == field))
     }
 
-    fn value_cell(&self, field: &str, value: &Value) -> Cell {
-        Cell { right: self.is_numeric(field, value), ..cell(self.held(value)) }
+    /// What a record holds in a field: an amount with the decimals of its currency.
+    fn held_in(&self, key: &str, field: &str, value: &Value) -> Piece {
+        match (value, self.report.currencies.get(&(key.to_owned(), field.to_owned()))) {
+            (Value::Decimal(amount), Some(currency)) => Piece::Held(shown::amount(*amount, Some(currency))),
+            _ => self.held(value),
+        }
     }
 
-    fn values(&self, values: &[SystemValue]) -> Line {
+    fn value_cell(&self, key: &str, field: &str, value: &Value) -> Cell {
+        Cell { right: self.is_numeric(field, value), ..cell(self.held_in(key, field, value)) }
+    }
+
+    fn values(&self, key: &str, field: &str, values: &[SystemValue]) -> Line {
         let mut line = Line::new();
         for (place, held) in values.iter().enumerate() {
             if place > 0 {
                 line.push(quiet("  ·  "));
             }
             line.push(quiet(format!("{} ", held.system)));
-            line.push(self.held(&held.value));
+            line.push(self.held_in(key, field, &held.value));
         }
         line
+    }
+
+    fn values_of(&self, open: &Break) -> Line {
+        self.values(&open.key, open.field.as_deref().unwrap_or_default(), &open.values)
     }
 
     /// The line that says how many of `all` are not shown.
@@ -601,7 +613,7 @@ impl Page<'_> {
                     what,
                     age: self.age(one),
                     amount: self.break_amount(one),
-                    values: self.values(&one.open.values),
+                    values: self.values_of(&one.open),
                     why: vec![words(self.text(&one.open.why))],
                     next: vec![words(self.text(&one.open.next_step))],
                 }
@@ -790,7 +802,7 @@ impl Page<'_> {
                     cell(words(self.text(&one.id))),
                     cell(words(kind_words(open.kind))),
                     line_cell(self.break_subject(open)),
-                    line_cell(self.values(&open.values)),
+                    line_cell(self.values_of(open)),
                     number(self.age(one)),
                     self.break_amount(one).map_or_else(|| Cell { right: true, ..cell(quiet("–")) }, number),
                 ];
@@ -895,7 +907,7 @@ impl Page<'_> {
                     line.push(quiet("; "));
                 }
                 line.push(quiet(format!("{} = ", one.field)));
-                line.push(self.held(if change.action == Action::Create { &one.after } else { &one.before }));
+                line.push(self.held_in(&change.key, &one.field, if change.action == Action::Create { &one.after } else { &one.before }));
             }
             rows.push(vec![
                 cell(self.key(&change.key)),
@@ -910,8 +922,8 @@ impl Page<'_> {
                 match comparison(&one.before, &one.after, self.extent) {
                     Some(line) => row.push(Cell { span: 2, ..line_cell(line) }),
                     None => {
-                        row.push(self.value_cell(&one.field, &one.before));
-                        row.push(self.value_cell(&one.field, &one.after));
+                        row.push(self.value_cell(&change.key, &one.field, &one.before));
+                        row.push(self.value_cell(&change.key, &one.field, &one.after));
                     }
                 }
                 let why = shown::reason(&one.reason);
@@ -958,8 +970,8 @@ impl Page<'_> {
             vec![
                 cell(self.key(&one.key)),
                 cell(words(&one.field)),
-                self.value_cell(&one.field, &one.decided),
-                line_cell(self.values(&one.overridden)),
+                self.value_cell(&one.key, &one.field, &one.decided),
+                line_cell(self.values(&one.key, &one.field, &one.overridden)),
                 cell(words(self.text(&shown::reason(&one.reason)))),
             ]
         });
@@ -984,9 +996,9 @@ impl Page<'_> {
                 cell(self.key(&one.key)),
                 cell(words(&one.system)),
                 cell(words(&one.field)),
-                self.value_cell(&one.field, &one.base),
-                self.value_cell(&one.field, &one.now),
-                self.value_cell(&one.field, &one.decided),
+                self.value_cell(&one.key, &one.field, &one.base),
+                self.value_cell(&one.key, &one.field, &one.now),
+                self.value_cell(&one.key, &one.field, &one.decided),
                 cell(match outcomes.get(&(one.system.as_str(), key_for_people(&one.key), one.field.as_str())) {
                     _ if !one.restored => words("no, only reported"),
                     Some(Some(settled)) if shown::arrived(*settled) => words("yes"),
@@ -996,6 +1008,26 @@ impl Page<'_> {
             ]
         });
         section("drift", "Drift", Some(all.len() as u64), blocks)
+    }
+
+    fn tolerance(&self) -> Option<Section> {
+        let all = &self.report.tolerated;
+        if all.is_empty() {
+            return None;
+        }
+        let columns = vec![column("Record"), column("System"), column("Field"), number_column("Holds"), number_column("Compared with"), number_column("Apart")];
+        let blocks = self.table("Differences that the job accepts: nothing is written, and they stay", columns, all, |one| {
+            let apart = one.apart.map(Value::Decimal);
+            vec![
+                cell(self.key(&one.key)),
+                cell(words(&one.system)),
+                cell(words(&one.field)),
+                self.value_cell(&one.key, &one.field, &one.value),
+                self.value_cell(&one.key, &one.field, &one.decided),
+                apart.map_or_else(|| Cell { right: true, ..cell(quiet("–")) }, |apart| self.value_cell(&one.key, &one.field, &apart)),
+            ]
+        });
+        section("tolerance", "Tolerance", Some(all.len() as u64), blocks)
     }
 
     fn quality(&self) -> Option<Section> {

@@ -249,6 +249,14 @@ fn mask_records(report: &mut Report) {
             [&mut drift.base, &mut drift.now, &mut drift.decided].into_iter().for_each(|value| mask_value(value, secrets));
         }
     }
+    for one in &mut report.tolerated {
+        let secrets = records.entry(key_for_people(&one.key)).or_default();
+        keys.mask(&mut one.key, secrets);
+        if sensitive(&one.field) {
+            [&mut one.value, &mut one.decided].into_iter().for_each(|value| mask_value(value, secrets));
+            one.apart = None;
+        }
+    }
     let unkeyed: BTreeSet<String> = report.quarantined.iter().filter_map(|one| one.unkeyed.clone()).collect();
     for one in &mut report.quarantined {
         let name = one.row.key.as_deref().map(key_for_people).or_else(|| one.unkeyed.clone());

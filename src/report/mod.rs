@@ -125,6 +125,8 @@ pub struct Report {
     pub conflicts: Vec<ConflictReport>,
     /// Edits in systems that do not decide the field.
     pub drift: Vec<Drift>,
+    /// Differences within the tolerance of their field, which are accepted and stay.
+    pub tolerated: Vec<ToleratedReport>,
     /// What is still open, by severity, then key.
     pub breaks: Vec<BreakReport>,
     /// Breaks of the run before that are gone.
@@ -147,6 +149,9 @@ pub struct Report {
     pub rules: Vec<String>,
     /// Fields whose values are masked.
     pub sensitive: Vec<String>,
+    /// The currencies of amounts, by key for people and field, where a control total groups the field.
+    #[serde(skip)]
+    pub currencies: BTreeMap<(String, String), String>,
     /// Types of the fields, for alignment.
     pub numeric: Vec<String>,
 }
@@ -219,6 +224,23 @@ pub struct ConflictReport {
     pub reason: Reason,
     /// The values that lost.
     pub overridden: Vec<SystemValue>,
+}
+
+/// A difference within the tolerance of its field.
+#[derive(Clone, Debug, Serialize)]
+pub struct ToleratedReport {
+    /// The record's key, for people.
+    pub key: String,
+    /// The field.
+    pub field: String,
+    /// The system.
+    pub system: String,
+    /// What it holds.
+    pub value: Value,
+    /// What it is compared with: the decided value.
+    pub decided: Value,
+    /// The first less the second, where both are numbers.
+    pub apart: Option<Decimal>,
 }
 
 /// A break with its identity and age.

@@ -225,6 +225,15 @@ pub(super) fn rich() -> Report {
         key: vec!["email".to_owned()],
         records: 8_412,
         changes,
+        tolerated: vec![ToleratedReport {
+            key: "heidi@example.com".to_owned(),
+            field: "credit_limit".to_owned(),
+            system: "sheet".to_owned(),
+            value: money("1000.01"),
+            decided: money("1000.00"),
+            apart: Decimal::parse("0.01", 2).ok(),
+        }],
+        currencies: BTreeMap::new(),
         conflicts: vec![ConflictReport {
             key: "mueller@example.de".to_owned(),
             field: "notes".to_owned(),
@@ -328,6 +337,8 @@ pub(super) fn quiet() -> Report {
         allowed: Vec::new(),
         systems: rich.systems[..2].to_vec(),
         changes: Vec::new(),
+        tolerated: Vec::new(),
+        currencies: BTreeMap::new(),
         conflicts: Vec::new(),
         drift: Vec::new(),
         breaks: Vec::new(),
@@ -419,6 +430,7 @@ pub(super) fn hostile() -> Report {
         (conflict.key, conflict.field, conflict.decided) = (bad(), bad(), text(HOSTILE));
         conflict.overridden = vec![held(HOSTILE, Value::List(vec![bad(), bad()]))];
     }
+    report.tolerated.iter_mut().for_each(|one| (one.system, one.key, one.field, one.value, one.decided) = (bad(), bad(), bad(), text(HOSTILE), text(HOSTILE)));
     report.drift.iter_mut().for_each(|one| (one.system, one.key, one.field, one.base, one.now) = (bad(), bad(), bad(), text(HOSTILE), text(HOSTILE)));
     for one in &mut report.breaks {
         (one.id, one.currency) = (bad(), Some(bad()));

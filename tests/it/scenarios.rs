@@ -312,6 +312,8 @@ fn describe(report: &Report, discarded: &[String]) -> String {
     section("breaks", breaks.collect());
     let cleared = report.cleared.iter().map(|c| format!("{}: {} {}", c.kind, c.key, c.field.clone().unwrap_or_default()).trim_end().to_owned());
     section("cleared", cleared.collect());
+    let tolerated = report.tolerated.iter().map(|t| format!("{} {} of {}: {} beside {}", t.key, t.field, t.system, shown(&t.value), shown(&t.decided)));
+    section("within tolerance", tolerated.collect());
     section("quarantined", report.quarantined.iter().map(|q| format!("{} line {}: {}", q.system, q.row.line, q.row.reason)).collect());
     let numbers = |lines: &[u64]| lines.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let duplicates = report.duplicates.iter().map(|d| {
