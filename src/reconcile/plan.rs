@@ -787,15 +787,20 @@ impl Planner<'_> {
                 _ => decided.reason.clone(),
             };
             written = true;
+            let before_raw = self.nows[voice.system].raw(&column.name, row);
             let entry = cells.entry(voice.system).or_default();
             entry.1 = entry.1.max(owed.unwrap_or(0));
             entry.0.push(CellChange {
                 field: Some(field.name.clone()),
                 column: column.name.clone(),
-                before_raw: Some(self.nows[voice.system].raw(&column.name, row)),
                 before: now.clone(),
                 after: decided.value.clone(),
-                after_raw: clean::spell(field, column, &decided.value),
+                after_raw: if field.standardise {
+                    clean::spell(field, column, &decided.value)
+                } else {
+                    clean::spell_over(field, column, &decided.value, &before_raw)
+                },
+                before_raw: Some(before_raw),
                 reason,
             });
         }

@@ -6,7 +6,7 @@
 //! # Design
 //! Long texts are compared before they are shortened, so that a difference at their end is never cut off.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use similar::{ChangeTag, TextDiff};
 
@@ -542,12 +542,17 @@ impl Page<'_> {
                 Piece::Held(self.text(&identity.equation)),
             ]);
         }
-        let mut incomplete: Vec<(&str, &str)> =
-            report.totals.iter().filter(|total| total.incomplete).map(|total| (total.field.as_str(), total.system.as_str())).collect();
-        incomplete.dedup();
-        for (field, system) in incomplete.into_iter().collect::<BTreeSet<_>>().into_iter().take(5) {
-            remarks
-                .push(vec![words(format!("The totals of `{field}` in `{system}` are incomplete: rows whose amount could not be read are missing from them."))]);
+        let mut incomplete: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+        for total in report.totals.iter().filter(|total| total.incomplete) {
+            incomplete.entry((&total.field, &total.system)).or_default().push(total.group.as_deref().unwrap_or_default());
+        }
+        for ((field, system), groups) in incomplete.into_iter().take(5) {
+            let all = report.totals.iter().filter(|total| total.field == field && total.system == system).count();
+            let some = format!(" in {}", groups.iter().map(|group| if group.is_empty() { "no currency" } else { group }).collect::<Vec<_>>().join(", "));
+            let of = if groups.len() == all { String::new() } else { self.text(&some) };
+            remarks.push(vec![words(format!(
+                "The totals of `{field}` in `{system}`{of} are incomplete: rows whose amount could not be read are missing from them."
+            ))]);
         }
         remarks.extend(
             report
@@ -680,11 +685,25 @@ impl Page<'_> {
             }));
             rows.push(row);
         }
+        let any_held = totals.iter().any(|total| total.held_records > 0);
+        if any_held {
+            let mut row = vec![cell(words("+ held, of no record"))];
+            row.extend(totals.iter().map(|total| match total.held_records {
+                0 => number(shown::amount(total.held, group)),
+                _ => Cell { right: true, ..cell(Piece::Bad(shown::amount(total.held, group))) },
+            }));
+            rows.push(row);
+            results.push(rows.len());
+            let mut row = vec![cell(words("Closing with them"))];
+            row.extend(totals.iter().map(|total| number(total.with_held().map_or_else(|| "too large".to_owned(), |sum| shown::amount(sum, group)))));
+            rows.push(row);
+        }
         if let [reference, others @ ..] = totals
             && !others.is_empty()
         {
             let mut row = vec![cell(words(format!("Difference to `{}`", reference.system))), Cell { right: true, ..cell(quiet("–")) }];
-            row.extend(others.iter().map(|total| match total.after.checked_sub(reference.after) {
+            let apart = |total: &TotalReport| total.with_held()?.checked_sub(reference.with_held()?);
+            row.extend(others.iter().map(|total| match apart(total) {
                 Some(apart) if apart.is_zero() => Cell { right: true, ..cell(Piece::Good(shown::amount(apart, group))) },
                 Some(apart) => Cell { right: true, ..cell(Piece::Bad(shown::amount(apart, group))) },
                 None => Cell { right: true, ..cell(Piece::Bad("too large".to_owned())) },
@@ -700,14 +719,8 @@ impl Page<'_> {
             row.extend(totals.iter().map(|total| number(count(total.without_amount))));
             rows.push(row);
         }
-        if totals.iter().any(|total| total.held_records > 0) {
-            let mut row = vec![cell(words("Held, in none of these sums"))];
-            row.extend(totals.iter().map(|total| match total.held_records {
-                0 => number(shown::amount(total.held, group)),
-                _ => Cell { right: true, ..cell(Piece::Bad(shown::amount(total.held, group))) },
-            }));
-            rows.push(row);
-            let mut row = vec![cell(words("rows of them"))];
+        if any_held {
+            let mut row = vec![cell(words("Rows held, of no record"))];
             row.extend(totals.iter().map(|total| number(count(total.held_records))));
             rows.push(row);
         }
@@ -729,7 +742,8 @@ impl Page<'_> {
         for difference in of_group {
             for part in &difference.parts {
                 let why = part.why.words(&difference.system, &difference.reference);
-                let mut row = vec![cell(words(format!("of it {why}, {}", plural(part.records, "record", "records")))), cell(words(String::new()))];
+                let (one, many) = if part.why.is_held() { ("row", "rows") } else { ("record", "records") };
+                let mut row = vec![cell(words(format!("of it {why}, {}", plural(part.records, one, many)))), cell(words(String::new()))];
                 row.extend(others.iter().map(|total| {
                     let amount = if total.system == difference.system { shown::amount(part.amount, group) } else { String::new() };
                     number(amount)

@@ -96,14 +96,15 @@ fn subject_of(report: &Report) -> String {
 /// The amount on which all systems agree, if there is one.
 fn both_sides(report: &Report) -> Option<String> {
     let groups = document::total_groups(report);
-    let agree = |totals: &[&super::TotalReport]| totals.len() >= 2 && totals.iter().all(|total| total.after == totals[0].after && !total.incomplete);
+    let agree =
+        |totals: &[&super::TotalReport]| totals.len() >= 2 && totals.iter().all(|total| total.with_held() == totals[0].with_held() && !total.incomplete);
     if groups.is_empty() || !groups.iter().all(|(_, _, totals)| agree(totals)) {
         return None;
     }
     match groups.as_slice() {
         [(_, group, totals)] => {
             let place = if totals.len() == 2 { "on both sides".to_owned() } else { format!("in all {} systems", totals.len()) };
-            Some(format!("{} {place}", shown::money(totals[0].after, *group)))
+            Some(format!("{} {place}", shown::money(totals[0].with_held().unwrap_or(totals[0].after), *group)))
         }
         several => Some(format!("{} control totals agree", several.len())),
     }

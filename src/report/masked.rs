@@ -302,7 +302,10 @@ fn mask_records(report: &mut Report) {
 
     let hidden: BTreeSet<String> = report.totals.iter().filter(|total| sensitive(&total.field)).map(|total| total.field.clone()).collect();
     for total in report.totals.iter().filter(|total| hidden.contains(&total.field)) {
-        [Some(total.closing), Some(total.after), total.opening].into_iter().flatten().for_each(|sum| all.add(&Value::Decimal(sum)));
+        [Some(total.closing), Some(total.after), total.opening, total.with_held(), Some(total.held)]
+            .into_iter()
+            .flatten()
+            .for_each(|sum| all.add(&Value::Decimal(sum)));
     }
     for part in report.differences.iter().filter(|difference| hidden.contains(&difference.field)).flat_map(|difference| &difference.parts) {
         all.add(&Value::Decimal(part.amount));
