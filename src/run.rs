@@ -18,7 +18,7 @@ use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
-use crate::job::{Job, Mode, Settings};
+use crate::job::{Job, Mode, Permission, Settings};
 use crate::mail;
 use crate::reconcile::base::State;
 use crate::reconcile::clean::clean;
@@ -633,7 +633,8 @@ pub struct Connected {
 /// Opens and reads every system of a job, and changes nothing.
 ///
 /// # Errors
-/// Everything that would stop a run before its plan, of all systems at once.
+/// Everything that would stop a run before its plan, of all systems at once; and a system that can never be written although
+/// the job would write it.
 pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
     gather(job.systems.iter().enumerate().map(|(index, spec)| {
         let columns = needed_columns(job, index);
@@ -642,6 +643,12 @@ pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
         let mut notes = rows.pulled.evidence.notes.clone();
         for row in rows.quarantined.iter().take(5) {
             notes.push(format!("line {}{}: {}", row.line, row.column.as_ref().map(|c| format!(", column `{c}`")).unwrap_or_default(), row.reason));
+        let is_written = job.mode == Mode::Sync && spec.role.is_written();
+        let may_write = is_written && [spec.may.create, spec.may.update, spec.may.delete].iter().any(|may| *may != Permission::Never);
+        if may_write && !system.describe().writable {
+            // It refuses before it touches anything, and in its own words.
+            system.prepare()?;
+        }
         }
         if rows.quarantined.len() > 5 {
             notes.push(format!("… {} more cells could not be read", rows.quarantined.len() - 5));
