@@ -581,9 +581,13 @@ impl Night<'_> {
     }
 
     /// Writes the report, mails it and closes the run. Nothing that fails here can undo what was settled.
-    fn conclude(&self, report: Report, plan: Option<&Plan>) -> Finished {
+    fn conclude(&self, mut report: Report, plan: Option<&Plan>) -> Finished {
         self.say("report");
         let mut afterthoughts = Vec::new();
+        match self.state.ledger.verdict_before(self.id) {
+            Ok(before) => report.recovered = !self.request.plan_only && !report.has_problem() && before.is_some_and(|word| Verdict::is_problem_word(&word)),
+            Err(error) => afterthoughts.push(error),
+        }
         let reports = self.world.root.join(&self.world.settings.reports);
         let folder = reports.join(&self.job.name).join(self.id);
         if let Err(error) = write_report(&folder, &report, plan) {
@@ -639,16 +643,16 @@ pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
     gather(job.systems.iter().enumerate().map(|(index, spec)| {
         let columns = needed_columns(job, index);
         let mut system = systems::open(Opening { root, job: &job.name, spec, columns, known: BTreeMap::new() })?;
-        let rows = clean(job, index, Arc::new(system.pull()?));
-        let mut notes = rows.pulled.evidence.notes.clone();
-        for row in rows.quarantined.iter().take(5) {
-            notes.push(format!("line {}{}: {}", row.line, row.column.as_ref().map(|c| format!(", column `{c}`")).unwrap_or_default(), row.reason));
         let is_written = job.mode == Mode::Sync && spec.role.is_written();
         let may_write = is_written && [spec.may.create, spec.may.update, spec.may.delete].iter().any(|may| *may != Permission::Never);
         if may_write && !system.describe().writable {
             // It refuses before it touches anything, and in its own words.
             system.prepare()?;
         }
+        let rows = clean(job, index, Arc::new(system.pull()?));
+        let mut notes = rows.pulled.evidence.notes.clone();
+        for row in rows.quarantined.iter().take(5) {
+            notes.push(format!("line {}{}: {}", row.line, row.column.as_ref().map(|c| format!(", column `{c}`")).unwrap_or_default(), row.reason));
         }
         if rows.quarantined.len() > 5 {
             notes.push(format!("… {} more cells could not be read", rows.quarantined.len() - 5));

@@ -76,6 +76,7 @@ impl Heading<'_> {
             verdict,
             exit_code,
             sentence,
+            recovered: false,
             stopped_by: Vec::new(),
             allowed: self.allowed.clone(),
             notes: self.notes.clone(),

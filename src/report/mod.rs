@@ -63,6 +63,16 @@ impl Verdict {
         }
     }
 
+    /// Whether a person must do something about it.
+    pub fn is_problem(self) -> bool {
+        matches!(self, Verdict::Action | Verdict::Failed)
+    }
+
+    /// The same of a verdict that is only known by its word.
+    pub fn is_problem_word(word: &str) -> bool {
+        [Verdict::Action, Verdict::Failed].iter().any(|verdict| verdict.word() == word)
+    }
+
     /// A symbol that tells it apart without colour.
     pub fn symbol(self) -> &'static str {
         match self {
@@ -107,6 +117,8 @@ pub struct Report {
     pub exit_code: u8,
     /// How it ended, in one sentence.
     pub sentence: String,
+    /// Whether the run before it had a problem and this one has none.
+    pub recovered: bool,
     /// What stopped the run, if something did.
     pub stopped_by: Vec<Diagnostic>,
     /// Gates that tripped and were allowed to pass, in words.
@@ -154,6 +166,13 @@ pub struct Report {
     pub currencies: BTreeMap<(String, String), String>,
     /// Types of the fields, for alignment.
     pub numeric: Vec<String>,
+}
+
+impl Report {
+    /// Whether a person must do something about it.
+    pub fn has_problem(&self) -> bool {
+        self.verdict.is_problem()
+    }
 }
 
 /// One system in a report.
