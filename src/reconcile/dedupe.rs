@@ -81,9 +81,13 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
             Some(_) => losers += lost.len() as u64,
             None => refused.extend(&lost),
         }
+        let (known_by, survivor_name, loser_names) = names(&clean, survivor, &lost);
         duplicates.push(Duplicate {
             system: spec.name.clone(),
             key: key_for_people(key),
+            known_by,
+            survivor_name,
+            loser_names,
             survivor: survivor.map(line),
             losers: lost.iter().map(|row| line(*row)).collect(),
             rule: rule.to_owned(),
@@ -107,6 +111,25 @@ fn last_resort(clean: &Clean, row: u32) -> (bool, String, Vec<String>, u128, u32
     let values = clean.fields.iter().flatten().map(|column| column.value(row).to_string()).collect();
     // Numbers sort as numbers: a shorter run of digits is smaller.
     (!id.bytes().all(|b| b.is_ascii_digit()), format!("{:020}{id}", id.len()), values, clean.pulled.hash(clean.rows[row as usize]), row)
+}
+
+/// What a person finds rows by, and the name of the survivor and of the others.
+fn names(clean: &Clean, survivor: Option<u32>, lost: &[u32]) -> (String, Option<String>, Vec<String>) {
+    let id = |row: u32| clean.ids.as_ref().and_then(|ids| ids.get(row as usize)).map(str::to_owned);
+    let line = |row: u32| clean.pulled.line(clean.rows[row as usize]).to_string();
+    let by_id = !clean.pulled.is_file() && survivor.iter().chain(lost).all(|row| id(*row).is_some());
+    let name = |row: u32| id(row).filter(|_| by_id).unwrap_or_else(|| line(row));
+    let mut others: Vec<String> = lost.iter().map(|row| name(*row)).collect();
+    // Numbers sort as numbers.
+    others.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+    let known_by = if by_id {
+        "id"
+    } else if clean.pulled.is_file() {
+        "line"
+    } else {
+        "row"
+    };
+    (known_by.to_owned(), survivor.map(name), others)
 }
 
 fn latest(clean: &Clean, rows: &[u32]) -> Option<u32> {

@@ -171,19 +171,21 @@ pub fn breaks(
                 field: row.field.clone(),
                 system: Some(spec.name.clone()),
                 values: Vec::new(),
-                why: format!("{}:{}: {what}", row.origin, row.line),
+                why: match &row.id {
+                    Some(id) if !now.clean.pulled.is_file() => format!("{}, id {id}: {what}", row.origin),
+                    _ => format!("{}:{}: {what}", row.origin, row.line),
+                },
                 next_step: format!("mend the row in `{}`; until then its record is left alone", spec.name),
             });
         }
         for duplicate in now.duplicates.iter().filter(|d| d.survivor.is_none()) {
-            let lines: Vec<String> = duplicate.losers.iter().map(u64::to_string).collect();
             breaks.push(Break {
                 kind: BreakKind::Duplicate,
                 key: duplicate.key.clone(),
                 field: None,
                 system: Some(spec.name.clone()),
                 values: Vec::new(),
-                why: format!("lines {} of `{}` have this key and differ", lines.join(", "), spec.name),
+                why: format!("{} of `{}` have this key and differ", duplicate.losers_for_people(usize::MAX), spec.name),
                 next_step: format!("leave one of the rows in `{}`; until then their record is left alone", spec.name),
             });
         }

@@ -1074,14 +1074,11 @@ impl Page<'_> {
         if !report.duplicates.is_empty() {
             let columns = vec![column("Record"), column("System"), number_column("Survivor"), column("Other rows"), column("Rule")];
             blocks.extend(self.table("Duplicates: several different rows with one key", columns, &report.duplicates, |one| {
-                let lines: Vec<String> = one.losers.iter().take(20).map(|line| count(*line)).collect();
-                let more = one.losers.len().saturating_sub(20);
-                let more = if more > 0 { format!(" and {} more", shown::count_of(more)) } else { String::new() };
                 vec![
                     cell(self.key(&one.key)),
                     cell(words(&one.system)),
-                    one.survivor.map_or_else(|| number("none: all held".to_owned()), |line| number(format!("line {}", count(line)))),
-                    cell(words(format!("{} {}{more}", if one.losers.len() == 1 { "line" } else { "lines" }, lines.join(", ")))),
+                    number(one.survivor_for_people().map_or_else(|| "none: all held".to_owned(), |name| self.text(&name))),
+                    cell(words(self.text(&one.losers_for_people(20)))),
                     cell(words(self.text(&one.rule))),
                 ]
             }));

@@ -298,7 +298,12 @@ fn mask_records(report: &mut Report) {
     }
     records.into_values().for_each(|secrets| all.extend(secrets));
     report.cleared.iter_mut().for_each(|one| keys.mask(&mut one.key, &mut all));
-    report.duplicates.iter_mut().for_each(|one| keys.mask(&mut one.key, &mut all));
+    for one in &mut report.duplicates {
+        keys.mask(&mut one.key, &mut all);
+        if keys.any() && one.known_by == "id" {
+            one.survivor_name.iter_mut().chain(&mut one.loser_names).for_each(|name| *name = MASK.to_owned());
+        }
+    }
 
     let hidden: BTreeSet<String> = report.totals.iter().filter(|total| sensitive(&total.field)).map(|total| total.field.clone()).collect();
     for total in report.totals.iter().filter(|total| hidden.contains(&total.field)) {
