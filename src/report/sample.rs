@@ -183,7 +183,7 @@ pub(super) fn rich() -> Report {
             vec![held("crm", text("+49 30 901820")), held("invoicing", text("+49 30 901821")), held("sheet", Value::Null)],
         ),
         open_break("18bb02", BreakKind::Missing, "lost@example.com", None, 45, vec![held("crm", text("present")), held("sheet", Value::Null)]),
-        open_break("5e0c9d", BreakKind::Quarantined, "data/customers.csv:1043", None, 0, Vec::new()),
+        open_break("5e0c9d", BreakKind::Quarantined, "row 05d1f0a3c7 without a key", None, 0, Vec::new()),
     ];
     breaks[0].currency = Some("EUR".to_owned());
     breaks[0].open.why = "`sheet` refused it: CHECK constraint failed: credit_limit <= 3000".to_owned();

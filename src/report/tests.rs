@@ -97,7 +97,7 @@ fn the_text_says_what_an_accountant_must_do() {
             "  Closing  14",
             "  Breaks       2    1     1      1      0       0         9",
             "3 changes: 1 create, 2 updates; 2 verified, 1 normalised.",
-            "  anna@example.com  sheet          line 17  lines 203, 1,410  edited last",
+            "  anna@example.com  sheet          line 17  lines 203, 1410  edited last",
             "  zoë@example.nl   sheet   update  rejected  CHECK constraint failed: credit_limit <=          twice",
             "  +clean = [\"digits\"]",
         ],
@@ -397,7 +397,7 @@ fn keys_are_masked_where_a_key_field_is_sensitive() {
         {
             assert!(!shown.contains(secret), "{renderer} shows {secret}");
         }
-        assert!(renderer != "text" || shown.contains("data/customers.csv:1043"), "a place is no key");
+        assert!(renderer != "text" || shown.contains("row 05d1f0a3c7 without a key"), "what stands for a key that cannot be read is none");
     }
     assert!(text::render(&report, 100).contains("next: run `tieout explain customers •••`"));
 
@@ -508,7 +508,7 @@ fn addresses_that_are_none_are_told() {
 #[test]
 fn amounts_have_the_decimals_of_their_currency() {
     let mut report = quiet();
-    let amount = |text: &str| Value::Decimal(Decimal::parse(text, 3).unwrap());
+    let amount = |text: &str| Decimal::parse(text, 3).map_or(Value::Null, Value::Decimal);
     for (key, currency, value, decided) in [("j1", "JPY", "1200.000", "1201.000"), ("k1", "KWD", "1.250", "1.251"), ("e1", "EUR", "1.500", "1.505")] {
         report.currencies.insert((key.to_owned(), "amount".to_owned()), currency.to_owned());
         report.tolerated.push(ToleratedReport {
@@ -521,7 +521,7 @@ fn amounts_have_the_decimals_of_their_currency() {
         });
     }
     let text = text::render(&report, 120);
-    let line = |key: &str| text.lines().find(|line| line.trim_start().starts_with(key)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = |key: &str| text.lines().find(|line| line.trim_start().starts_with(key)).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(line("j1").contains(" 1,200 1,201 "), "{}", line("j1"));
     assert!(line("k1").contains(" 1.250 1.251 "), "{}", line("k1"));
     // A digit that is not zero is never hidden.
