@@ -269,8 +269,10 @@ fn who_only_hears_of_problems_hears_of_the_recovery_once() {
     exit(&tieout(root.path(), &["plan", "customers"]));
     assert_eq!((run(CRM), mails()), (0, 2), "the recovery");
     assert_eq!((run(CRM), mails()), (0, 2), "quiet again");
-    let newest = crate::scenarios::sorted(&root.path().join("reports/outbox")).pop().unwrap();
-    assert!(fs::read_to_string(newest).unwrap().contains("Subject: [OK] customers: recovered"));
+    // Runs of one second have names that do not sort by time.
+    let sent = crate::scenarios::sorted(&root.path().join("reports/outbox"));
+    let recoveries = sent.iter().filter(|mail| fs::read_to_string(mail).unwrap().contains("Subject: [OK] customers: recovered"));
+    assert_eq!(recoveries.count(), 1);
 }
 
 #[test]
