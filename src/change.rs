@@ -177,6 +177,18 @@ pub struct CellChange {
     pub reason: Reason,
 }
 
+/// A hash of the values that a create gives a new row: equal for equal values, in whatever order they are given.
+pub fn created_values(cells: &[CellChange]) -> String {
+    let mut values: Vec<(&str, String)> = cells.iter().map(|cell| (cell.column.as_str(), format!("{:?}", cell.after_raw))).collect();
+    values.sort_unstable();
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    for part in values.iter().flat_map(|(column, value)| [*column, value.as_str()]) {
+        hasher.update(part.as_bytes());
+        hasher.update(&[0]);
+    }
+    format!("{:032x}", hasher.digest128())
+}
+
 /// One change of one record in one system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
@@ -377,7 +389,7 @@ impl fmt::Display for BreakKind {
 pub struct Break {
     /// What kind of difference.
     pub kind: BreakKind,
-    /// The record's canonical key, or the place of a row without a readable one.
+    /// The record's canonical key, or what stands for it: a row without a readable key is known by what it holds.
     pub key: String,
     /// The field; nothing where the whole record is meant.
     pub field: Option<String>,

@@ -94,14 +94,37 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// The candidate that `written` most likely meant, if one is close enough.
+/// The candidate that `written` most likely meant, if one is close enough: of equally close ones the first.
+///
+/// Close is one slip of the hand in three characters: a letter too many or too few, another one, or two swapped. Of a name of
+/// one or two letters another letter leaves nothing to recognise, so there only the other slips count.
 pub fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.trim().to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&written.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count().max(written.chars().count()) / 3).max(1))
+        .filter_map(|candidate| {
+            let meant = candidate.to_lowercase();
+            let distance = strsim::damerau_levenshtein(&written, &meant);
+            let (shorter, longer) = {
+                let lengths = [written.chars().count(), meant.chars().count()];
+                (lengths[0].min(lengths[1]), lengths[0].max(lengths[1]))
+            };
+            let is_other_letter = distance > 0 && shorter == longer && !is_swapped(&written, &meant);
+            let is_close = distance <= (longer / 3).max(1) && shorter > 0 && !(longer <= 2 && is_other_letter);
+            is_close.then_some((distance, candidate))
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// Whether two texts have the same letters in another order.
+fn is_swapped(a: &str, b: &str) -> bool {
+    let letters = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    letters(a) == letters(b)
 }
 
 #[cfg(test)]
@@ -124,5 +147,28 @@ mod tests {
     fn suggests_only_what_is_close() {
         assert_eq!(did_you_mean("ownr", ["owner", "merge"]), Some("owner"));
         assert_eq!(did_you_mean("colour", ["owner", "merge"]), None);
+        let close = [
+            ("id", "ids"),
+            ("ids", "id"),
+            ("di", "id"),
+            ("ID", "id"),
+            (" id ", "id"),
+            ("nr", "nbr"),
+            ("nmae", "name"),
+            ("nam", "name"),
+            ("names", "name"),
+            ("crn", "crm"),
+            ("vta", "vat"),
+            ("mail", "email"),
+            ("customer", "customer_id"),
+        ];
+        for (written, meant) in close {
+            assert_eq!(did_you_mean(written, ["quantity", meant]), Some(meant), "{written}");
+        }
+        let far = [("id", "no"), ("id", "it"), ("a", "b"), ("x", "id"), ("", "a"), ("vat", "iban"), ("name", "date"), ("id", "email"), ("name", "full_name")];
+        for (written, other) in far {
+            assert_eq!(did_you_mean(written, [other]), None, "{written} is not {other}");
+        }
+        assert_eq!(did_you_mean("nam", ["nat", "name"]), Some("nat"), "of equally close ones the first");
     }
 }

@@ -95,6 +95,11 @@ impl Pulled {
         pulled
     }
 
+    /// Whether it came out of a file, whose rows are known by their lines.
+    pub fn is_file(&self) -> bool {
+        self.evidence.sha256.is_some()
+    }
+
     /// How many rows there are, refused ones apart.
     pub fn height(&self) -> usize {
         self.lines.len()
@@ -561,8 +566,29 @@ pub struct Duplicate {
     pub survivor: Option<u64>,
     /// The lines of the other rows.
     pub losers: Vec<u64>,
+    /// What a person finds the rows by: `line` in a file, else `id` where all of them have one, else `row`.
+    pub known_by: String,
+    /// The line, id or row of the one that speaks; nothing if the rule refuses to choose.
+    pub survivor_name: Option<String>,
+    /// The lines, ids or rows of the others, ascending.
+    pub loser_names: Vec<String>,
     /// The rule that chose, in words.
     pub rule: String,
+}
+
+impl Duplicate {
+    /// The row that speaks, for people: `id 7`.
+    pub fn survivor_for_people(&self) -> Option<String> {
+        self.survivor_name.as_ref().map(|name| format!("{} {name}", self.known_by))
+    }
+
+    /// The other rows, for people: `lines 4, 5`; of many the first `most`.
+    pub fn losers_for_people(&self, most: usize) -> String {
+        let names: Vec<&str> = self.loser_names.iter().take(most).map(String::as_str).collect();
+        let more = self.loser_names.len() - names.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{} {}{more}", self.known_by, if self.loser_names.len() == 1 { "" } else { "s" }, names.join(", "))
+    }
 }
 
 /// Records with one row a key.

@@ -82,18 +82,21 @@ impl Project {
         Error::of(Remedy::MendJob, diagnostics).map_or(Ok(jobs), Err)
     }
 
-    /// One job, by its name, or by its path if that has a `/` or ends in `.toml`. It is checked against the other jobs of
-    /// the root; their own mistakes do not stop it.
+    /// One job, by its name, or by its path if that has a `/` or ends in `.toml`: relative to the current folder, else to the
+    /// root. It is checked against the other jobs of the root; their own mistakes do not stop it.
     ///
     /// # Errors
     /// `MendJob` if there is no such job, or with every mistake of its file.
     pub fn job(&self, name: &str) -> Result<Job, Error> {
         let is_path = name.contains('/') || name.ends_with(".toml");
-        let path = if is_path { PathBuf::from(name) } else { self.root.join(JOBS_FOLDER).join(format!("{name}.toml")) };
-        if !path.is_file() {
-            return Err(self.no_such_job(name, &path));
-        }
-        let file = self.job_file(&path)?;
+        let places = match is_path {
+            true => vec![PathBuf::from(name), self.root.join(name)],
+            false => vec![self.root.join(JOBS_FOLDER).join(format!("{name}.toml"))],
+        };
+        let Some(path) = places.iter().find(|path| path.is_file()) else {
+            return Err(self.no_such_job(name, &places));
+        };
+        let file = self.job_file(&self.as_listed(path))?;
         let mut files = self.job_files().unwrap_or_default();
         if !files.iter().any(|other| other.path == file.path) {
             files.push(file.clone());
@@ -106,12 +109,29 @@ impl Project {
             return Err(error);
         }
         let jobs = job::check(std::slice::from_ref(&file), &self.settings).map_err(|diagnostics| Error { remedy: Remedy::MendJob, diagnostics })?;
-        jobs.into_iter().next().ok_or_else(|| self.no_such_job(name, &path))
+        jobs.into_iter().next().ok_or_else(|| self.no_such_job(name, &places))
     }
 
-    fn no_such_job(&self, name: &str, path: &Path) -> Error {
+    /// The path under which a job file is listed, if it stands in the folder of the job files: no job is two jobs because its
+    /// path is written in another way.
+    fn as_listed(&self, path: &Path) -> PathBuf {
+        let whole = |path: &Path| std::fs::canonicalize(path).ok();
+        let folder = self.root.join(JOBS_FOLDER);
+        match (whole(path), whole(&folder)) {
+            (Some(file), Some(jobs)) if file.parent() == Some(&jobs) => file.file_name().map_or_else(|| path.to_owned(), |name| folder.join(name)),
+            _ => path.to_owned(),
+        }
+    }
+
+    /// `places` are those in which it was looked for, at least one.
+    fn no_such_job(&self, name: &str, places: &[PathBuf]) -> Error {
         let names: Vec<String> = self.job_names();
-        let mut error = Error::new(Remedy::MendJob, Place::of(path.display().to_string()), format!("there is no job `{name}`"));
+        let mut shown: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+        shown.dedup();
+        let mut error = Error::new(Remedy::MendJob, Place::of(&shown[0]), format!("there is no job `{name}`"));
+        if let [_, elsewhere] = shown.as_slice() {
+            error = error.seen(format!("nor is there `{elsewhere}`"));
+        }
         if !names.is_empty() {
             error = error.seen(format!("jobs of this root: {}", names.join(", ")));
         }

@@ -19,7 +19,7 @@ use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
-use crate::job::{Job, Mode, Settings};
+use crate::job::{Job, Mode, Permission, Settings};
 use crate::mail;
 use crate::reconcile::base::State;
 use crate::reconcile::clean::clean;
@@ -162,7 +162,7 @@ impl Night<'_> {
         let earlier = self.earlier_breaks()?;
 
         let trips = self.trips(&before, &nows, &decisions, at_rest.records);
-        if let Some(report) = self.stop_at_the_plan(&nows, &decisions, at_rest.records, &figures, &earlier, &trips) {
+        if let Some(report) = self.stop_at_the_plan(&before, &nows, &decisions, at_rest.records, &figures, &earlier, &trips) {
             return Ok((report, Some(decisions.plan)));
         }
 
@@ -184,10 +184,11 @@ impl Night<'_> {
         figures.identities.extend(of_after);
         let (differences, of_differences) = differences::differences(self.job, &decisions, &after, &figures.totals);
         figures.identities.extend(of_differences);
-        let breaks = assemble::breaks(self.job, &nows, &decisions, Some(&settlement));
+        let breaks = assemble::breaks(self.job, &before, &nows, &decisions, Some(&settlement), &earlier);
         let rested = (&rest, &resting);
         self.promote(&after, &nows, &decisions, rested, &breaks, closings)?;
         let facts = Facts {
+            before: &before,
             nows: &nows,
             decisions: &decisions,
             resting: at_rest.records,
@@ -395,6 +396,7 @@ impl Night<'_> {
     /// The report of a run that does not come to its first write: a gate, a first contact, a plan that was only asked for.
     fn stop_at_the_plan(
         &self,
+        before: &State,
         nows: &[Keyed],
         decisions: &Decisions,
         resting: u64,
@@ -404,6 +406,7 @@ impl Night<'_> {
     ) -> Option<Report> {
         let digest = disk::digest(&state::plan_bytes(&decisions.plan));
         let facts = Facts {
+            before,
             nows,
             decisions,
             resting,
@@ -415,8 +418,11 @@ impl Night<'_> {
             plan_digest: Some(&digest),
         };
         // What a gate does not trust is told by the gate alone: open is what was open before.
-        let breaks: Vec<Break> =
-            if trips.is_empty() { assemble::breaks(self.job, nows, decisions, None) } else { earlier.values().map(|earlier| earlier.open.clone()).collect() };
+        let breaks: Vec<Break> = if trips.is_empty() {
+            assemble::breaks(self.job, before, nows, decisions, None, earlier)
+        } else {
+            earlier.values().map(|earlier| earlier.open.clone()).collect()
+        };
         let report = || assemble::report(&self.heading(), &facts, &breaks);
         if !trips.is_empty() {
             let mut report = report();
@@ -627,9 +633,13 @@ impl Night<'_> {
     }
 
     /// Writes the report, mails it and closes the run. Nothing that fails here can undo what was settled.
-    fn conclude(&self, report: Report, plan: Option<&Plan>) -> Finished {
+    fn conclude(&self, mut report: Report, plan: Option<&Plan>) -> Finished {
         self.say("report");
         let mut afterthoughts = Vec::new();
+        match self.state.ledger.verdict_before(self.id) {
+            Ok(before) => report.recovered = !self.request.plan_only && !report.has_problem() && before.is_some_and(|word| Verdict::is_problem_word(&word)),
+            Err(error) => afterthoughts.push(error),
+        }
         let reports = self.world.root.join(&self.world.settings.reports);
         let folder = reports.join(&self.job.name).join(self.id);
         if let Err(error) = write_report(&folder, &report, plan) {
@@ -679,11 +689,18 @@ pub struct Connected {
 /// Opens and reads every system of a job, and changes nothing.
 ///
 /// # Errors
-/// Everything that would stop a run before its plan, of all systems at once.
+/// Everything that would stop a run before its plan, of all systems at once; and a system that can never be written although
+/// the job would write it.
 pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
     gather(job.systems.iter().enumerate().map(|(index, spec)| {
         let columns = needed_columns(job, index);
         let mut system = systems::open(Opening { root, job: &job.name, spec, columns, known: BTreeMap::new() })?;
+        let is_written = job.mode == Mode::Sync && spec.role.is_written();
+        let may_write = is_written && [spec.may.create, spec.may.update, spec.may.delete].iter().any(|may| *may != Permission::Never);
+        if may_write && !system.describe().writable {
+            // It refuses before it touches anything, and in its own words.
+            system.prepare()?;
+        }
         let rows = clean(job, index, Arc::new(system.pull()?));
         let mut notes = rows.pulled.evidence.notes.clone();
         for row in rows.quarantined.iter().take(5) {

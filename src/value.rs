@@ -262,6 +262,11 @@ impl Decimal {
         self.checked_add(Decimal { units: other.units.checked_neg()?, scale: other.scale })
     }
 
+    /// The same number with the decimals of a currency; unchanged where that would lose a digit, or the code is no currency's.
+    pub fn in_currency(self, code: Option<&str>) -> Decimal {
+        code.and_then(currency_decimals).and_then(|scale| self.rescale(scale)).unwrap_or(self)
+    }
+
     /// The absolute value.
     pub fn abs(self) -> Decimal {
         Decimal { units: self.units.abs(), scale: self.scale }
@@ -271,6 +276,17 @@ impl Decimal {
     pub fn is_zero(self) -> bool {
         self.units == 0
     }
+}
+
+/// How many decimals a currency has, after ISO 4217: two, with these exceptions. Nothing for a text that is no currency's code.
+fn currency_decimals(code: &str) -> Option<u8> {
+    Some(match code {
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
+        "CLF" | "UYW" => 4,
+        code if code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()) => 2,
+        _ => return None,
+    })
 }
 
 /// What [`Decimal::parse_excess`] cut off, compared with half a unit of the last decimal kept.

@@ -378,6 +378,9 @@ pub struct OpenRecord {
     pub reason: Reason,
     /// How often it has been sent.
     pub attempts: u32,
+    /// A hash of the values that a create was sent with: other values are another attempt. Nothing where none was sent.
+    #[serde(default)]
+    pub sent: Option<String>,
     /// What happened, in words.
     pub why: String,
 }

@@ -86,9 +86,13 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
             Some(_) => losers += lost.len() as u64,
             None => refused.extend(&lost),
         }
+        let (known_by, survivor_name, loser_names) = names(&clean, survivor, &lost);
         duplicates.push(Duplicate {
             system: spec.name.clone(),
             key: key_for_people(key),
+            known_by,
+            survivor_name,
+            loser_names,
             survivor: survivor.map(line),
             losers: lost.iter().map(|row| line(*row)).collect(),
             rule: rule.to_owned(),
@@ -99,7 +103,16 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
         for row in &rows {
             leaves[*row as usize] = true;
             let key = key_for_people(clean.keys.get(*row as usize).unwrap_or_default());
-            duplicates.push(Duplicate { system: spec.name.clone(), key, survivor: None, losers: lines.clone(), rule: SHARED_ID.to_owned() });
+            duplicates.push(Duplicate {
+                system: spec.name.clone(),
+                key,
+                known_by: if clean.pulled.is_file() { "line" } else { "row" }.to_owned(),
+                survivor_name: None,
+                loser_names: lines.iter().map(u64::to_string).collect(),
+                survivor: None,
+                losers: lines.clone(),
+                rule: SHARED_ID.to_owned(),
+            });
         }
         refused.extend(rows);
     }
@@ -130,11 +143,33 @@ fn rows_of_one_id(shared: Vec<(u32, u32)>, leaves: &[bool]) -> Vec<Vec<u32>> {
     groups.filter(|rows| rows.len() > 1).collect()
 }
 
-/// The smallest native id, then the first line: the end of every rule.
-fn last_resort(clean: &Clean, row: u32) -> (bool, String, u32) {
+/// The end of every rule: the smallest native id, then the smallest values in the order of the fields, then whatever else the
+/// source holds. Only rows that are equal in every column are told apart by their place, and of those it does not matter which
+/// one speaks: the order of a file decides nothing.
+fn last_resort(clean: &Clean, row: u32) -> (bool, String, Vec<String>, u128, u32) {
     let id = clean.ids.as_ref().and_then(|ids| ids.get(row as usize)).unwrap_or_default();
+    let values = clean.fields.iter().flatten().map(|column| column.value(row).to_string()).collect();
     // Numbers sort as numbers: a shorter run of digits is smaller.
-    (!id.bytes().all(|b| b.is_ascii_digit()), format!("{:020}{id}", id.len()), row)
+    (!id.bytes().all(|b| b.is_ascii_digit()), format!("{:020}{id}", id.len()), values, clean.pulled.hash(clean.rows[row as usize]), row)
+}
+
+/// What a person finds rows by, and the name of the survivor and of the others.
+fn names(clean: &Clean, survivor: Option<u32>, lost: &[u32]) -> (String, Option<String>, Vec<String>) {
+    let id = |row: u32| clean.ids.as_ref().and_then(|ids| ids.get(row as usize)).map(str::to_owned);
+    let line = |row: u32| clean.pulled.line(clean.rows[row as usize]).to_string();
+    let by_id = !clean.pulled.is_file() && survivor.iter().chain(lost).all(|row| id(*row).is_some());
+    let name = |row: u32| id(row).filter(|_| by_id).unwrap_or_else(|| line(row));
+    let mut others: Vec<String> = lost.iter().map(|row| name(*row)).collect();
+    // Numbers sort as numbers.
+    others.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+    let known_by = if by_id {
+        "id"
+    } else if clean.pulled.is_file() {
+        "line"
+    } else {
+        "row"
+    };
+    (known_by.to_owned(), survivor.map(name), others)
 }
 
 fn latest(clean: &Clean, rows: &[u32]) -> Option<u32> {

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! differences   total[s] − total[reference] = only in s + set aside in the reference − only in the reference
-//!                                             − set aside in s + within tolerance + apart
+//!                                             − set aside in s + within tolerance + apart + held in s − held in the reference
 //! ```
 //!
+//! The totals are those of all rows that could be read, held ones among them: they belong to no record, and so to one side.
 //! The reference is the first system of the job that carries the field. Groups (currencies) are never netted: a record that
 //! is in two groups counts as one record here and another there. The sums are those that the run leaves behind.
 
@@ -35,6 +36,10 @@ pub enum Why {
     WithinTolerance,
     /// Both have it, and differ by more.
     Apart,
+    /// Rows of the system that are held and stand for no record.
+    HeldHere,
+    /// The same in the reference.
+    HeldInReference,
 }
 
 /// What one reason contributes to a difference.
@@ -42,7 +47,7 @@ pub enum Why {
 pub struct Part {
     /// The reason.
     pub why: Why,
-    /// How many records it concerns.
+    /// How many records it concerns; of those held, how many rows.
     pub records: u64,
     /// What they add to the total of the system, compared with that of the reference. It may be zero or negative.
     pub amount: Decimal,
@@ -175,10 +180,11 @@ pub fn differences(job: &Job, decisions: &Decisions, after: &State, reports: &[T
             };
             let mut reasons = reasons(field, (&here, &|number| is_silent(system, number)), (&there, &|number| is_silent(reference, number)), zero);
             let names = [&job.systems[system].name, &job.systems[reference].name];
-            let sum_of = |name: &str, group: &str| {
+            let report_of = |name: &str, group: &str| {
                 let is_it = |report: &&TotalReport| report.field == field.name && report.system == name && report.group.as_deref().unwrap_or("") == group;
-                reports.iter().find(is_it).map_or(zero, |report| report.after)
+                reports.iter().find(is_it)
             };
+            let sum_of = |name: &str, group: &str| report_of(name, group).map_or(Some(zero), TotalReport::with_held);
             let of_field = |report: &&TotalReport| report.field == field.name && names.contains(&&report.system);
             for report in reports.iter().filter(of_field) {
                 let group = report.group.as_deref().unwrap_or("");
@@ -186,18 +192,25 @@ pub fn differences(job: &Job, decisions: &Decisions, after: &State, reports: &[T
                     reasons.by_group.insert(group.to_owned(), BTreeMap::new());
                 }
             }
-            for (group, parts) in reasons.by_group {
-                let parts: Vec<Part> = parts.into_values().collect();
-                let apart = sum_of(names[0], &group).checked_sub(sum_of(names[1], &group));
+            for (group, parts) in std::mem::take(&mut reasons.by_group) {
+                let mut parts: Vec<Part> = parts.into_values().collect();
+                for (name, why) in [(names[0], Why::HeldHere), (names[1], Why::HeldInReference)] {
+                    let Some(report) = report_of(name, &group).filter(|report| report.held_records > 0) else { continue };
+                    let amount = if why == Why::HeldHere { Some(report.held) } else { zero.checked_sub(report.held) };
+                    reasons.overflowed |= amount.is_none();
+                    parts.push(Part { why, records: report.held_records, amount: amount.unwrap_or(zero) });
+                }
+                let apart = sum_of(names[0], &group).zip(sum_of(names[1], &group)).and_then(|(here, there)| here.checked_sub(there));
                 let explained = parts.iter().try_fold(zero, |sum, part| sum.checked_add(part.amount));
-                let words: Vec<String> = parts.iter().map(|part| format!("{} {}", part.amount, part.why.words(names[0], names[1]))).collect();
+                let words: Vec<String> =
+                    parts.iter().map(|part| format!("{} {}", part.amount.in_currency(Some(&group)), part.why.words(names[0], names[1]))).collect();
                 let in_group = if group.is_empty() { String::new() } else { format!(" in {group}") };
                 identities.push(Identity {
                     name: "differences".to_owned(),
                     of: format!("`{}` of `{}` to `{}`{in_group}", field.name, names[0], names[1]),
                     equation: format!(
                         "{} apart = {}",
-                        apart.map_or_else(|| "too far".to_owned(), |apart| apart.to_string()),
+                        apart.map_or_else(|| "too far".to_owned(), |apart| apart.in_currency(Some(&group)).to_string()),
                         if words.is_empty() { "0".to_owned() } else { words.join(" + ") }
                     ),
                     holds: !reasons.overflowed && apart.is_some() && apart == explained,
@@ -216,6 +229,11 @@ pub fn differences(job: &Job, decisions: &Decisions, after: &State, reports: &[T
 }
 
 impl Why {
+    /// Whether it counts rows that stand for no record.
+    pub fn is_held(self) -> bool {
+        matches!(self, Why::HeldHere | Why::HeldInReference)
+    }
+
     /// The reason in words, for a system and its reference.
     pub fn words(self, system: &str, reference: &str) -> String {
         match self {
@@ -225,6 +243,8 @@ impl Why {
             Why::SetAsideHere => format!("set aside in `{system}`"),
             Why::WithinTolerance => "within the tolerance".to_owned(),
             Why::Apart => "with another amount".to_owned(),
+            Why::HeldHere => format!("held in `{system}`"),
+            Why::HeldInReference => format!("held in `{reference}`"),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod diff;
 pub mod differences;
 pub mod gates;
 pub mod index;
+pub mod left_alone;
 pub mod link;
 pub mod merge;
 pub mod plan;

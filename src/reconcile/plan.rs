@@ -24,7 +24,8 @@ use super::diff;
 use super::link::Linked;
 use super::merge::{self, Case, Decided, Ruling, Voice};
 use crate::change::{
-    Action, Address, AddressPart, Break, BreakKind, CellChange, Change, Decision, Drift, LinkEvent, Plan, PlanHeader, Reason, SystemValue, key_for_people,
+    Action, Address, AddressPart, Break, BreakKind, CellChange, Change, Decision, Drift, LinkEvent, Plan, PlanHeader, Reason, SystemValue, created_values,
+    key_for_people,
 };
 use crate::frame::{Keyed, NO_ROW, Silence};
 use crate::job::{Blank, Deletes, Job, Mode, OnDrift, Permission, Role};
@@ -63,12 +64,31 @@ pub struct Decisions {
     pub drift: Vec<Drift>,
     /// Decisions in which a rule chose between voters.
     pub conflicts: Vec<Decision>,
+    /// Differences that the job accepts.
+    pub tolerated: Vec<Tolerated>,
     /// By position in `linked.records`, for all records that are not quiet.
     pub treatments: BTreeMap<u32, Treatment>,
     /// What happened to links beyond `linked.events`.
     pub events: Vec<LinkEvent>,
-    /// By record number and system: records that shall be created again where they were deleted, and may not be tonight.
+    /// By record number and system: records that are owed to a system which deleted or refused them, and are not sent to it
+    /// tonight.
     pub comes_back: BTreeMap<(u64, String), Reason>,
+}
+
+/// A value that differs from the decided one, or in an audit from that of the first system, by no more than the tolerance of
+/// its field: nothing is written, and it stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tolerated {
+    /// The position of the record in `linked.records`.
+    pub record: u32,
+    /// The field.
+    pub field: usize,
+    /// The system.
+    pub system: usize,
+    /// What it holds.
+    pub value: Value,
+    /// What it is compared with.
+    pub decided: Value,
 }
 
 /// Decides every record.
@@ -85,6 +105,7 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
         drift: Vec::new(),
         decisions: Vec::new(),
         conflicts: Vec::new(),
+        tolerated: Vec::new(),
         changes: Vec::new(),
         events: Vec::new(),
         comes_back: BTreeMap::new(),
@@ -94,7 +115,7 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
         let treatment = planner.record(record);
         treatments.insert(record, treatment);
     }
-    let Planner { mut changes, mut breaks, drift, decisions, conflicts, events, comes_back, .. } = planner;
+    let Planner { mut changes, mut breaks, drift, decisions, conflicts, tolerated, events, comes_back, .. } = planner;
     // What must be released comes before what may take it over: deletes first, creates last.
     let rank = |action: Action| match action {
         Action::Delete => 0,
@@ -110,7 +131,7 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
     }
     breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
     let header = PlanHeader { next_record: linked.next_record, ..header };
-    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, treatments, events, linked, comes_back }
+    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, tolerated, treatments, events, linked, comes_back }
 }
 
 /// The keys of a system's rows that are silent and told by their key, those that came back among them. Rows outside the filter
@@ -190,6 +211,7 @@ struct Planner<'a> {
     drift: Vec<Drift>,
     decisions: Vec<Decision>,
     conflicts: Vec<Decision>,
+    tolerated: Vec<Tolerated>,
     changes: Vec<Change>,
     events: Vec<LinkEvent>,
     comes_back: BTreeMap<(u64, String), Reason>,
@@ -350,7 +372,11 @@ impl Planner<'_> {
                     } else {
                         Reason::NewRecord { system: self.name(origin) }
                     };
-                    self.create(record, &key, system, reason, &rulings, &presence);
+                    let at = (self.linked.records[record as usize], self.name(system));
+                    // What a system was sent and refused, it is still owed.
+                    if !self.create(record, &key, system, reason.clone(), &rulings, &presence) && self.state.open.records.contains_key(&at) {
+                        self.comes_back.insert(at, reason);
+                    }
                 }
                 Presence::Unproven if role(system) != Role::Witness => self.unproven(&key, system),
                 _ => {}
@@ -656,6 +682,7 @@ impl Planner<'_> {
                 && spec.role.is_written()
                 && clean::spell(field, column, now).text != self.nows[voice.system].raw(&column.name, row).text;
             if holds && !respell {
+                self.tolerate(record, index, voice.system, now, if *now == target { &target } else { &decided.value });
                 continue;
             }
             let values = || seen.clone();
@@ -820,15 +847,20 @@ impl Planner<'_> {
                 _ => decided.reason.clone(),
             };
             written = true;
+            let before_raw = self.nows[voice.system].raw(&column.name, row);
             let entry = cells.entry(voice.system).or_default();
             entry.1 = entry.1.max(owed.unwrap_or(0));
             entry.0.push(CellChange {
                 field: Some(field.name.clone()),
                 column: column.name.clone(),
-                before_raw: Some(self.nows[voice.system].raw(&column.name, row)),
                 before: now.clone(),
                 after: decided.value.clone(),
-                after_raw: clean::spell(field, column, &decided.value),
+                after_raw: if field.standardise {
+                    clean::spell(field, column, &decided.value)
+                } else {
+                    clean::spell_over(field, column, &decided.value, &before_raw)
+                },
+                before_raw: Some(before_raw),
                 reason,
             });
         }
@@ -848,6 +880,13 @@ impl Planner<'_> {
                 self.conflicts.push(decision.clone());
             }
             self.decisions.push(decision);
+        }
+    }
+
+    /// Notes a value that is not the decided one and within the field's tolerance of it.
+    fn tolerate(&mut self, record: u32, field: usize, system: usize, value: &Value, decided: &Value) {
+        if value != decided && self.job.fields[field].tolerance.is_some_and(|tolerance| tolerance.covers(decided, value)) {
+            self.tolerated.push(Tolerated { record, field, system, value: value.clone(), decided: decided.clone() });
         }
     }
 
@@ -948,31 +987,21 @@ impl Planner<'_> {
             }
         }
         let number = self.linked.records[record as usize];
-        let debt = self.state.open.records.get(&(number, name.clone()));
-        let attempts = debt.map_or(0, |d| d.attempts);
-        if let Some(debt) = debt.filter(|d| d.attempts >= self.job.attempts_max) {
-            self.push_break(
-                BreakKind::WriteRejected,
-                key,
-                None,
-                Some(name.clone()),
-                Vec::new(),
-                format!("its create was sent {} times without success, last: {}", debt.attempts, debt.why),
-                format!("add it to `{name}` by hand, or mend the record"),
-            );
-            return false;
-        }
         let mut cells = Vec::new();
         for (index, field) in self.job.fields.iter().enumerate() {
             let Some(column) = &field.columns[system] else { continue };
             let value = match &rulings[index].1 {
                 Ruling::Held { .. } => {
-                    self.missing(
-                        key,
-                        system,
-                        format!("its create waits for the open decision on `{}`", field.name),
-                        "settle the open decision first".to_owned(),
-                    );
+                    let waits = format!("its create waits for the open decision on `{}`", field.name);
+                    let next_step = "settle the open decision first".to_owned();
+                    // What was refused before stays that break, as old as it is.
+                    match self.state.open.records.get(&(number, name.clone())).filter(|debt| debt.attempts > 0) {
+                        Some(debt) => {
+                            let why = format!("{waits}; it was sent before without success, last: {}", debt.why);
+                            self.push_break(BreakKind::WriteRejected, key, None, Some(name), Vec::new(), why, next_step);
+                        }
+                        None => self.missing(key, system, waits, next_step),
+                    }
                     return false;
                 }
                 Ruling::Value(decided) => decided.value.clone(),
@@ -1029,6 +1058,22 @@ impl Planner<'_> {
         let key_is_whole = self.job.key.iter().all(|k| cells.iter().any(|c| c.field.as_deref() == Some(&self.job.fields[*k].name) && !c.after.is_null()));
         if !key_is_whole {
             self.missing(key, system, "its key is not known in full".to_owned(), "fill in the key".to_owned());
+            return false;
+        }
+        let debt = self.state.open.records.get(&(number, name.clone()));
+        // A create with other values is another one: its attempts start again.
+        let debt = debt.filter(|debt| debt.sent.as_ref().is_none_or(|sent| *sent == created_values(&cells)));
+        let attempts = debt.map_or(0, |d| d.attempts);
+        if let Some(debt) = debt.filter(|d| d.attempts >= self.job.attempts_max) {
+            self.push_break(
+                BreakKind::WriteRejected,
+                key,
+                None,
+                Some(name.clone()),
+                Vec::new(),
+                format!("its create was sent {} times without success, last: {}", debt.attempts, debt.why),
+                format!("add it to `{name}` by hand, or mend the record"),
+            );
             return false;
         }
         let parts: Vec<String> = self
@@ -1211,6 +1256,9 @@ impl Planner<'_> {
             let Some(reference) = present.iter().find(|v| field.owner.contains(&v.system)).or(present.first()) else { continue };
             let reference_value = reference.now.clone().unwrap_or(Value::Null);
             if present.iter().all(|v| v.now.as_ref().is_some_and(|now| field.equivalent(now, &reference_value))) {
+                for (system, now) in present.iter().filter_map(|v| Some((v.system, v.now.as_ref()?))) {
+                    self.tolerate(record, index, system, now, &reference_value);
+                }
                 continue;
             }
             let edited: Vec<usize> = present.iter().filter(|v| v.is_changed(None)).map(|v| v.system).collect();

@@ -31,7 +31,7 @@ use super::index::TextIndex;
 use super::link::Linked;
 use super::plan::{BaseMove, Decisions, Treatment};
 use super::totals;
-use crate::change::{Action, Break, BreakKind, CellChange, Change, Outcome, Plan, Settled, SystemValue};
+use crate::change::{Action, Break, BreakKind, CellChange, Change, Outcome, Plan, Settled, SystemValue, created_values};
 use crate::frame::{Clean, FieldColumn, Keyed, NO_ROW, Silence};
 use crate::job::{Blank, Job, MergeRule, Role};
 use crate::value::Value;
@@ -357,7 +357,8 @@ impl Settler<'_> {
 
     fn owe_record(&self, settlement: &mut Settlement, settled: Settled, why: &str) {
         let attempts = self.change.attempts + u32::from(!matches!(settled, Settled::Stale | Settled::Skipped));
-        let open = OpenRecord { action: self.change.action, reason: self.change.reason.clone(), attempts, why: why.to_owned() };
+        let sent = (self.change.action == Action::Create).then(|| created_values(&self.change.cells));
+        let open = OpenRecord { action: self.change.action, reason: self.change.reason.clone(), attempts, sent, why: why.to_owned() };
         settlement.records.insert((self.change.record, self.change.system.clone()), Some(open));
         self.finish(settlement, settled, Some(why.to_owned()));
     }
@@ -567,7 +568,7 @@ pub fn advance(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, 
     // A create or delete that is no longer asked for is no longer owed.
     let asked: BTreeSet<(u64, &str)> = decisions.plan.changes.iter().map(|c| (c.record, c.system.as_str())).collect();
     for (at, reason) in &decisions.comes_back {
-        let waits = || OpenRecord { action: Action::Create, reason: reason.clone(), attempts: 0, why: "it may not be created there".to_owned() };
+        let waits = || OpenRecord { action: Action::Create, reason: reason.clone(), attempts: 0, sent: None, why: "it may not be created there".to_owned() };
         open.records.entry(at.clone()).or_insert_with(waits);
     }
     open.records.retain(|(record, system), debt| {

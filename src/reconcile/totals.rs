@@ -10,19 +10,23 @@
 //! after   closing[s] ± our verified writes = the sum of what the next run compares with
 //! ```
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::base::{Standing, State};
+use super::clean;
+use super::index::TextIndex;
 use super::link::Linked;
 use super::plan::{Decisions, Treatment};
 use super::rest::RestingSums;
 use super::settle::{Fate, Settlement};
 use crate::change::Settled;
-use crate::frame::{FieldColumn, Keyed, NO_ROW, Silence};
+use crate::frame::{FieldColumn, Keyed, NO_ROW, Quarantined, Silence};
 use crate::job::{Job, Total};
-use crate::value::{Decimal, FieldType};
+use crate::value::{Decimal, FieldType, KEY_SEPARATOR, Value};
 
 /// One closing total as the next run will open with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,11 +57,10 @@ pub fn group(job: &Job, total: &Total, system: usize, record: u32, nows: &[Keyed
 /// What became of every row of a system's snapshot, with those of `resting` records among the compared.
 pub fn row_counts(job: &Job, system: usize, now: &Keyed, decisions: &Decisions, resting: u64) -> RowCounts {
     let linked = &decisions.linked;
-    let is_held_new = |record: usize| record >= linked.known && matches!(decisions.treatments.get(&(record as u32)), Some(Treatment::Held));
     let mut compared = resting;
     let mut held_new = 0;
-    for (record, row) in linked.now_rows[system].iter().enumerate() {
-        match (*row == NO_ROW, is_held_new(record)) {
+    for (record, row) in (0_u32..).zip(&linked.now_rows[system]) {
+        match (*row == NO_ROW, is_held_new(record, decisions)) {
             (true, _) => {}
             (false, true) => held_new += 1,
             (false, false) => compared += 1,
@@ -147,11 +150,12 @@ pub struct TotalReport {
     pub records: u64,
     /// Records whose amount is empty.
     pub without_amount: u64,
-    /// Amounts of rows that belong to no record yet, in none of the sums: orphans, rows whose partner cannot be read.
+    /// Amounts of rows that are held and stand for no record, in none of these sums: orphans, duplicates, rows whose partner
+    /// cannot be read, rows that stay although their record ended.
     pub held: Decimal,
     /// How many rows those are.
     pub held_records: u64,
-    /// Whether rows whose amount could not be read are missing from the sum.
+    /// Whether rows are missing from the sum because their amount could not be read, and they may be of this group.
     pub incomplete: bool,
 }
 
@@ -237,13 +241,7 @@ pub fn totals(
             let amount = |column: &FieldColumn, row: u32| column.value(row).as_decimal();
             for record in 0..linked.records.len() as u32 {
                 let (row, base_row) = (linked.now_rows[system][record as usize], linked.base_rows[system][record as usize]);
-                let held_new = record as usize >= linked.known && matches!(decisions.treatments.get(&record), Some(Treatment::Held));
-                if held_new && row != NO_ROW {
-                    // It belongs to no record yet: told beside the sum, and in none.
-                    let movement = groups.entry(group(job, total, system, record, nows, linked)).or_insert(still);
-                    adder.add(&mut movement.held, amount(column, row).unwrap_or(zero));
-                    movement.held_records += 1;
-                }
+                let held_new = is_held_new(record, decisions);
                 let before = if base_row == NO_ROW {
                     None
                 } else {
@@ -288,12 +286,16 @@ pub fn totals(
                 movement.records += sum.records;
                 movement.without_amount += sum.without_amount;
             }
+            for (group, held) in held_rows(job, total, system, nows, decisions) {
+                let movement = groups.entry(group).or_insert(still);
+                adder.add(&mut movement.held, held.unwrap_or(zero));
+                movement.held_records += 1;
+            }
             let of_system = |closing: &&Closing| closing.system == spec.name && closing.field == field.name;
             let known = opening.iter().any(|closing| of_system(&closing));
             for closing in opening.iter().filter(of_system) {
                 groups.entry(closing.group.clone()).or_insert(still);
             }
-            let incomplete = nows[system].clean.quarantined.iter().any(|q| q.field.as_deref() == Some(&field.name) || q.column.is_none());
             for (group, movement) in groups {
                 let opened = opening.iter().find(|closing| of_system(closing) && closing.group == group).map(|closing| closing.sum);
                 let opened = opened.or(known.then_some(zero));
@@ -302,6 +304,7 @@ pub fn totals(
                     .try_fold(opened.unwrap_or(zero), Decimal::checked_add)
                     .and_then(|sum| sum.checked_sub(movement.vanished))
                     .and_then(|sum| sum.checked_sub(movement.set_aside));
+                let shown = |amount: Decimal| amount.in_currency(Some(&group));
                 let name =
                     if group.is_empty() { format!("`{}` of `{}`", field.name, spec.name) } else { format!("`{}` of `{}` in {group}", field.name, spec.name) };
                 identities.push(Identity {
@@ -309,13 +312,13 @@ pub fn totals(
                     of: name,
                     equation: format!(
                         "{} opening + {} appeared - {} vanished + {} changed - {} set aside + {} returned = {} closing",
-                        opened.unwrap_or(zero),
-                        movement.appeared,
-                        movement.vanished,
-                        movement.changed,
-                        movement.set_aside,
-                        movement.returned,
-                        movement.closing
+                        shown(opened.unwrap_or(zero)),
+                        shown(movement.appeared),
+                        shown(movement.vanished),
+                        shown(movement.changed),
+                        shown(movement.set_aside),
+                        shown(movement.returned),
+                        shown(movement.closing)
                     ),
                     holds: !adder.overflowed && expected == Some(movement.closing),
                 });
@@ -336,13 +339,124 @@ pub fn totals(
                     without_amount: movement.without_amount,
                     held: movement.held,
                     held_records: movement.held_records,
-                    incomplete,
+                    incomplete: false,
                 });
             }
         }
     }
-    complete_groups(job, &mut reports);
+    complete_groups(job, nows, &mut reports);
     (reports, identities)
+}
+
+/// Whether a record that no base knows is held: its rows belong to no record yet.
+fn is_held_new(record: u32, decisions: &Decisions) -> bool {
+    record as usize >= decisions.linked.known && matches!(decisions.treatments.get(&record), Some(Treatment::Held))
+}
+
+/// The rows of a system that could be read and are in no sum, each with its group and amount: those of records that are held
+/// before they were ever known, orphans among them; duplicates; rows that are there although their record ended. They are the
+/// rows that [`RowCounts::held`] counts.
+fn held_rows(job: &Job, total: &Total, system: usize, nows: &[Keyed], decisions: &Decisions) -> Vec<(String, Option<Decimal>)> {
+    let (linked, now) = (&decisions.linked, &nows[system]);
+    let Some(column) = &now.clean.fields[total.field] else { return Vec::new() };
+    let mut held: Vec<(String, Option<Decimal>)> = Vec::new();
+    for (record, row) in (0_u32..).zip(&linked.now_rows[system]).skip(linked.known) {
+        if *row != NO_ROW && is_held_new(record, decisions) {
+            held.push((group(job, total, system, record, nows, linked), column.value(*row).as_decimal()));
+        }
+    }
+
+    let silent = &now.clean.silent;
+    let mut raw_rows: Vec<u32> =
+        silent.rows.iter().zip(&silent.why).filter(|(row, why)| **row != NO_ROW && **why == Silence::Duplicate).map(|(row, _)| *row).collect();
+    if now.losers > 0 {
+        let lost: HashSet<u64> = now.duplicates.iter().filter(|d| d.survivor.is_some()).flat_map(|d| d.losers.iter().copied()).collect();
+        raw_rows.extend((0..now.clean.pulled.height() as u32).filter(|row| lost.contains(&now.clean.pulled.line(*row))));
+    }
+    if linked.archived_rows[system] > 0 || !linked.loose.is_empty() {
+        let mut is_linked = vec![false; now.height()];
+        linked.now_rows[system].iter().filter(|row| **row != NO_ROW).for_each(|row| is_linked[*row as usize] = true);
+        raw_rows.extend(is_linked.iter().zip(&now.clean.rows).filter(|(is_linked, _)| !**is_linked).map(|(_, row)| *row));
+    }
+    let raw = RawRows::new(job, total, system, nows);
+    held.extend(raw_rows.into_iter().map(|row| (raw.group(row).unwrap_or_default(), raw.value(total.field, row).and_then(|amount| amount.as_decimal()))));
+    held
+}
+
+/// Rows of a snapshot that stand for no record, read cell by cell.
+struct RawRows<'a> {
+    job: &'a Job,
+    total: &'a Total,
+    system: usize,
+    nows: &'a [Keyed],
+    /// The groups and keys of the systems that carry the group: made for the first row that asks for them.
+    others: OnceCell<Vec<(&'a FieldColumn, TextIndex<'a>)>>,
+}
+
+impl<'a> RawRows<'a> {
+    fn new(job: &'a Job, total: &'a Total, system: usize, nows: &'a [Keyed]) -> RawRows<'a> {
+        RawRows { job, total, system, nows, others: OnceCell::new() }
+    }
+
+    /// What a row holds in a field; nothing where that cannot be read, or the system does not carry the field.
+    fn value(&self, field: usize, row: u32) -> Option<Value> {
+        let spec = &self.job.fields[field];
+        let column = spec.columns[self.system].as_ref()?;
+        clean::read_one(spec, column, &self.nows[self.system].clean.pulled.raw(&column.name, row))
+    }
+
+    /// The group of a row; nothing where it cannot be told.
+    fn group(&self, row: u32) -> Option<String> {
+        let Some(by) = self.total.by else { return Some(String::new()) };
+        if self.job.fields[by].is_carried_by(self.system) {
+            return self.value(by, row).map(|group| group.to_string());
+        }
+        let key: Option<Vec<String>> =
+            self.job.key.iter().map(|field| self.value(*field, row).filter(|part| !part.is_null()).map(|part| part.to_string())).collect();
+        self.group_of_key(&key?.join(&KEY_SEPARATOR.to_string()))
+    }
+
+    /// The group that the first other system shows for a key.
+    fn group_of_key(&self, key: &str) -> Option<String> {
+        let by = self.total.by?;
+        let others = self.others.get_or_init(|| {
+            let carriers = self.nows.iter().filter_map(|now| Some((now.clean.fields[by].as_ref()?, &now.clean.keys)));
+            carriers.map(|(column, keys)| (column, TextIndex::build(keys).0)).collect()
+        });
+        others.iter().find_map(|(column, rows)| Some(column.value(rows.get(key)?).to_string()))
+    }
+}
+
+/// In which groups of a system amounts could not be read.
+struct Unread {
+    /// In any: a row could not be read at all, or not its group.
+    all: bool,
+    groups: BTreeSet<String>,
+}
+
+fn unread_amounts(job: &Job, total: &Total, system: usize, nows: &[Keyed]) -> Unread {
+    let mut unread = Unread { all: false, groups: BTreeSet::new() };
+    let clean = &nows[system].clean;
+    let name = &job.fields[total.field].name;
+    let bad: Vec<&Quarantined> = clean.quarantined.iter().filter(|q| q.column.is_none() || q.field.as_ref() == Some(name)).collect();
+    if bad.is_empty() {
+        return unread;
+    }
+    let silent = clean.silent.rows.iter().zip(&clean.silent.why).filter(|(row, why)| **row != NO_ROW && **why == Silence::Quarantined);
+    let rows: HashMap<u64, u32> = silent.map(|(row, _)| (clean.pulled.line(*row), *row)).collect();
+    let raw = RawRows::new(job, total, system, nows);
+    for cell in bad {
+        match rows.get(&cell.line).filter(|_| cell.column.is_some()).and_then(|row| raw.group(*row)) {
+            Some(group) => {
+                unread.groups.insert(group);
+            }
+            None => unread.all = true,
+        }
+        if unread.all {
+            break;
+        }
+    }
+    unread
 }
 
 /// Adds what was written to the totals, and checks it against the state that the run leaves (`after`, and what is `resting`).
@@ -423,21 +537,28 @@ pub fn after_writes(
                 report.written = written.get(&group).copied().unwrap_or(zero);
                 report.after = sums.get(&group).copied().unwrap_or(zero);
                 report.records = records.get(&group).copied().unwrap_or(0);
+                let shown = |amount: Decimal| amount.in_currency(Some(&group));
                 identities.push(Identity {
                     name: "after".to_owned(),
                     of: name_of(&field.name, &spec.name, &group),
-                    equation: format!("{} closing + {} written = {} after", report.closing, report.written, report.after),
+                    equation: format!("{} closing + {} written = {} after", shown(report.closing), shown(report.written), shown(report.after)),
                     holds: !adder.overflowed && report.closing.checked_add(report.written) == Some(report.after),
                 });
                 closings.push(Closing { field: field.name.clone(), system: spec.name.clone(), group, sum: report.after });
             }
         }
     }
-    complete_groups(job, reports);
+    complete_groups(job, nows, reports);
     (identities, closings)
 }
 
 impl TotalReport {
+    /// The sum after our writes with the rows that are held: all that the system holds of the job, as far as it could be read.
+    /// Nothing where that leaves 128 bits.
+    pub fn with_held(&self) -> Option<Decimal> {
+        self.after.checked_add(self.held)
+    }
+
     fn empty(field: String, group: Option<String>, system: String, zero: Decimal) -> TotalReport {
         TotalReport {
             field,
@@ -461,16 +582,25 @@ impl TotalReport {
     }
 }
 
-/// A group that one system has is told of every system that carries the field, so that no difference goes without its line.
-fn complete_groups(job: &Job, reports: &mut Vec<TotalReport>) {
+/// A group that one system has is told of every system that carries the field, so that no difference goes without its line;
+/// and the sums are marked from which amounts are missing that could not be read.
+fn complete_groups(job: &Job, nows: &[Keyed], reports: &mut Vec<TotalReport>) {
     for total in &job.totals {
         let field = &job.fields[total.field];
-        let groups: BTreeSet<Option<String>> = reports.iter().filter(|r| r.field == field.name).map(|r| r.group.clone()).collect();
+        let carriers: Vec<usize> = (0..job.systems.len()).filter(|system| field.is_carried_by(*system)).collect();
+        let unread: Vec<Unread> = carriers.iter().map(|system| unread_amounts(job, total, *system, nows)).collect();
+        let named = |group: &str| total.by.is_some().then(|| group.to_owned());
+        let told = reports.iter().filter(|r| r.field == field.name).map(|r| r.group.clone());
+        let groups: BTreeSet<Option<String>> = told.chain(unread.iter().flat_map(|u| &u.groups).map(|group| named(group))).collect();
         let zero = Decimal { units: 0, scale: if let FieldType::Decimal(scale) = field.field_type { scale } else { 0 } };
-        for (system, group) in (0..job.systems.len()).filter(|s| field.is_carried_by(*s)).flat_map(|s| groups.iter().map(move |g| (s, g))) {
-            let name = &job.systems[system].name;
-            if !reports.iter().any(|r| r.field == field.name && r.system == *name && r.group == *group) {
-                reports.push(TotalReport::empty(field.name.clone(), group.clone(), name.clone(), zero));
+        for (system, unread) in carriers.iter().zip(&unread) {
+            let name = &job.systems[*system].name;
+            for group in &groups {
+                let incomplete = unread.all || unread.groups.contains(group.as_deref().unwrap_or_default());
+                match reports.iter_mut().find(|r| r.field == field.name && r.system == *name && r.group == *group) {
+                    Some(report) => report.incomplete = incomplete,
+                    None => reports.push(TotalReport { incomplete, ..TotalReport::empty(field.name.clone(), group.clone(), name.clone(), zero) }),
+                }
             }
         }
     }

@@ -1,19 +1,27 @@
 //! From what a run knows to the [`Report`] that tells it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{BreakReport, CellReport, ChangeReport, ClearedBreak, ConflictReport, JobChange, QuarantinedReport, Report, SystemReport, Verdict};
+use hashbrown::HashSet;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{
+    BreakReport, CellReport, ChangeReport, ClearedBreak, ConflictReport, JobChange, QuarantinedReport, Report, SystemReport, ToleratedReport, Verdict,
+};
 use crate::change::{Break, BreakKind, key_for_people};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::frame::{Keyed, NO_ROW, Silence};
 use crate::job::{Blank, Dedupe, Deletes, Field, FirstContact, Job, MergeRule, Mode, OnDrift, Permission, Role};
 use crate::reconcile::dedupe::SHARED_ID;
+use crate::reconcile::base::State;
+use crate::reconcile::left_alone;
 use crate::reconcile::plan::Decisions;
 use crate::reconcile::settle::{Fate, Settlement};
 use crate::reconcile::totals;
 use crate::report::{Difference, Identity, TotalReport};
-use crate::value::{Decimal, FieldType};
+use crate::value::{Decimal, FieldType, KEY_SEPARATOR};
 
 /// A break that an earlier run saw first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +77,7 @@ impl Heading<'_> {
             verdict,
             exit_code,
             sentence,
+            recovered: false,
             stopped_by: Vec::new(),
             allowed: self.allowed.clone(),
             notes: self.notes.clone(),
@@ -86,6 +95,7 @@ impl Heading<'_> {
             changes: Vec::new(),
             conflicts: Vec::new(),
             drift: Vec::new(),
+            tolerated: Vec::new(),
             breaks: Vec::new(),
             cleared: Vec::new(),
             quarantined: Vec::new(),
@@ -98,6 +108,7 @@ impl Heading<'_> {
             key: job.key.iter().map(|field| job.fields[*field].name.clone()).collect(),
             rules: rules(job),
             sensitive: job.fields.iter().filter(|f| f.sensitive).map(|f| f.name.clone()).collect(),
+            currencies: BTreeMap::new(),
             numeric: job.fields.iter().filter(|f| matches!(f.field_type, FieldType::Decimal(_) | FieldType::Integer)).map(|f| f.name.clone()).collect(),
         }
     }
@@ -114,6 +125,8 @@ impl Heading<'_> {
 /// All that a run knows when it ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
+    /// The state that the run started from.
+    pub before: &'a State,
     /// The systems' snapshots.
     pub nows: &'a [Keyed],
     /// What was decided.
@@ -134,11 +147,20 @@ pub struct Facts<'a> {
     pub plan_digest: Option<&'a str>,
 }
 
-/// Everything that is still open after a run: of the decisions, of the writes, of rows that could not be read.
-pub fn breaks(job: &Job, nows: &[Keyed], decisions: &Decisions, settlement: Option<&Settlement>) -> Vec<Break> {
+/// Everything that is still open after a run: of the decisions, of the writes, of rows that could not be read, and what was
+/// open `earlier` about records that are left alone tonight. `before` is the state that the run started from.
+pub fn breaks(
+    job: &Job,
+    before: &State,
+    nows: &[Keyed],
+    decisions: &Decisions,
+    settlement: Option<&Settlement>,
+    earlier: &BTreeMap<String, Earlier>,
+) -> Vec<Break> {
     let mut breaks = decisions.breaks.clone();
     breaks.extend(settlement.into_iter().flat_map(|s| s.breaks.iter().cloned()));
-    for (spec, now) in job.systems.iter().zip(nows) {
+    for (system, (spec, now)) in job.systems.iter().zip(nows).enumerate() {
+        let identities = unkeyed_rows(job, system, now);
         let mut rows: BTreeSet<u64> = BTreeSet::new();
         for row in &now.clean.quarantined {
             // One break a row, however many of its cells are unreadable.
@@ -148,16 +170,18 @@ pub fn breaks(job: &Job, nows: &[Keyed], decisions: &Decisions, settlement: Opti
             let what = row.column.as_ref().map_or_else(|| row.reason.clone(), |column| format!("column `{column}`: {}", row.reason));
             breaks.push(Break {
                 kind: BreakKind::Quarantined,
-                key: row.key.clone().unwrap_or_else(|| format!("line {}", row.line)),
+                key: row.key.clone().or_else(|| identities.get(&row.line).cloned()).unwrap_or_default(),
                 field: row.field.clone(),
                 system: Some(spec.name.clone()),
                 values: Vec::new(),
-                why: format!("{}:{}: {what}", row.origin, row.line),
+                why: match &row.id {
+                    Some(id) if !now.clean.pulled.is_file() => format!("{}, id {id}: {what}", row.origin),
+                    _ => format!("{}:{}: {what}", row.origin, row.line),
+                },
                 next_step: format!("mend the row in `{}`; until then its record is left alone", spec.name),
             });
         }
         for duplicate in now.duplicates.iter().filter(|d| d.survivor.is_none()) {
-            let lines: Vec<String> = duplicate.losers.iter().map(u64::to_string).collect();
             let (what, next_step) = if duplicate.rule == SHARED_ID {
                 (
                     "have one native id and different keys",
@@ -172,16 +196,58 @@ pub fn breaks(job: &Job, nows: &[Keyed], decisions: &Decisions, settlement: Opti
                 field: None,
                 system: Some(spec.name.clone()),
                 values: Vec::new(),
-                why: format!("lines {} of `{}` {what}", lines.join(", "), spec.name),
+                why: format!("{} of `{}` {what}", duplicate.losers_for_people(usize::MAX), spec.name),
                 next_step,
             });
         }
     }
+    breaks.extend(left_alone::still_open(job, before, nows, decisions, earlier.values().map(|earlier| &earlier.open)));
     let mut breaks = sorted(breaks);
     // The same difference may be seen by a decision and by the write that failed to mend it.
     let mut seen = BTreeSet::new();
     breaks.retain(|b| seen.insert(b.id(&job.name)));
     breaks
+}
+
+/// By line: what stands for the key of a quarantined row that has no readable one. It comes from what the row holds in the
+/// job's columns, so that the row stays the same one wherever it moves; of equal rows the second, third .. are numbered.
+fn unkeyed_rows(job: &Job, system: usize, now: &Keyed) -> BTreeMap<u64, String> {
+    let mut identities = BTreeMap::new();
+    if !now.clean.silent.hides_a_key() {
+        return identities;
+    }
+    let pulled = &now.clean.pulled;
+    let silent = &now.clean.silent;
+    let rows: BTreeMap<u64, u32> = silent
+        .rows
+        .iter()
+        .zip(&silent.why)
+        .filter(|(row, why)| **row != NO_ROW && **why == Silence::Quarantined)
+        .map(|(row, _)| (pulled.line(*row), *row))
+        .collect();
+    let columns: Vec<&str> = job.fields.iter().filter_map(|field| field.columns[system].as_ref()).map(|column| column.name.as_str()).collect();
+    let mut contents: BTreeMap<u64, u32> = BTreeMap::new();
+    for row in now.clean.quarantined.iter().filter(|row| row.key.is_none()) {
+        if identities.contains_key(&row.line) {
+            continue;
+        }
+        let mut hasher = Xxh3::new();
+        let mut add = |text: Option<&str>| {
+            hasher.update(&[u8::from(text.is_some())]);
+            hasher.update(text.unwrap_or_default().as_bytes());
+            hasher.update(&[0]);
+        };
+        add(row.id.as_deref());
+        match rows.get(&row.line) {
+            Some(at) => columns.iter().for_each(|column| add(pulled.column(column).and_then(|cells| cells.get(*at as usize)))),
+            None => add(row.raw.as_deref()),
+        }
+        let content = hasher.digest() >> 24;
+        let number = contents.entry(content).and_modify(|number| *number += 1).or_insert(1);
+        let name = format!("row {content:010x} without a key");
+        identities.insert(row.line, if *number == 1 { name } else { format!("{name}, number {number}") });
+    }
+    identities
 }
 
 /// Breaks in the order in which they are told: by severity, then by key.
@@ -194,7 +260,7 @@ pub fn sorted(mut breaks: Vec<Break>) -> Vec<Break> {
 pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Report {
     let job = heading.job;
     let mut report = heading.report(Verdict::Ok, 0, String::new());
-    let Facts { nows, decisions, resting, settlement, earlier, totals, differences, identities, plan_digest } = *facts;
+    let Facts { before, nows, decisions, resting, settlement, earlier, totals, differences, identities, plan_digest } = *facts;
     let no_fates = BTreeMap::new();
     let fates: &BTreeMap<u32, Fate> = settlement.map_or(&no_fates, |s| &s.fates);
 
@@ -250,6 +316,7 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         })
         .collect();
     report.drift = decisions.drift.clone();
+    report.tolerated = tolerated(job, nows, decisions, before);
     let today = heading.started;
     let stakes = stakes(job, nows, decisions, breaks);
     report.breaks = breaks
@@ -270,6 +337,11 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
             }
         })
         .collect();
+    report.currencies = currencies(job, nows, decisions, &report);
+    for one in report.breaks.iter_mut().filter(|one| one.currency.is_none()) {
+        let field = one.open.field.clone().unwrap_or_default();
+        one.currency = report.currencies.get(&(one.open.key.clone(), field)).cloned();
+    }
     let still: BTreeSet<&str> = report.breaks.iter().map(|b| b.id.as_str()).collect();
     report.cleared = earlier
         .iter()
@@ -282,10 +354,12 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
             first_seen: known.first_seen.to_string()[..10].to_owned(),
         })
         .collect();
-    for (spec, now) in job.systems.iter().zip(nows) {
+    for (system, (spec, now)) in job.systems.iter().zip(nows).enumerate() {
+        let identities = unkeyed_rows(job, system, now);
         report.quarantined.extend(now.clean.quarantined.iter().map(|row| {
+            let unkeyed = identities.get(&row.line).filter(|_| row.key.is_none()).cloned();
             let row = crate::frame::Quarantined { key: row.key.as_deref().map(key_for_people), ..row.clone() };
-            QuarantinedReport { system: spec.name.clone(), row }
+            QuarantinedReport { system: spec.name.clone(), unkeyed, row }
         }));
         report.duplicates.extend(now.duplicates.iter().cloned());
         if now.clean.silent.count(Silence::Quarantined) > 0 && now.clean.silent.hides_a_key() {
@@ -317,7 +391,11 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         (false, Mode::Sync, count) if written == count => format!("{} made and verified", people(count, "change", "changes")),
         (false, Mode::Sync, count) => format!("{written} of {} made and verified", people(count, "change", "changes")),
     };
-    report.sentence = format!("{done}, {open}");
+    let tolerated = match report.tolerated.len() {
+        0 => String::new(),
+        count => format!(", {} within tolerance", people(count, "difference is", "differences are")),
+    };
+    report.sentence = format!("{done}, {open}{tolerated}");
     report.verdict = if !report.breaks.is_empty() {
         Verdict::Action
     } else if changes > 0 && !heading.dry_run {
@@ -361,6 +439,53 @@ fn stakes<'b>(job: &Job, nows: &[Keyed], decisions: &Decisions, breaks: &'b [Bre
         }
     }
     stakes
+}
+
+/// The differences that the job accepts, with the keys and names of people.
+fn tolerated(job: &Job, nows: &[Keyed], decisions: &Decisions, before: &State) -> Vec<ToleratedReport> {
+    let told = decisions.tolerated.iter().map(|one| ToleratedReport {
+        key: key_for_people(decisions.linked.key(one.record, nows, &before.bases)),
+        field: job.fields[one.field].name.clone(),
+        system: job.systems[one.system].name.clone(),
+        value: one.value.clone(),
+        decided: one.decided.clone(),
+        apart: one.value.as_decimal().zip(one.decided.as_decimal()).and_then(|(value, decided)| value.checked_sub(decided)),
+    });
+    let mut told: Vec<ToleratedReport> = told.collect();
+    told.sort_by(|a, b| (&a.key, &a.field, &a.system).cmp(&(&b.key, &b.field, &b.system)));
+    told
+}
+
+/// The currencies of the amounts that a report shows, by key for people and field: of fields that a control total groups, as
+/// far as their records show a group.
+fn currencies(job: &Job, nows: &[Keyed], decisions: &Decisions, report: &Report) -> BTreeMap<(String, String), String> {
+    let mut currencies = BTreeMap::new();
+    let linked = &decisions.linked;
+    for total in job.totals.iter().filter(|total| total.by.is_some()) {
+        let field = &job.fields[total.field].name;
+        let changed = report.changes.iter().filter(|change| change.cells.iter().any(|cell| cell.field == *field)).map(|change| &change.key);
+        let conflicts = report.conflicts.iter().filter(|one| one.field == *field).map(|one| &one.key);
+        let drift = report.drift.iter().filter(|one| one.field == *field).map(|one| &one.key);
+        let tolerated = report.tolerated.iter().filter(|one| one.field == *field).map(|one| &one.key);
+        let open = report.breaks.iter().filter(|one| one.open.field.as_ref() == Some(field)).map(|one| &one.open.key);
+        let wanted: HashSet<&str> = changed.chain(conflicts).chain(drift).chain(tolerated).chain(open).map(String::as_str).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        for (system, now) in nows.iter().enumerate() {
+            for (record, row) in linked.now_rows[system].iter().enumerate().filter(|(_, row)| **row != NO_ROW) {
+                let Some(key) = now.clean.keys.get(*row as usize) else { continue };
+                let key = if key.contains(KEY_SEPARATOR) { Cow::Owned(key_for_people(key)) } else { Cow::Borrowed(key) };
+                if wanted.contains(&*key) {
+                    let group = totals::group(job, total, system, record as u32, nows, linked);
+                    if !group.is_empty() {
+                        currencies.entry((key.into_owned(), field.clone())).or_insert(group);
+                    }
+                }
+            }
+        }
+    }
+    currencies
 }
 
 /// Turns a finished plan's report into that of a run which something stopped before the first write.

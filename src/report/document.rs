@@ -6,7 +6,7 @@
 //! # Design
 //! Long texts are compared before they are shortened, so that a difference at their end is never cut off.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use similar::{ChangeTag, TextDiff};
 
@@ -229,7 +229,7 @@ pub(super) fn document(report: &Report, extent: Extent) -> Document {
     let page = Page { report, extent };
     let mut sections = vec![page.stopped_by(), page.needs(), page.totals(), page.counts(), page.breaks()];
     sections.push(page.changes());
-    sections.extend([page.conflicts(), page.drift(), page.quality(), page.failed_writes(), page.job_change()]);
+    sections.extend([page.conflicts(), page.drift(), page.tolerance(), page.quality(), page.failed_writes(), page.job_change()]);
     sections.extend([page.evidence(), page.rules(), page.identities()]);
     let mut sections: Vec<Section> = sections.into_iter().flatten().collect();
     if extent.one_screen {
@@ -491,20 +491,32 @@ impl Page<'_> {
         matches!(value, Value::Decimal(_) | Value::Integer(_)) || (value.is_null() && self.report.numeric.iter().any(|name| name == field))
     }
 
-    fn value_cell(&self, field: &str, value: &Value) -> Cell {
-        Cell { right: self.is_numeric(field, value), ..cell(self.held(value)) }
+    /// What a record holds in a field: an amount with the decimals of its currency.
+    fn held_in(&self, key: &str, field: &str, value: &Value) -> Piece {
+        match (value, self.report.currencies.get(&(key.to_owned(), field.to_owned()))) {
+            (Value::Decimal(amount), Some(currency)) => Piece::Held(shown::amount(*amount, Some(currency))),
+            _ => self.held(value),
+        }
     }
 
-    fn values(&self, values: &[SystemValue]) -> Line {
+    fn value_cell(&self, key: &str, field: &str, value: &Value) -> Cell {
+        Cell { right: self.is_numeric(field, value), ..cell(self.held_in(key, field, value)) }
+    }
+
+    fn values(&self, key: &str, field: &str, values: &[SystemValue]) -> Line {
         let mut line = Line::new();
         for (place, held) in values.iter().enumerate() {
             if place > 0 {
                 line.push(quiet("  ·  "));
             }
             line.push(quiet(format!("{} ", held.system)));
-            line.push(self.held(&held.value));
+            line.push(self.held_in(key, field, &held.value));
         }
         line
+    }
+
+    fn values_of(&self, open: &Break) -> Line {
+        self.values(&open.key, open.field.as_deref().unwrap_or_default(), &open.values)
     }
 
     /// The line that says how many of `all` are not shown.
@@ -530,12 +542,17 @@ impl Page<'_> {
                 Piece::Held(self.text(&identity.equation)),
             ]);
         }
-        let mut incomplete: Vec<(&str, &str)> =
-            report.totals.iter().filter(|total| total.incomplete).map(|total| (total.field.as_str(), total.system.as_str())).collect();
-        incomplete.dedup();
-        for (field, system) in incomplete.into_iter().collect::<BTreeSet<_>>().into_iter().take(5) {
-            remarks
-                .push(vec![words(format!("The totals of `{field}` in `{system}` are incomplete: rows whose amount could not be read are missing from them."))]);
+        let mut incomplete: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+        for total in report.totals.iter().filter(|total| total.incomplete) {
+            incomplete.entry((&total.field, &total.system)).or_default().push(total.group.as_deref().unwrap_or_default());
+        }
+        for ((field, system), groups) in incomplete.into_iter().take(5) {
+            let all = report.totals.iter().filter(|total| total.field == field && total.system == system).count();
+            let some = format!(" in {}", groups.iter().map(|group| if group.is_empty() { "no currency" } else { group }).collect::<Vec<_>>().join(", "));
+            let of = if groups.len() == all { String::new() } else { self.text(&some) };
+            remarks.push(vec![words(format!(
+                "The totals of `{field}` in `{system}`{of} are incomplete: rows whose amount could not be read are missing from them."
+            ))]);
         }
         remarks.extend(
             report
@@ -544,6 +561,9 @@ impl Page<'_> {
                 .take(self.extent.rows_max)
                 .map(|gate| vec![Piece::Bad("Allowed to pass".to_owned()), words(format!(": {}", self.text(gate)))]),
         );
+        if report.recovered {
+            remarks.push(vec![Piece::Good("Recovered".to_owned()), words(": the run before this one had a problem, and this one has none.")]);
+        }
         let not_done = not_done(report);
         if !not_done.is_empty() {
             remarks.push(vec![words(not_done.join(" "))]);
@@ -601,7 +621,7 @@ impl Page<'_> {
                     what,
                     age: self.age(one),
                     amount: self.break_amount(one),
-                    values: self.values(&one.open.values),
+                    values: self.values_of(&one.open),
                     why: vec![words(self.text(&one.open.why))],
                     next: vec![words(self.text(&one.open.next_step))],
                 }
@@ -668,11 +688,25 @@ impl Page<'_> {
             }));
             rows.push(row);
         }
+        let any_held = totals.iter().any(|total| total.held_records > 0);
+        if any_held {
+            let mut row = vec![cell(words("+ held, of no record"))];
+            row.extend(totals.iter().map(|total| match total.held_records {
+                0 => number(shown::amount(total.held, group)),
+                _ => Cell { right: true, ..cell(Piece::Bad(shown::amount(total.held, group))) },
+            }));
+            rows.push(row);
+            results.push(rows.len());
+            let mut row = vec![cell(words("Closing with them"))];
+            row.extend(totals.iter().map(|total| number(total.with_held().map_or_else(|| "too large".to_owned(), |sum| shown::amount(sum, group)))));
+            rows.push(row);
+        }
         if let [reference, others @ ..] = totals
             && !others.is_empty()
         {
             let mut row = vec![cell(words(format!("Difference to `{}`", reference.system))), Cell { right: true, ..cell(quiet("–")) }];
-            row.extend(others.iter().map(|total| match total.after.checked_sub(reference.after) {
+            let apart = |total: &TotalReport| total.with_held()?.checked_sub(reference.with_held()?);
+            row.extend(others.iter().map(|total| match apart(total) {
                 Some(apart) if apart.is_zero() => Cell { right: true, ..cell(Piece::Good(shown::amount(apart, group))) },
                 Some(apart) => Cell { right: true, ..cell(Piece::Bad(shown::amount(apart, group))) },
                 None => Cell { right: true, ..cell(Piece::Bad("too large".to_owned())) },
@@ -688,14 +722,8 @@ impl Page<'_> {
             row.extend(totals.iter().map(|total| number(count(total.without_amount))));
             rows.push(row);
         }
-        if totals.iter().any(|total| total.held_records > 0) {
-            let mut row = vec![cell(words("Held, in none of these sums"))];
-            row.extend(totals.iter().map(|total| match total.held_records {
-                0 => number(shown::amount(total.held, group)),
-                _ => Cell { right: true, ..cell(Piece::Bad(shown::amount(total.held, group))) },
-            }));
-            rows.push(row);
-            let mut row = vec![cell(words("rows of them"))];
+        if any_held {
+            let mut row = vec![cell(words("Rows held, of no record"))];
             row.extend(totals.iter().map(|total| number(count(total.held_records))));
             rows.push(row);
         }
@@ -717,7 +745,8 @@ impl Page<'_> {
         for difference in of_group {
             for part in &difference.parts {
                 let why = part.why.words(&difference.system, &difference.reference);
-                let mut row = vec![cell(words(format!("of it {why}, {}", plural(part.records, "record", "records")))), cell(words(String::new()))];
+                let (one, many) = if part.why.is_held() { ("row", "rows") } else { ("record", "records") };
+                let mut row = vec![cell(words(format!("of it {why}, {}", plural(part.records, one, many)))), cell(words(String::new()))];
                 row.extend(others.iter().map(|total| {
                     let amount = if total.system == difference.system { shown::amount(part.amount, group) } else { String::new() };
                     number(amount)
@@ -790,7 +819,7 @@ impl Page<'_> {
                     cell(words(self.text(&one.id))),
                     cell(words(kind_words(open.kind))),
                     line_cell(self.break_subject(open)),
-                    line_cell(self.values(&open.values)),
+                    line_cell(self.values_of(open)),
                     number(self.age(one)),
                     self.break_amount(one).map_or_else(|| Cell { right: true, ..cell(quiet("–")) }, number),
                 ];
@@ -895,7 +924,7 @@ impl Page<'_> {
                     line.push(quiet("; "));
                 }
                 line.push(quiet(format!("{} = ", one.field)));
-                line.push(self.held(if change.action == Action::Create { &one.after } else { &one.before }));
+                line.push(self.held_in(&change.key, &one.field, if change.action == Action::Create { &one.after } else { &one.before }));
             }
             rows.push(vec![
                 cell(self.key(&change.key)),
@@ -910,8 +939,8 @@ impl Page<'_> {
                 match comparison(&one.before, &one.after, self.extent) {
                     Some(line) => row.push(Cell { span: 2, ..line_cell(line) }),
                     None => {
-                        row.push(self.value_cell(&one.field, &one.before));
-                        row.push(self.value_cell(&one.field, &one.after));
+                        row.push(self.value_cell(&change.key, &one.field, &one.before));
+                        row.push(self.value_cell(&change.key, &one.field, &one.after));
                     }
                 }
                 let why = shown::reason(&one.reason);
@@ -958,8 +987,8 @@ impl Page<'_> {
             vec![
                 cell(self.key(&one.key)),
                 cell(words(&one.field)),
-                self.value_cell(&one.field, &one.decided),
-                line_cell(self.values(&one.overridden)),
+                self.value_cell(&one.key, &one.field, &one.decided),
+                line_cell(self.values(&one.key, &one.field, &one.overridden)),
                 cell(words(self.text(&shown::reason(&one.reason)))),
             ]
         });
@@ -984,9 +1013,9 @@ impl Page<'_> {
                 cell(self.key(&one.key)),
                 cell(words(&one.system)),
                 cell(words(&one.field)),
-                self.value_cell(&one.field, &one.base),
-                self.value_cell(&one.field, &one.now),
-                self.value_cell(&one.field, &one.decided),
+                self.value_cell(&one.key, &one.field, &one.base),
+                self.value_cell(&one.key, &one.field, &one.now),
+                self.value_cell(&one.key, &one.field, &one.decided),
                 cell(match outcomes.get(&(one.system.as_str(), key_for_people(&one.key), one.field.as_str())) {
                     _ if !one.restored => words("no, only reported"),
                     Some(Some(settled)) if shown::arrived(*settled) => words("yes"),
@@ -996,6 +1025,26 @@ impl Page<'_> {
             ]
         });
         section("drift", "Drift", Some(all.len() as u64), blocks)
+    }
+
+    fn tolerance(&self) -> Option<Section> {
+        let all = &self.report.tolerated;
+        if all.is_empty() {
+            return None;
+        }
+        let columns = vec![column("Record"), column("System"), column("Field"), number_column("Holds"), number_column("Compared with"), number_column("Apart")];
+        let blocks = self.table("Differences that the job accepts: nothing is written, and they stay", columns, all, |one| {
+            let apart = one.apart.map(Value::Decimal);
+            vec![
+                cell(self.key(&one.key)),
+                cell(words(&one.system)),
+                cell(words(&one.field)),
+                self.value_cell(&one.key, &one.field, &one.value),
+                self.value_cell(&one.key, &one.field, &one.decided),
+                apart.map_or_else(|| Cell { right: true, ..cell(quiet("–")) }, |apart| self.value_cell(&one.key, &one.field, &apart)),
+            ]
+        });
+        section("tolerance", "Tolerance", Some(all.len() as u64), blocks)
     }
 
     fn quality(&self) -> Option<Section> {
@@ -1018,21 +1067,18 @@ impl Page<'_> {
                     cell(row.column.as_deref().map_or_else(|| quiet("whole row"), |name| words(self.text(name)))),
                     cell(row.raw.as_deref().map_or(Piece::Empty, |raw| Piece::Held(self.text(raw)))),
                     cell(words(self.text(&row.reason))),
-                    cell(row.key.as_deref().map_or_else(|| quiet("unknown"), |key| self.key(key))),
+                    cell(row.key.as_deref().or(one.unkeyed.as_deref()).map_or_else(|| quiet("unknown"), |key| self.key(key))),
                 ]
             }));
         }
         if !report.duplicates.is_empty() {
             let columns = vec![column("Record"), column("System"), number_column("Survivor"), column("Other rows"), column("Rule")];
             blocks.extend(self.table("Duplicates: several different rows with one key", columns, &report.duplicates, |one| {
-                let lines: Vec<String> = one.losers.iter().take(20).map(|line| count(*line)).collect();
-                let more = one.losers.len().saturating_sub(20);
-                let more = if more > 0 { format!(" and {} more", shown::count_of(more)) } else { String::new() };
                 vec![
                     cell(self.key(&one.key)),
                     cell(words(&one.system)),
-                    one.survivor.map_or_else(|| number("none: all held".to_owned()), |line| number(format!("line {}", count(line)))),
-                    cell(words(format!("{} {}{more}", if one.losers.len() == 1 { "line" } else { "lines" }, lines.join(", ")))),
+                    number(one.survivor_for_people().map_or_else(|| "none: all held".to_owned(), |name| self.text(&name))),
+                    cell(words(self.text(&one.losers_for_people(20)))),
                     cell(words(self.text(&one.rule))),
                 ]
             }));

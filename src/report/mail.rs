@@ -33,9 +33,10 @@ const TEXT_WIDTH: usize = 72;
 /// The HTML part stays below this, so that no reader cuts it.
 const HTML_BYTES_MAX: usize = 80 * 1024;
 
-/// Whether this run is mailed. Every problem is; so is every run that changed something, unless only problems are wanted.
+/// Whether this run is mailed. Every problem is, and the first run without one after it; so is every run that changed something,
+/// unless only problems are wanted.
 pub fn is_due(report: &Report, when: ReportWhen) -> bool {
-    let problem = matches!(report.verdict, Verdict::Action | Verdict::Failed);
+    let problem = report.has_problem() || report.recovered;
     match when {
         ReportWhen::Always => true,
         ReportWhen::Changes => problem || document::writes(report).touched > 0 || !report.cleared.is_empty(),
@@ -65,6 +66,9 @@ fn subject_of(report: &Report) -> String {
     let open = document::open_line(report);
     if !open.is_empty() {
         facts.push(format!("{open} open"));
+    }
+    if report.recovered {
+        facts.push("recovered".to_owned());
     }
     if report.dry_run {
         facts.push(format!("would change {}, nothing written", count(writes.planned)));
@@ -96,14 +100,15 @@ fn subject_of(report: &Report) -> String {
 /// The amount on which all systems agree, if there is one.
 fn both_sides(report: &Report) -> Option<String> {
     let groups = document::total_groups(report);
-    let agree = |totals: &[&super::TotalReport]| totals.len() >= 2 && totals.iter().all(|total| total.after == totals[0].after && !total.incomplete);
+    let agree =
+        |totals: &[&super::TotalReport]| totals.len() >= 2 && totals.iter().all(|total| total.with_held() == totals[0].with_held() && !total.incomplete);
     if groups.is_empty() || !groups.iter().all(|(_, _, totals)| agree(totals)) {
         return None;
     }
     match groups.as_slice() {
         [(_, group, totals)] => {
             let place = if totals.len() == 2 { "on both sides".to_owned() } else { format!("in all {} systems", totals.len()) };
-            Some(format!("{} {place}", shown::money(totals[0].after, *group)))
+            Some(format!("{} {place}", shown::money(totals[0].with_held().unwrap_or(totals[0].after), *group)))
         }
         several => Some(format!("{} control totals agree", several.len())),
     }

@@ -249,10 +249,18 @@ fn mask_records(report: &mut Report) {
             [&mut drift.base, &mut drift.now, &mut drift.decided].into_iter().for_each(|value| mask_value(value, secrets));
         }
     }
-    let places: BTreeSet<String> = report.quarantined.iter().map(|one| format!("{}:{}", one.row.origin, one.row.line)).collect();
+    for one in &mut report.tolerated {
+        let secrets = records.entry(key_for_people(&one.key)).or_default();
+        keys.mask(&mut one.key, secrets);
+        if sensitive(&one.field) {
+            [&mut one.value, &mut one.decided].into_iter().for_each(|value| mask_value(value, secrets));
+            one.apart = None;
+        }
+    }
+    let unkeyed: BTreeSet<String> = report.quarantined.iter().filter_map(|one| one.unkeyed.clone()).collect();
     for one in &mut report.quarantined {
-        let place = format!("{}:{}", one.row.origin, one.row.line);
-        let secrets = records.entry(one.row.key.as_deref().map_or(place, key_for_people)).or_default();
+        let name = one.row.key.as_deref().map(key_for_people).or_else(|| one.unkeyed.clone());
+        let secrets = records.entry(name.unwrap_or_default()).or_default();
         if let Some(key) = &mut one.row.key {
             keys.mask(key, secrets);
         }
@@ -271,7 +279,7 @@ fn mask_records(report: &mut Report) {
     }
     for one in &mut report.breaks {
         let secrets = records.entry(key_for_people(&one.open.key)).or_default();
-        if !(one.open.kind == BreakKind::Quarantined && places.contains(&one.open.key)) {
+        if !(one.open.kind == BreakKind::Quarantined && unkeyed.contains(&one.open.key)) {
             keys.mask(&mut one.open.key, secrets);
         }
         if one.open.field.as_deref().is_some_and(sensitive) {
@@ -290,11 +298,19 @@ fn mask_records(report: &mut Report) {
     }
     records.into_values().for_each(|secrets| all.extend(secrets));
     report.cleared.iter_mut().for_each(|one| keys.mask(&mut one.key, &mut all));
-    report.duplicates.iter_mut().for_each(|one| keys.mask(&mut one.key, &mut all));
+    for one in &mut report.duplicates {
+        keys.mask(&mut one.key, &mut all);
+        if keys.any() && one.known_by == "id" {
+            one.survivor_name.iter_mut().chain(&mut one.loser_names).for_each(|name| *name = MASK.to_owned());
+        }
+    }
 
     let hidden: BTreeSet<String> = report.totals.iter().filter(|total| sensitive(&total.field)).map(|total| total.field.clone()).collect();
     for total in report.totals.iter().filter(|total| hidden.contains(&total.field)) {
-        [Some(total.closing), Some(total.after), total.opening].into_iter().flatten().for_each(|sum| all.add(&Value::Decimal(sum)));
+        [Some(total.closing), Some(total.after), total.opening, total.with_held(), Some(total.held)]
+            .into_iter()
+            .flatten()
+            .for_each(|sum| all.add(&Value::Decimal(sum)));
     }
     for part in report.differences.iter().filter(|difference| hidden.contains(&difference.field)).flat_map(|difference| &difference.parts) {
         all.add(&Value::Decimal(part.amount));

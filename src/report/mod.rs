@@ -63,6 +63,16 @@ impl Verdict {
         }
     }
 
+    /// Whether a person must do something about it.
+    pub fn is_problem(self) -> bool {
+        matches!(self, Verdict::Action | Verdict::Failed)
+    }
+
+    /// The same of a verdict that is only known by its word.
+    pub fn is_problem_word(word: &str) -> bool {
+        [Verdict::Action, Verdict::Failed].iter().any(|verdict| verdict.word() == word)
+    }
+
     /// A symbol that tells it apart without colour.
     pub fn symbol(self) -> &'static str {
         match self {
@@ -107,6 +117,8 @@ pub struct Report {
     pub exit_code: u8,
     /// How it ended, in one sentence.
     pub sentence: String,
+    /// Whether the run before it had a problem and this one has none.
+    pub recovered: bool,
     /// What stopped the run, if something did.
     pub stopped_by: Vec<Diagnostic>,
     /// Gates that tripped and were allowed to pass, in words.
@@ -125,6 +137,8 @@ pub struct Report {
     pub conflicts: Vec<ConflictReport>,
     /// Edits in systems that do not decide the field.
     pub drift: Vec<Drift>,
+    /// Differences within the tolerance of their field, which are accepted and stay.
+    pub tolerated: Vec<ToleratedReport>,
     /// What is still open, by severity, then key.
     pub breaks: Vec<BreakReport>,
     /// Breaks of the run before that are gone.
@@ -147,8 +161,18 @@ pub struct Report {
     pub rules: Vec<String>,
     /// Fields whose values are masked.
     pub sensitive: Vec<String>,
+    /// The currencies of amounts, by key for people and field, where a control total groups the field.
+    #[serde(skip)]
+    pub currencies: BTreeMap<(String, String), String>,
     /// Types of the fields, for alignment.
     pub numeric: Vec<String>,
+}
+
+impl Report {
+    /// Whether a person must do something about it.
+    pub fn has_problem(&self) -> bool {
+        self.verdict.is_problem()
+    }
 }
 
 /// One system in a report.
@@ -219,6 +243,23 @@ pub struct ConflictReport {
     pub reason: Reason,
     /// The values that lost.
     pub overridden: Vec<SystemValue>,
+}
+
+/// A difference within the tolerance of its field.
+#[derive(Clone, Debug, Serialize)]
+pub struct ToleratedReport {
+    /// The record's key, for people.
+    pub key: String,
+    /// The field.
+    pub field: String,
+    /// The system.
+    pub system: String,
+    /// What it holds.
+    pub value: Value,
+    /// What it is compared with: the decided value.
+    pub decided: Value,
+    /// The first less the second, where both are numbers.
+    pub apart: Option<Decimal>,
 }
 
 /// A break with its identity and age.
@@ -301,6 +342,9 @@ pub struct ClearedBreak {
 pub struct QuarantinedReport {
     /// The system.
     pub system: String,
+    /// What stands for its key in its break, if it has no readable one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unkeyed: Option<String>,
     /// Where and why.
     #[serde(flatten)]
     pub row: Quarantined,

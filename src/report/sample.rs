@@ -183,7 +183,7 @@ pub(super) fn rich() -> Report {
             vec![held("crm", text("+49 30 901820")), held("invoicing", text("+49 30 901821")), held("sheet", Value::Null)],
         ),
         open_break("18bb02", BreakKind::Missing, "lost@example.com", None, 45, vec![held("crm", text("present")), held("sheet", Value::Null)]),
-        open_break("5e0c9d", BreakKind::Quarantined, "data/customers.csv:1043", None, 0, Vec::new()),
+        open_break("5e0c9d", BreakKind::Quarantined, "row 05d1f0a3c7 without a key", None, 0, Vec::new()),
     ];
     breaks[0].currency = Some("EUR".to_owned());
     breaks[0].open.why = "`sheet` refused it: CHECK constraint failed: credit_limit <= 3000".to_owned();
@@ -214,6 +214,7 @@ pub(super) fn rich() -> Report {
         verdict: Verdict::Action,
         exit_code: 1,
         sentence: "6 changes were written and verified; 14 breaks are open, 2 of them new.".to_owned(),
+        recovered: false,
         stopped_by: Vec::new(),
         allowed: vec!["growth of `sheet`: 31 % more rows, limit 10 %".to_owned()],
         notes: Vec::new(),
@@ -225,6 +226,15 @@ pub(super) fn rich() -> Report {
         key: vec!["email".to_owned()],
         records: 8_412,
         changes,
+        tolerated: vec![ToleratedReport {
+            key: "heidi@example.com".to_owned(),
+            field: "credit_limit".to_owned(),
+            system: "sheet".to_owned(),
+            value: money("1000.01"),
+            decided: money("1000.00"),
+            apart: Decimal::parse("0.01", 2).ok(),
+        }],
+        currencies: BTreeMap::new(),
         conflicts: vec![ConflictReport {
             key: "mueller@example.de".to_owned(),
             field: "notes".to_owned(),
@@ -251,6 +261,7 @@ pub(super) fn rich() -> Report {
         }],
         quarantined: vec![QuarantinedReport {
             system: "sheet".to_owned(),
+            unkeyed: Some("row 05d1f0a3c7 without a key".to_owned()),
             row: Quarantined {
                 origin: "data/customers.csv".to_owned(),
                 line: 1_043,
@@ -268,9 +279,21 @@ pub(super) fn rich() -> Report {
                 key: "anna@example.com".to_owned(),
                 survivor: Some(17),
                 losers: vec![203, 1_410],
+                known_by: "line".to_owned(),
+                survivor_name: Some("17".to_owned()),
+                loser_names: vec!["203".to_owned(), "1410".to_owned()],
                 rule: "edited last".to_owned(),
             },
-            Duplicate { system: "crm".to_owned(), key: "m\u{1f}x".to_owned(), survivor: None, losers: vec![5, 6], rule: "refuse".to_owned() },
+            Duplicate {
+                system: "crm".to_owned(),
+                key: "m\u{1f}x".to_owned(),
+                survivor: None,
+                losers: vec![5, 6],
+                known_by: "id".to_owned(),
+                survivor_name: None,
+                loser_names: vec!["M5".to_owned(), "M6".to_owned()],
+                rule: "refuse".to_owned(),
+            },
         ],
         links: vec![LinkEvent {
             system: "invoicing".to_owned(),
@@ -324,9 +347,12 @@ pub(super) fn quiet() -> Report {
         verdict: Verdict::Ok,
         exit_code: 0,
         sentence: "Nothing to do: both systems agree.".to_owned(),
+        recovered: false,
         allowed: Vec::new(),
         systems: rich.systems[..2].to_vec(),
         changes: Vec::new(),
+        tolerated: Vec::new(),
+        currencies: BTreeMap::new(),
         conflicts: Vec::new(),
         drift: Vec::new(),
         breaks: Vec::new(),
@@ -418,6 +444,7 @@ pub(super) fn hostile() -> Report {
         (conflict.key, conflict.field, conflict.decided) = (bad(), bad(), text(HOSTILE));
         conflict.overridden = vec![held(HOSTILE, Value::List(vec![bad(), bad()]))];
     }
+    report.tolerated.iter_mut().for_each(|one| (one.system, one.key, one.field, one.value, one.decided) = (bad(), bad(), bad(), text(HOSTILE), text(HOSTILE)));
     report.drift.iter_mut().for_each(|one| (one.system, one.key, one.field, one.base, one.now) = (bad(), bad(), bad(), text(HOSTILE), text(HOSTILE)));
     for one in &mut report.breaks {
         (one.id, one.currency) = (bad(), Some(bad()));
@@ -433,7 +460,7 @@ pub(super) fn hostile() -> Report {
     }
     report.cleared = vec![ClearedBreak { id: bad(), kind: bad(), key: bad(), field: Some(bad()), first_seen: bad() }];
     for one in &mut report.quarantined {
-        one.system = bad();
+        (one.system, one.unkeyed) = (bad(), Some(bad()));
         one.row =
             Quarantined { origin: bad(), line: 1, column: Some(bad()), field: Some(bad()), raw: Some(bad()), reason: bad(), key: Some(bad()), id: Some(bad()) };
     }

@@ -83,20 +83,9 @@ fn with_thousands(digits: &str) -> String {
     text
 }
 
-/// How many decimals a currency has, after ISO 4217: two, with these exceptions. Nothing for a text that is no currency's code.
-fn currency_decimals(code: &str) -> Option<u8> {
-    Some(match code {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => 0,
-        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
-        "CLF" | "UYW" => 4,
-        code if code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()) => 2,
-        _ => return None,
-    })
-}
-
 /// An amount with the decimals of its currency; where that would lose a digit, with the field's own.
 pub(super) fn amount(number: Decimal, currency: Option<&str>) -> String {
-    decimal(currency.and_then(currency_decimals).and_then(|scale| number.rescale(scale)).unwrap_or(number))
+    decimal(number.in_currency(currency))
 }
 
 /// An amount behind its currency: `EUR 1,240.50`.

@@ -97,7 +97,7 @@ fn the_text_says_what_an_accountant_must_do() {
             "  Closing  14",
             "  Breaks       2    1     1      1      0       0         9",
             "3 changes: 1 create, 2 updates; 2 verified, 1 normalised.",
-            "  anna@example.com  sheet          line 17  lines 203, 1,410  edited last",
+            "  anna@example.com  sheet          line 17  lines 203, 1410  edited last",
             "  zoë@example.nl   sheet   update  rejected  CHECK constraint failed: credit_limit <=          twice",
             "  +clean = [\"digits\"]",
         ],
@@ -397,7 +397,7 @@ fn keys_are_masked_where_a_key_field_is_sensitive() {
         {
             assert!(!shown.contains(secret), "{renderer} shows {secret}");
         }
-        assert!(renderer != "text" || shown.contains("data/customers.csv:1043"), "a place is no key");
+        assert!(renderer != "text" || shown.contains("row 05d1f0a3c7 without a key"), "what stands for a key that cannot be read is none");
     }
     assert!(text::render(&report, 100).contains("next: run `tieout explain customers •••`"));
 
@@ -506,8 +506,39 @@ fn addresses_that_are_none_are_told() {
 }
 
 #[test]
+fn amounts_have_the_decimals_of_their_currency() {
+    let mut report = quiet();
+    let amount = |text: &str| Decimal::parse(text, 3).map_or(Value::Null, Value::Decimal);
+    for (key, currency, value, decided) in [("j1", "JPY", "1200.000", "1201.000"), ("k1", "KWD", "1.250", "1.251"), ("e1", "EUR", "1.500", "1.505")] {
+        report.currencies.insert((key.to_owned(), "amount".to_owned()), currency.to_owned());
+        report.tolerated.push(ToleratedReport {
+            key: key.to_owned(),
+            field: "amount".to_owned(),
+            system: "books".to_owned(),
+            value: amount(value),
+            decided: amount(decided),
+            apart: None,
+        });
+    }
+    let text = text::render(&report, 120);
+    let line = |key: &str| text.lines().find(|line| line.trim_start().starts_with(key)).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(line("j1").contains(" 1,200 1,201 "), "{}", line("j1"));
+    assert!(line("k1").contains(" 1.250 1.251 "), "{}", line("k1"));
+    // A digit that is not zero is never hidden.
+    assert!(line("e1").contains(" 1.50 1.505 "), "{}", line("e1"));
+}
+
+#[test]
 fn a_mail_is_due_as_the_job_says() {
     let synced = Report { verdict: Verdict::Synced, ..rich() };
+    let recovered = Report { recovered: true, ..quiet() };
+    assert!(mail::subject(&recovered).starts_with("[OK] "), "{}", mail::subject(&recovered));
+    assert!(mail::subject(&recovered).contains("recovered"), "{}", mail::subject(&recovered));
+    assert!(text::render(&recovered, 100).contains("Recovered: the run before this one had a problem"));
+    let recovered_by_a_change = Report { recovered: true, ..synced.clone() };
+    for report in [&recovered, &recovered_by_a_change] {
+        assert!(mail::is_due(report, ReportWhen::Problems), "the recovery is told once");
+    }
     for (report, due) in [(quiet(), [true, false, false]), (synced, [true, true, false]), (rich(), [true, true, true]), (stopped(), [true, true, true])] {
         let seen = [ReportWhen::Always, ReportWhen::Changes, ReportWhen::Problems].map(|when| mail::is_due(&report, when));
         assert_eq!(seen, due, "{}", report.verdict.word());

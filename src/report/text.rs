@@ -90,7 +90,8 @@ pub fn summary_with(report: &Report, colour: Colour) -> String {
     if !groups.is_empty() {
         lines.push(heading("totals", colour));
         for (field, group, totals) in groups.iter().take(TOTALS_MAX) {
-            let sums: Vec<String> = totals.iter().map(|total| format!("{} {}", total.system, shown::amount(total.after, *group))).collect();
+            let sums: Vec<String> =
+                totals.iter().map(|total| format!("{} {}", total.system, shown::amount(total.with_held().unwrap_or(total.after), *group))).collect();
             let name = group.map_or_else(|| (*field).to_owned(), |group| format!("{field} {group}"));
             lines.push(format!("  {}", cut_to(2, &shown::visible(&format!("{name}:  {}", sums.join("  ·  "))))));
         }

@@ -492,6 +492,16 @@ impl Ledger {
         rows.collect::<Result<_, _>>().map_err(&wrong)
     }
 
+    /// The verdict of the last run before this one that came to an end; plans that were only asked for are no runs.
+    pub fn verdict_before(&self, run: &str) -> Result<Option<String>, Error> {
+        self.connection
+            .query_row("SELECT verdict FROM runs WHERE command = 'run' AND verdict IS NOT NULL AND run <> ?1 ORDER BY rowid DESC LIMIT 1", [run], |row| {
+                row.get(0)
+            })
+            .optional()
+            .map_err(self.wrong())
+    }
+
     /// The last runs, newest first.
     pub fn history(&self, most: u32) -> Result<Vec<HistoryLine>, Error> {
         let wrong = self.wrong();

@@ -254,3 +254,40 @@ fn a_hostile_cell_does_not_reach_the_terminal() {
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
     }
 }
+
+#[test]
+fn who_only_hears_of_problems_hears_of_the_recovery_once() {
+    let root = root();
+    fs::write(root.path().join("jobs/customers.toml"), format!("{JOB}when = \"problems\"\n")).unwrap();
+    let mails = || fs::read_dir(root.path().join("reports/outbox")).map_or(0, Iterator::count);
+    let run = |rows: &str| {
+        fs::write(root.path().join("data/crm.csv"), rows).unwrap();
+        exit(&tieout(root.path(), &["run", "customers", "--first-contact"]))
+    };
+    assert_eq!((run(CRM), mails()), (0, 0), "a quiet night");
+    assert_eq!((run(&format!("{CRM}0008,Meyer\n")), mails()), (1, 1), "a problem");
+    exit(&tieout(root.path(), &["plan", "customers"]));
+    assert_eq!((run(CRM), mails()), (0, 2), "the recovery");
+    assert_eq!((run(CRM), mails()), (0, 2), "quiet again");
+    // Runs of one second have names that do not sort by time.
+    let sent = crate::scenarios::sorted(&root.path().join("reports/outbox"));
+    let recoveries = sent.iter().filter(|mail| fs::read_to_string(mail).unwrap().contains("Subject: [OK] customers: recovered"));
+    assert_eq!(recoveries.count(), 1);
+}
+
+#[test]
+fn a_job_file_is_found_from_here_and_from_the_root() {
+    let root = root();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let named = root.path().to_string_lossy().into_owned();
+    let whole = root.path().join("jobs/customers.toml").to_string_lossy().into_owned();
+    for path in ["jobs/customers.toml", "./jobs/../jobs/customers.toml", &whole] {
+        let planned = tieout(elsewhere.path(), &["--root", &named, "plan", path]);
+        assert_eq!(exit(&planned), 0, "{path}: {}", String::from_utf8_lossy(&planned.stderr));
+    }
+    assert_eq!(exit(&tieout(root.path(), &["plan", "./jobs/customers.toml"])), 0);
+    // What is here comes first.
+    fs::create_dir(elsewhere.path().join("jobs")).unwrap();
+    fs::write(elsewhere.path().join("jobs/customers.toml"), "name = 5").unwrap();
+    assert_eq!(exit(&tieout(elsewhere.path(), &["--root", &named, "plan", "jobs/customers.toml"])), 2);
+}

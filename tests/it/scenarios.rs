@@ -324,11 +324,20 @@ fn describe(report: &Report, discarded: &[String]) -> String {
     section("breaks", breaks.collect());
     let cleared = report.cleared.iter().map(|c| format!("{}: {} {}", c.kind, c.key, c.field.clone().unwrap_or_default()).trim_end().to_owned());
     section("cleared", cleared.collect());
+    let tolerated = report.tolerated.iter().map(|t| format!("{} {} of {}: {} beside {}", t.key, t.field, t.system, shown(&t.value), shown(&t.decided)));
+    section("within tolerance", tolerated.collect());
+    let totals = report.totals.iter().map(|t| {
+        let held = if t.held_records > 0 { format!(", held {} in {} rows", t.held, t.held_records) } else { String::new() };
+        let incomplete = if t.incomplete { ", incomplete" } else { "" };
+        format!("{} {} of {}: {} in {} records{held}{incomplete}", t.field, t.group.as_deref().unwrap_or("in all"), t.system, t.after, t.records)
+    });
+    section("totals", totals.collect());
+    let differences = report.identities.iter().filter(|identity| identity.name == "differences");
+    section("differences", differences.map(|identity| format!("{}: {}", identity.of, identity.equation)).collect());
     section("quarantined", report.quarantined.iter().map(|q| format!("{} line {}: {}", q.system, q.row.line, q.row.reason)).collect());
-    let numbers = |lines: &[u64]| lines.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let duplicates = report.duplicates.iter().map(|d| {
-        let survivor = d.survivor.map_or_else(|| "nobody speaks".to_owned(), |line| format!("line {line} speaks"));
-        format!("{} {}: {survivor}, not lines {} ({})", d.system, d.key, numbers(&d.losers), d.rule)
+        let survivor = d.survivor_for_people().map_or_else(|| "nobody speaks".to_owned(), |row| format!("{row} speaks"));
+        format!("{} {}: {survivor}, not {} ({})", d.system, d.key, d.losers_for_people(20), d.rule)
     });
     section("duplicates", duplicates.collect());
     section("links", report.links.iter().map(|l| format!("{} {}: {}", l.system, l.key, l.event)).collect());

@@ -33,7 +33,7 @@ mod number;
 mod spelling;
 mod text;
 
-pub use spelling::{canonical, read_one, spell, why_not_held};
+pub use spelling::{canonical, read_one, spell, spell_over, why_not_held};
 
 /// Reads what a system delivered as records of the job.
 ///

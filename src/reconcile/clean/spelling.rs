@@ -42,6 +42,60 @@ pub fn spell(field: &Field, column: &ColumnSpec, value: &Value) -> Raw {
     }
 }
 
+/// As [`spell`], for a cell that is rewritten: a number whose old text has group separators gets the same ones. `1.234,50` becomes
+/// `2.345,60`, and `12,34,567` becomes `23,45,678`.
+pub fn spell_over(field: &Field, column: &ColumnSpec, value: &Value, old: &Raw) -> Raw {
+    let plain = spell(field, column, value);
+    let (Some(text), Some(before)) = (&plain.text, &old.text) else { return plain };
+    if !matches!(value, Value::Decimal(_) | Value::Integer(_)) || old.storage != Storage::Text {
+        return plain;
+    }
+    let mark = column.decimal.unwrap_or('.');
+    let Some(groups) = Groups::of(before, mark) else { return plain };
+    let grouped = Raw::text(groups.put_into(text, mark));
+    // The old text may have been no number, or grouped in a way that is only read by luck.
+    let is_understood = read_one(field, column, old).is_some() && read_one(field, column, &grouped) == read_one(field, column, &plain);
+    if is_understood { grouped } else { plain }
+}
+
+/// How the digits of a number are grouped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Groups {
+    separator: char,
+    /// Digits of the groups before the last, which always has three.
+    length: usize,
+}
+
+impl Groups {
+    /// The grouping of a text; nothing where it has none.
+    fn of(text: &str, mark: char) -> Option<Groups> {
+        let whole = text.split(mark).next().unwrap_or_default();
+        let digits: Vec<(usize, char)> = whole.char_indices().filter(|(_, c)| c.is_ascii_digit()).collect();
+        let (first, last) = (digits.first()?.0, digits.last()?.0);
+        let body = &whole[first..=last];
+        let separator = body.chars().find(|c| !c.is_ascii_digit())?;
+        let parts: Vec<&str> = body.split(separator).collect();
+        let length = parts.iter().rev().nth(1).filter(|_| parts.len() > 2).map_or(3, |part| part.len());
+        matches!(length, 2 | 3).then_some(Groups { separator, length })
+    }
+
+    /// A plainly spelled number with these groups.
+    fn put_into(self, plain: &str, mark: char) -> String {
+        let (whole, fraction) = plain.find(mark).map_or((plain, ""), |at| plain.split_at(at));
+        let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+        let mut text = String::with_capacity(plain.len() + digits.len());
+        text.push_str(sign);
+        for (place, digit) in digits.chars().enumerate() {
+            let behind = digits.len() - place;
+            if place > 0 && behind >= 3 && (behind - 3).is_multiple_of(self.length) {
+                text.push(self.separator);
+            }
+            text.push(digit);
+        }
+        text + fraction
+    }
+}
+
 fn null(column: &ColumnSpec) -> Raw {
     column.blank_as.clone().map_or_else(Raw::null, Raw::text)
 }

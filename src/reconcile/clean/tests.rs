@@ -663,6 +663,32 @@ fn edit_times_with_a_format_are_in_utc_unless_a_zone_is_declared() {
 }
 
 #[test]
+fn a_number_that_is_rewritten_keeps_its_group_separators() {
+    let german = || ColumnSpec { decimal: Some(','), ..column("c") };
+    let amount = |text: &str| Decimal::parse(text, 2).map_or(Value::Null, Value::Decimal);
+    for (column, old, new, expected) in [
+        (german(), "1.234,50", "2345.60", "2.345,60"),
+        (german(), "1.234,50", "999.99", "999,99"),
+        (german(), "1.234,50", "-1234567.00", "-1.234.567,00"),
+        (german(), "1234,50", "2345.60", "2345,60"),
+        (german(), "234,50", "2345.60", "2345,60"),
+        (german(), "1\u{202f}234,50 €", "2345.60", "2\u{202f}345,60"),
+        (german(), "kaputt 1.2", "2345.60", "2345,60"),
+        (column("c"), "12,34,567.00", "7654321.00", "76,54,321.00"),
+        (column("c"), "1,234.50", "7654321.00", "7,654,321.00"),
+        (column("c"), "1'234.50", "7654321.00", "7'654'321.00"),
+        (column("c"), "", "7654321.00", "7654321.00"),
+    ] {
+        let field = field("f", FieldType::Decimal(2), column.clone());
+        assert_eq!(spell_over(&field, &column, &amount(new), &Raw::text(old)), Raw::text(expected), "{old}");
+    }
+    let stored = Raw { text: Some("1234.5".to_owned()), storage: Storage::Real };
+    let field = field("f", FieldType::Decimal(2), column("c"));
+    assert_eq!(spell_over(&field, &column("c"), &amount("2345.60"), &stored), Raw::text("2345.60"));
+    assert_eq!(spell_over(&field, &column("c"), &Value::Null, &Raw::text("1,234.50")), Raw::null());
+}
+
+#[test]
 fn values_are_spelled_as_the_column_spells_them() {
     let decimal = |text: &str| Value::Decimal(Decimal::parse(text, 2).expect(text));
     let date = Value::Date(days_of(jiff::civil::date(2024, 2, 29)));
