@@ -5,7 +5,7 @@ Makes two systems of ROWS records with ten columns, runs a first night (first co
 records of the first system, and measures the second night. Prints times and peak memory as ratios of one run on one
 machine. Needs Python with `polars` (`pip install polars`), and the binary: its path is the first argument.
 
-    cargo build && python3 benches/nightly.py PATH/TO/tieout [ROWS] [RUNS]
+    CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo build && python3 benches/nightly.py PATH/TO/tieout [ROWS] [RUNS]
 """
 
 import os

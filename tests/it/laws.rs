@@ -1873,10 +1873,14 @@ impl Played {
             }
             let key = row["k"].clone().unwrap_or_default();
             let is_told = report.breaks.iter().any(|b| names(b, &key));
-            let same_row = |other: &&MemoryRow, row: &MemoryRow| other["id"] == row["id"];
+            // Where ids do not count, a copied row has the id of the other.
+            let now_of = |system: usize, row: &MemoryRow| {
+                let same_id: Vec<&MemoryRow> = after[system].iter().filter(|other| other["id"] == row["id"]).collect();
+                if let [only] = same_id.as_slice() { Some(*only) } else { same_id.into_iter().find(|other| other["k"] == row["k"]) }
+            };
             for (system, role) in self.job.roles.iter().enumerate() {
                 let Some((row, _)) = rows[system].as_ref().filter(|_| *role != Role::Witness) else { continue };
-                let now = after[system].iter().find(|other| same_row(other, row));
+                let now = now_of(system, row);
                 let is_close = |v: i64, value: i64| (v - value).abs() <= self.job.tolerance;
                 let is_kept = |v: i64| is_close(v, value) || (self.job.caps == Some(system) && is_close(v, value.min(CAP)));
                 let holds = now.is_some_and(|now| value_of(&now["v"]).is_some_and(is_kept));
