@@ -70,6 +70,11 @@ pub struct Pulled {
     pub refused: Vec<Quarantined>,
     /// Where the rows came from.
     pub evidence: Evidence,
+    /// Cells that hold no value at all, such as an error or a number that lost digits: by column, the row and why, by row. Their
+    /// raw text is for messages only.
+    pub faults: BTreeMap<String, Vec<(u32, String)>>,
+    /// By column what people call its cells up to the line, such as `Customers!B` for a sheet; nothing where cells have no names.
+    pub cell_names: BTreeMap<String, String>,
 }
 
 impl Pulled {
@@ -84,7 +89,8 @@ impl Pulled {
         evidence: Evidence,
     ) -> Pulled {
         assert_eq!(lines.len(), hashes.len(), "each row has a line and a hash");
-        let mut pulled = Pulled { raw: BTreeMap::new(), storage: BTreeMap::new(), lines, hashes, refused, evidence };
+        let mut pulled =
+            Pulled { raw: BTreeMap::new(), storage: BTreeMap::new(), lines, hashes, refused, evidence, faults: BTreeMap::new(), cell_names: BTreeMap::new() };
         for (name, raw, storage) in columns {
             assert_eq!(raw.len(), pulled.lines.len(), "column `{name}` is as long as the frame");
             if let Some(storage) = storage {
