@@ -22,6 +22,7 @@ use crate::frame::Pulled;
 use crate::job::{Kind, Reference, SystemSpec};
 
 pub mod csv;
+pub mod excel;
 pub mod memory;
 pub mod sql;
 

@@ -1,0 +1,3 @@
+//! Workbooks.
+
+pub mod patch;
