@@ -577,8 +577,13 @@ fn refuse_url(name: &At<String>, url: &At<String>, page: &mut Page<'_>) {
 fn check_may(name: &At<String>, common: &SystemTable, kind: Option<&Kind>, mode: Mode, page: &mut Page<'_>) -> May {
     let role = common.role.as_ref().map(|role| role.value);
     let is_writable = mode == Mode::Sync && role.is_some_and(Role::is_written) && !matches!(kind, Some(Kind::Sql(SqlSettings { table: None, .. })));
+    let is_workbook = matches!(kind, Some(Kind::Excel(_)));
     let Some(may) = common.may.as_ref().map(|may| &may.value) else {
-        return if is_writable { May::default() } else { MAY_NEVER };
+        return match (is_writable, is_workbook) {
+            (true, true) => May { delete: Permission::Never, ..May::default() },
+            (true, false) => May::default(),
+            (false, _) => MAY_NEVER,
+        };
     };
     let permission = |permission: &Option<At<Permission>>| permission.as_ref().map_or(Permission::Apply, |permission| permission.value);
     if let Some(role) = role.filter(|role| !role.is_written() && mode == Mode::Sync) {
@@ -591,6 +596,14 @@ fn check_may(name: &At<String>, common: &SystemTable, kind: Option<&Kind>, mode:
     }
     if !is_writable {
         return MAY_NEVER;
+    }
+    if is_workbook {
+        if let Some(delete) = may.delete.as_ref().filter(|delete| delete.value != Permission::Never) {
+            page.refuse(&delete.span, format!("`delete` of system `{}` can only be `never`: no row is ever taken out of a workbook", name.value))
+                .seen("whatever refers to the rows below, such as formulas and charts, would no longer be right")
+                .hint("leave it out; `policy = \"archive\"` marks rows instead");
+        }
+        return May { create: permission(&may.create), update: permission(&may.update), delete: Permission::Never };
     }
     May { create: permission(&may.create), update: permission(&may.update), delete: permission(&may.delete) }
 }
@@ -865,8 +878,10 @@ fn check_columns(fields: &[FieldDraft<'_>], systems: &[SystemDraft], page: &mut 
 fn refuse_unfilled_ids(fields: &[FieldDraft<'_>], systems: &[SystemDraft], page: &mut Page<'_>) {
     for (index, system) in systems.iter().enumerate() {
         let Some(id) = &system.id else { continue };
-        let creates =
-            system.is_whole && matches!(system.kind, Some(Kind::Csv(_))) && system.role.is_some_and(Role::is_written) && system.may.create != Permission::Never;
+        let creates = system.is_whole
+            && matches!(system.kind, Some(Kind::Csv(_) | Kind::Excel(_)))
+            && system.role.is_some_and(Role::is_written)
+            && system.may.create != Permission::Never;
         let could_be_mapped = |column: &ColumnDraft| column.spec.as_ref().is_none_or(|spec| spec.name == id.value);
         let is_mapped = fields.iter().any(|field| field.columns[index].as_ref().is_some_and(could_be_mapped));
         if creates && !is_mapped {

@@ -84,13 +84,8 @@ struct Habit {
     row: Option<u32>,
 }
 
-/// What the set does to one row.
-#[derive(Debug, Default)]
-struct Touched {
-    deleted: bool,
-    /// What stands in a cell now, by column: as it is read, and as it is written.
-    cells: BTreeMap<usize, (String, Storage, CellValue)>,
-}
+/// What stands in the cells of one row now, by column: as it is read, and as it is written.
+type Touched = BTreeMap<usize, (String, Storage, CellValue)>;
 
 /// What all changes together do.
 #[derive(Debug, Default)]
@@ -114,16 +109,10 @@ impl Work {
             let like = sheet.habits[column].row.or_else(|| reading.lines.len().checked_sub(1).map(row_of)).map(|row| (row, at));
             CellEdit { row, column: at, value: value.clone(), like }
         };
-        let (mut cells, mut removed) = (Vec::new(), Vec::new());
-        for (row, touched) in &self.touched {
-            if touched.deleted {
-                removed.push(row_of(*row));
-            } else {
-                cells.extend(touched.cells.iter().map(|(column, (_, _, value))| edit(row_of(*row), *column, value)));
-            }
-        }
+        let touched = self.touched.iter().flat_map(|(row, cells)| cells.iter().map(move |(column, (_, _, value))| (*row, *column, value)));
+        let cells: Vec<CellEdit> = touched.map(|(row, column, value)| edit(row_of(row), column, value)).collect();
         let appended: Vec<Vec<CellEdit>> = self.created.iter().map(|cells| cells.iter().map(|(column, value)| edit(0, *column, value)).collect()).collect();
-        f(&SheetEdits { sheet: &reading.sheet, cells: &cells, appended: &appended, removed: &removed })
+        f(&SheetEdits { sheet: &reading.sheet, cells: &cells, appended: &appended, removed: &[] })
     }
 }
 
@@ -147,7 +136,7 @@ impl<'a> Sheet<'a> {
                 let made = match change.action {
                     Action::Create => self.create(change, &mut work),
                     Action::Update | Action::Archive => self.update(change, number, &mut work),
-                    Action::Delete => self.delete(change, number, &mut work),
+                    Action::Delete => self.delete(change, number, &work),
                 };
                 made.err().unwrap_or(Outcome::Done { answer: Vec::new(), id: None })
             };
@@ -166,7 +155,7 @@ impl<'a> Sheet<'a> {
     }
 
     /// The rows that a change addresses. Rows that agree in every cell are one row that stands there several times: all of them.
-    fn rows_of(&self, change: &Change, number: usize, work: &Work) -> Result<Vec<usize>, Outcome> {
+    fn rows_of(&self, change: &Change, number: usize) -> Result<Vec<usize>, Outcome> {
         for part in &change.address {
             self.column(&part.column)?;
         }
@@ -180,10 +169,7 @@ impl<'a> Sheet<'a> {
             let reason = format!("{} rows have this key: rows {}; which of them is meant cannot be told", rows.len(), lines.join(", "));
             return Err(Outcome::Rejected { reason });
         }
-        match rows.iter().find(|row| work.touched.get(*row).is_some_and(|touched| touched.deleted)) {
-            Some(row) => Err(Outcome::Stale { reason: format!("row {} was deleted by a change before this one", self.reading.lines[*row]) }),
-            None => Ok(rows),
-        }
+        Ok(rows)
     }
 
     /// An error if a cell is not what was read there, after the changes so far.
@@ -191,7 +177,7 @@ impl<'a> Sheet<'a> {
         let index = self.column(&cell.column)?;
         let Some(before) = &cell.before_raw else { return Ok(()) };
         let column = &self.reading.columns[index];
-        let now = match work.touched.get(&row).and_then(|touched| touched.cells.get(&index)) {
+        let now = match work.touched.get(&row).and_then(|touched| touched.get(&index)) {
             Some((text, storage, _)) => (text.as_str(), *storage),
             None => (column.texts.get(row).unwrap_or_default(), Storage::from_u8(column.storage[row])),
         };
@@ -203,7 +189,7 @@ impl<'a> Sheet<'a> {
     }
 
     fn update(&self, change: &Change, number: usize, work: &mut Work) -> Result<(), Outcome> {
-        let rows = self.rows_of(change, number, work)?;
+        let rows = self.rows_of(change, number)?;
         let mut sets = Vec::new();
         for cell in &change.cells {
             let index = self.column(&cell.column)?;
@@ -215,23 +201,19 @@ impl<'a> Sheet<'a> {
             }
         }
         for (row, index, set) in sets {
-            work.touched.entry(row).or_default().cells.insert(index, set);
+            work.touched.entry(row).or_default().insert(index, set);
         }
         Ok(())
     }
 
-    fn delete(&self, change: &Change, number: usize, work: &mut Work) -> Result<(), Outcome> {
-        let rows = self.rows_of(change, number, work)?;
-        self.permit_any()?;
-        for row in &rows {
+    /// Whatever refers to the rows below would no longer be right: formulas, names, charts, comments.
+    fn delete(&self, change: &Change, number: usize, work: &Work) -> Result<(), Outcome> {
+        for row in self.rows_of(change, number)? {
             for cell in &change.cells {
-                self.expect(*row, cell, work)?;
+                self.expect(row, cell, work)?;
             }
         }
-        for row in rows {
-            work.touched.entry(row).or_default().deleted = true;
-        }
-        Ok(())
+        Err(Outcome::Rejected { reason: "no row is ever taken out of a workbook: delete it by hand".to_owned() })
     }
 
     fn create(&self, change: &Change, work: &mut Work) -> Result<(), Outcome> {

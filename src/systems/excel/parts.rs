@@ -104,6 +104,8 @@ pub(super) struct Structure {
     pub merged: Vec<Dimensions>,
     /// Whether the sheet is protected against edits.
     pub is_protected: bool,
+    /// Whether some formula has a result that is not zero.
+    pub has_results: bool,
     /// Whether the program that wrote the workbook left all formulas to be calculated by whoever opens it.
     pub leaves_calculation: bool,
 }
@@ -146,7 +148,7 @@ impl Structure {
         let (mut row, mut column) = (0_u32, 0_u32);
         // The cell that is being read: where it is, whether it has an error, and the text of its value.
         let mut error: Option<String> = None;
-        let mut is_value = false;
+        let (mut is_value, mut is_formula) = (false, false);
         loop {
             buffer.clear();
             match reader.read_event_into(&mut buffer).map_err(|error| error.to_string())? {
@@ -166,7 +168,10 @@ impl Structure {
                         }
                         error = attribute(&element, "t").filter(|sort| sort == "e").map(|_| String::new());
                     }
-                    "f" => self.formulas.push((row, column)),
+                    "f" => {
+                        self.formulas.push((row, column));
+                        is_formula = true;
+                    }
                     "v" => is_value = true,
                     "col" if attribute(&element, "hidden").is_some_and(|hidden| is_true(&hidden)) => {
                         let number = |name| attribute(&element, name).and_then(|number| number.parse::<u32>().ok()).and_then(|number| number.checked_sub(1));
@@ -181,6 +186,7 @@ impl Structure {
                     _ => {}
                 },
                 Event::Text(text) if is_value => {
+                    self.has_results |= is_formula && text.parse::<f64>().ok() != Some(0.0);
                     if let Some(error) = &mut error {
                         error.push_str(&text.xml10_content());
                     }
@@ -188,6 +194,7 @@ impl Structure {
                 Event::End(element) => match element.local_name().as_ref() {
                     "v" => is_value = false,
                     "c" => {
+                        is_formula = false;
                         self.errors.extend(error.take().map(|error| (row, column, error)));
                         column += 1;
                     }

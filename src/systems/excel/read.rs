@@ -12,8 +12,9 @@
 //!   most 65,536 rows of 256 columns, and the reader of ods bounds itself.
 //! - Other people's parsers meet other people's files here: they run on a thread of their own, where a panic is caught and a
 //!   time limit holds.
-//! - A formula whose value is missing was never calculated. A missing value is never read as empty. A zero says so only where
-//!   the program that wrote the workbook left the calculation to others; nearly a whole column of such cells stops the run.
+//! - A formula whose result is missing was never calculated, or depends on a cell that was written since. A missing result is
+//!   never read as empty: the row waits. A zero says so only where no formula of the sheet has another result and the program
+//!   that wrote the workbook left the calculation to others. Nearly a whole column of such cells stops the run.
 //! - The row of a total has no key, or the word for it as one, and the sum of the rows above as its amount. It is quarantined until
 //!   the job says how such rows are told.
 
@@ -447,8 +448,8 @@ struct Table<'r> {
     lines: Vec<u64>,
     hashes: Vec<u128>,
     blank_rows: u64,
-    /// Blank rows since the last one that was not.
-    blank_rows_pending: u64,
+    /// The last row that was not blank.
+    last_filled: u32,
     /// The row at which the table ended, and how many rows with anything in them it had and were below.
     stopped: Option<(u64, String, u64)>,
     below: Option<u64>,
@@ -516,7 +517,7 @@ impl<'r> Table<'r> {
             lines: Vec::new(),
             hashes: Vec::new(),
             blank_rows: 0,
-            blank_rows_pending: 0,
+            last_filled: 0,
             stopped: None,
             below: None,
             row_bytes: Vec::new(),
@@ -544,9 +545,11 @@ impl<'r> Table<'r> {
             return self.look_for_header(row, cells, is_blank);
         }
         if is_blank {
-            self.blank_rows_pending += 1;
             return Ok(());
         }
+        // Blank rows may be there, or simply not.
+        let blank_rows = u64::from(row.saturating_sub(self.last_filled).saturating_sub(1));
+        self.last_filled = row;
         if let Some((_, _, rows)) = &mut self.stopped {
             *rows += 1;
             return Ok(());
@@ -567,7 +570,7 @@ impl<'r> Table<'r> {
             self.below = self.below.or(Some(line));
             return Ok(());
         }
-        self.blank_rows += std::mem::take(&mut self.blank_rows_pending);
+        self.blank_rows += blank_rows;
         self.below = None;
         self.take(row, cells)
     }
@@ -718,6 +721,7 @@ impl<'r> Table<'r> {
         let at = |name: &str| names.iter().find(|(_, there)| there == name).map_or(0, |(column, _)| *column);
         self.columns = self.request.columns.iter().map(|wanted| Growing::new(at(&wanted.name), wanted.clone())).collect();
         self.drops = self.request.drop_where.iter().map(|(name, values)| (at(name), values.as_slice(), 0)).collect();
+        self.last_filled = bottom;
         self.header = Some(Header { bottom, names });
         self.above.clear();
         Ok(())
@@ -745,12 +749,16 @@ impl<'r> Table<'r> {
             let format = self.styles.get(cell.style as usize).unwrap_or(&plain);
             let is_formula = self.structure.is_formula(row, column.at);
             self.spelling.clear();
+            // In ods an error is the text of a formula.
+            let told = if is_formula && self.format == parts::Format::Ods { error_word(&cell.value) } else { None };
+            let with_error = told.map(|word| Cell { error: Some(word), ..cell.clone() });
+            let cell = with_error.as_ref().unwrap_or(cell);
             let mut understood = column.understand(cell, format, self.is_1904, &self.request.errors_as_null, &mut self.spelling);
             if is_formula {
                 match &cell.value {
                     DataRef::Empty if cell.error.is_none() => {
                         column.without_result += 1;
-                        understood.fault = Some("is a formula that was never calculated".to_owned());
+                        understood.fault = Some("is a formula without a result: open the workbook in Excel or LibreOffice and save it".to_owned());
                     }
                     DataRef::Float(0.0) | DataRef::Int(0) => column.with_zero += 1,
                     _ => self.has_results = true,
@@ -797,8 +805,9 @@ impl<'r> Table<'r> {
     }
 
     fn refuse_uncalculated(&self) -> Result<(), Error> {
-        // Without a word of the program that wrote it, zeros are only suspect where no formula has another result.
-        let suspects_zeros = self.structure.leaves_calculation || (self.format != parts::Format::Xlsx && !self.has_results);
+        // A workbook that somebody calculated has some result that is not zero, and does not ask to be calculated.
+        let has_results = self.has_results || self.structure.has_results;
+        let suspects_zeros = !has_results && (self.structure.leaves_calculation || self.format != parts::Format::Xlsx);
         for column in &self.columns {
             let uncalculated = column.without_result + if suspects_zeros { column.with_zero } else { 0 };
             if uncalculated > 0 && uncalculated * 100 >= self.lines.len() * UNCALCULATED_PERCENT {
@@ -1060,6 +1069,18 @@ fn is_shortened_number(text: &str) -> bool {
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let (whole, fraction) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));
     whole.len() == 1 && is_digits(whole) && is_digits(fraction) && is_digits(exponent)
+}
+
+/// The word of an error that a text is: `#DIV/0!`, and `Err:502` of LibreOffice.
+fn error_word<'c>(value: &'c DataRef<'_>) -> Option<&'c str> {
+    let text = match value {
+        DataRef::String(text) => text.as_str(),
+        DataRef::SharedString(text) => text,
+        _ => return None,
+    };
+    let is_code = text.starts_with('#') && text.len() > 2 && text.bytes().skip(1).all(|byte| byte.is_ascii_uppercase() || b"/?!0_".contains(&byte));
+    let is_number = text.strip_prefix("Err:").is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
+    (is_code || is_number).then_some(text)
 }
 
 /// `PT26H30M00S` as hours, minutes and seconds.
