@@ -11,6 +11,9 @@
 //! # Design
 //! - A workbook that somebody has open is not written: whoever saves later would undo it, or be told that they cannot save.
 //! - Columns are found by the names in the header, verbatim. Columns that the job does not need are noted when they come or go.
+//! - No row is ever taken out: formulas, names, charts and comments that refer to the rows below would no longer be right.
+//! - After a write, formulas that depend on it have no result until somebody opens the workbook. A column of them that the job reads
+//!   makes its rows wait until then; one that it does not read is nobody's business.
 //! - A second set that was decided on the same snapshot is stale as a whole: the file is no longer what it was decided on.
 
 mod edit;

@@ -126,12 +126,12 @@ impl Format {
 
 /// The digits of a whole number that is not negative and not too long; nothing for any other.
 pub(super) fn whole(value: f64) -> Option<String> {
-    (value >= 0.0 && value < TOO_LONG && value.fract() == 0.0).then(|| format!("{}", value.abs()))
+    ((0.0..TOO_LONG).contains(&value) && value.fract() == 0.0).then(|| format!("{}", value.abs()))
 }
 
 /// Whether a number has so many digits before its mark that a workbook has lost some.
 pub(super) fn lost_digits(value: f64) -> bool {
-    !(value.abs() < TOO_LONG)
+    value.is_nan() || value.abs() >= TOO_LONG
 }
 
 /// A number as its shortest decimal form of at most fifteen significant digits, without an exponent.
@@ -266,7 +266,7 @@ mod tests {
             (-0.0, "0"),
             (1234.5, "1234.5"),
             (0.1 + 0.2, "0.3"),
-            (1234.560_000_000_000_2, "1234.56"),
+            (1_234.560_000_000_000_2, "1234.56"),
             (-19.99, "-19.99"),
             (1e-7, "0.0000001"),
             (123_456_789_012_345.0, "123456789012345"),

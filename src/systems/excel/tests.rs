@@ -480,7 +480,7 @@ fn a_workbook_that_somebody_has_open_is_left_alone() {
         fs::write(folder.path().join(file), content).unwrap();
         let mut sheet = table.open().unwrap();
         let pulled = sheet.pull().unwrap();
-        assert_eq!(pulled.evidence.notes, [format!("the workbook is open {by}: what is not saved yet is not read")]);
+        assert_eq!(pulled.evidence.notes[0], format!("the workbook is open {by}: what is not saved yet is not read"));
         let outcomes = write(&mut sheet, &[set(&pulled, 0, vec![("Name", text("x"), "x")])]);
         assert_eq!(outcomes, [format!("skipped: the workbook is open {by}; if it is not, remove `{file}` beside it")]);
         assert_eq!(fs::read(folder.path().join("book.xlsx")).unwrap(), before);
