@@ -243,11 +243,11 @@ fn computed() -> Vec<u8> {
     let sheet = book.add_worksheet().set_name("Tables").expect("a name");
     let table = Table::new()
         .set_name("Sales")
-        .set_columns(&[TableColumn::new().set_header("qty"), TableColumn::new().set_header("twice").set_formula("=Sales[@[qty]]*2")]);
+        .set_columns(&[TableColumn::new().set_header("qty"), TableColumn::new().set_header("twice").set_formula("=Sales[[#This Row],[qty]]*2")]);
     sheet.write(1, 0, 1).and_then(|sheet| sheet.write(2, 0, 2)).expect("written");
     sheet.add_table(0, 0, 2, 1, &table).expect("a table");
     for (row, twice) in [(1, "2"), (2, "4")] {
-        sheet.write_formula(row, 1, Formula::new("=Sales[@[qty]]*2").set_result(twice)).expect("written");
+        sheet.write_formula(row, 1, Formula::new("=Sales[[#This Row],[qty]]*2").set_result(twice)).expect("written");
     }
     sheet.write_formula(0, 4, Formula::new("=SUM(Sales[twice])").set_result("6")).expect("written");
     book.save_to_buffer().expect("saved")
