@@ -416,6 +416,12 @@ fn every_kind_of_zip_file_is_copied_raw_or_refused() {
     let mut signed = parts.clone();
     signed.push(("_xmlsignatures/sig1.xml".to_owned(), Vec::new()));
     assert!(refused(&zipped(&signed, SimpleFileOptions::default())).contains("signed"));
+    let mut bomb = plain.clone();
+    let record = bomb.windows(24).rposition(|bytes| bytes == b"xl/worksheets/sheet1.xml").expect("its record") - 46;
+    bomb[record + 24..record + 28].copy_from_slice(&0xf000_0000u32.to_le_bytes());
+    assert!(refused(&bomb).contains("decompress to more than"), "{}", refused(&bomb));
+    bomb[record + 24..record + 28].copy_from_slice(&10u32.to_le_bytes());
+    assert!(refused(&bomb).contains("cannot be read"), "{}", refused(&bomb));
     let mut damaged = plain.clone();
     let at = damaged.windows(19).position(|bytes| bytes == b"worksheets/sheet1.x").expect("the sheet") + 60;
     damaged[at] ^= 0xff;
