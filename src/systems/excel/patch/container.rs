@@ -131,17 +131,20 @@ impl<'a> Container<'a> {
     /// The content of an entry.
     ///
     /// # Errors
-    /// It does not decompress to what its check sum says, or all that was read so far is more than a workbook can mean.
+    /// It does not decompress to what its size and check sum say, or all that was read so far is more than a workbook can mean.
     pub fn read(&mut self, index: usize) -> Result<Vec<u8>, PatchError> {
         let name = self.entries[index].name.clone();
         let broken = |why: String| PatchError::new(format!("part `{name}` of the workbook cannot be read")).saw(why);
         let entry = self.archive.by_index(index).map_err(|why| broken(why.to_string()))?;
-        let left = READ_BYTES_MAX - self.read_bytes;
-        let mut content = Vec::new();
-        entry.take(left + 1).read_to_end(&mut content).map_err(|why| broken(why.to_string()))?;
-        self.read_bytes += content.len() as u64;
+        let said = entry.size();
+        self.read_bytes = self.read_bytes.saturating_add(said);
         if self.read_bytes > READ_BYTES_MAX {
-            return Err(broken(format!("it decompresses to more than {READ_BYTES_MAX} bytes")));
+            return Err(broken(format!("the parts that are needed decompress to more than {READ_BYTES_MAX} bytes")));
+        }
+        let mut content = Vec::new();
+        entry.take(said + 1).read_to_end(&mut content).map_err(|why| broken(why.to_string()))?;
+        if content.len() as u64 != said {
+            return Err(broken(format!("it does not decompress to {said} bytes, as the directory says")));
         }
         Ok(content)
     }

@@ -35,9 +35,11 @@ struct Meaning {
 impl Names {
     /// `defined` are names with their scope and their formula; a name of several scopes means all of them.
     pub fn new(sheets: &[&str], tables: impl Iterator<Item = (String, u32, Area)>, defined: &[(String, Option<u32>, String)]) -> Names {
-        let mut names = Names::default();
-        names.sheets = sheets.iter().zip(0..).map(|(name, number)| (name.to_lowercase(), number)).collect();
-        names.tables = tables.map(|(name, sheet, area)| (name.to_lowercase(), (sheet, area))).collect();
+        let mut names = Names {
+            sheets: sheets.iter().zip(0..).map(|(name, number)| (name.to_lowercase(), number)).collect(),
+            tables: tables.map(|(name, sheet, area)| (name.to_lowercase(), (sheet, area))).collect(),
+            defined: HashMap::new(),
+        };
         let read: Vec<_> = defined.iter().map(|(name, scope, text)| (name.to_lowercase(), *scope, formula::read(text))).collect();
         // A name may stand for other names: a few rounds resolve them, a circle of names stays "anything".
         let known: HashMap<&str, ()> = read.iter().map(|(name, _, _)| (name.as_str(), ())).collect();
@@ -75,6 +77,14 @@ impl Names {
             names.defined = next;
         }
         names
+    }
+
+    /// The table of a name; without a name the one that a cell is in.
+    fn table(&self, name: &str, sheet: u32, cell: (u32, u32)) -> Option<&(u32, Area)> {
+        match name {
+            "" => self.tables.values().find(|(of, area)| *of == sheet && area.contains(cell.0, cell.1)),
+            name => self.tables.get(name),
+        }
     }
 }
 
@@ -139,7 +149,7 @@ impl Dependents {
                         _ => is_anything = true,
                     }
                 }
-                Reference::Table { name, is_this_row } => match self.names.tables.get(name) {
+                Reference::Table { name, is_this_row } => match self.names.table(name, sheet, cell) {
                     Some((table_sheet, area)) if *is_this_row => found.push((*table_sheet, Area { top: cell.0, bottom: cell.0, ..*area })),
                     Some(table) => found.push(*table),
                     None => is_anything = true,
@@ -265,6 +275,8 @@ fn lies_in(cell: u64, sheet: u32, area: &Area) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::super::area::{cell_name, cell_of};
     use super::*;
 
@@ -303,7 +315,17 @@ mod tests {
                 "1:B1 1:B2 1:B3 1:B4",
             ),
             (vec![(1, "B1", "rate"), (1, "B3", "moving"), (1, "B5", "circle")], vec!["Z99"], "1:B3 1:B5"),
-            (vec![(0, "J2", "Sales[[#This Row],[a]]"), (0, "J3", "Sales[[#This Row],[a]]"), (1, "A1", "SUM(Sales[a])")], vec!["H3"], "0:J3 1:A1"),
+            (
+                vec![
+                    (0, "J2", "Sales[[#This Row],[a]]"),
+                    (0, "J3", "Sales[[#This Row],[a]]"),
+                    (1, "A1", "SUM(Sales[a])"),
+                    (0, "J4", "[@a]"),
+                    (1, "B1", "[@a]"),
+                ],
+                vec!["H3"],
+                "0:J3 1:A1 1:B1",
+            ),
             (vec![(0, "B1", "INDIRECT(\"A1\")"), (0, "B2", "NOW()"), (0, "B3", "unknown[x]")], vec!["Q1"], "0:B1 0:B3"),
             (vec![(0, "D1", "SUMIF(A1:A9,1,B1)"), (0, "D2", "SUM(A1:A9,B1)")], vec!["B7"], "0:D1"),
             (vec![(0, "D1", "[1]S!A1"), (0, "D2", "'other s'!A1"), (0, "D3", "missing!A1")], vec!["A1"], "0:D3"),

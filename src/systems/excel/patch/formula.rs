@@ -16,7 +16,7 @@ use super::area::{Area, Corner};
 pub(super) enum Reference {
     /// Cells; of the formula's own sheet if none is named.
     Cells { sheet: Option<String>, first: Corner, last: Corner, span: Range<usize> },
-    /// A table, or of a table only the row that the formula stands in.
+    /// A table, or of a table only the row that the formula stands in. Without a name it is the table that the formula is in.
     Table { name: String, is_this_row: bool },
     /// A name that may be defined.
     Name(String),
@@ -161,11 +161,14 @@ impl<'a> Scanner<'a> {
         &text[start + 1..]
     }
 
-    /// `[1]Sheet!A1` is another workbook; anything else without a table's name is not understood.
+    /// `[1]Sheet!A1` is another workbook; anything else without a table's name is the formula's own table.
     fn bracket(&mut self) {
+        let start = self.at;
         let within = self.bracketed();
-        if within.is_empty() || !within.bytes().all(|b| b.is_ascii_digit()) {
-            return self.push(Reference::Anything);
+        let is_number = !within.is_empty() && within.bytes().all(|b| b.is_ascii_digit());
+        if !is_number || !self.text[self.at..].starts_with(|c| is_word(c) || c == '\'' || c == '!') {
+            self.at = start;
+            return self.table("");
         }
         if self.peek() == Some('\'') {
             self.quoted('\'');
@@ -173,6 +176,13 @@ impl<'a> Scanner<'a> {
             self.word_of(|c| is_word(c) || c == ':');
         }
         if self.peek() == Some('!') { self.in_sheet("[") } else { self.push(Reference::Anything) }
+    }
+
+    /// At the `[` behind the name of a table.
+    fn table(&mut self, name: &str) {
+        let within = self.bracketed().to_ascii_lowercase();
+        let is_this_row = within.starts_with('@') || within.contains("[#this row]") || within == "#this row";
+        self.push(Reference::Table { name: name.to_lowercase(), is_this_row });
     }
 
     /// At the `!` behind the name of a sheet.
@@ -202,11 +212,7 @@ impl<'a> Scanner<'a> {
         match self.peek() {
             Some('!') => return self.in_sheet(word),
             Some('(') => return self.function(word),
-            Some('[') => {
-                let within = self.bracketed().to_ascii_lowercase();
-                let is_this_row = within.starts_with('@') || within.contains("[#this row]") || within == "#this row";
-                return self.push(Reference::Table { name: word.to_lowercase(), is_this_row });
-            }
+            Some('[') => return self.table(word),
             Some(':') => {
                 let colon = self.at;
                 self.at += 1;
@@ -214,7 +220,7 @@ impl<'a> Scanner<'a> {
                 match self.peek() {
                     Some('!') => return self.in_sheet(&format!("{word}:{second}")),
                     Some('(' | '[') => {
-                        self.at = colon;
+                        self.at = colon + 1;
                         return self.push(Reference::Anything);
                     }
                     _ => {}
@@ -259,6 +265,8 @@ fn is_word(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn shown(text: &str) -> String {
@@ -291,6 +299,7 @@ mod tests {
             ("'C:\\x\\[book.xlsx]Sheet'!A1", ""),
             ("LOG10(A1)+TAX2024", "log10 A1 TAX2024"),
             ("Sales[[#This Row],[a']b]]*Sales[@[x y]]+SUM(Sales[qty])", "table sales row table sales row sum table sales"),
+            ("[@qty]*[[#This Row],[p]]+SUM([qty])", "table  row table  row sum table "),
             ("INDIRECT(\"A\"&B1)", "? B1"),
             ("OFFSET(A1,1,1)", "? A1"),
             ("A1:INDEX(B:B,3)", "? index B1:B1048576"),

@@ -21,7 +21,8 @@ pub(super) fn text<'a>(part: &str, bytes: &'a [u8]) -> Result<&'a str, PatchErro
     let declaration = text.trim_start_matches('\u{feff}').strip_prefix("<?xml").and_then(|rest| rest.split("?>").next()).unwrap_or("");
     if let Some((_, encoding)) = declaration.split_once("encoding") {
         let name = encoding.trim_start().trim_start_matches('=').trim_start().trim_matches(['"', '\'']).split(['"', '\'']).next().unwrap_or("");
-        if !name.eq_ignore_ascii_case("utf-8") && !(name.eq_ignore_ascii_case("us-ascii") && text.is_ascii()) {
+        let is_right = name.eq_ignore_ascii_case("utf-8") || (name.eq_ignore_ascii_case("us-ascii") && text.is_ascii());
+        if !is_right {
             return Err(PatchError::new(format!("part `{part}` of the workbook says that it is `{name}`, not UTF-8")));
         }
     }
@@ -276,6 +277,8 @@ pub(super) fn escaped(said: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

@@ -176,9 +176,9 @@ impl<'a, 'e> Rewriter<'a, 'e> {
         made
     }
 
-    /// Takes the computed value of a formula away.
+    /// Takes the computed value of a formula away: the empty text is one too, an empty element without a type is none.
     fn forget(&mut self, cell: &Cell<'a>) {
-        if cell.values.is_empty() {
+        if !cell.is_filled && (cell.values.is_empty() || cell.tag.attribute("t").is_none()) {
             return;
         }
         for attribute in cell.tag.attributes().filter(|attribute| attribute.name == "t") {
@@ -329,6 +329,8 @@ fn looks_escaped(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
