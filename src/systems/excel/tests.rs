@@ -334,7 +334,7 @@ fn book() -> (tempfile::TempDir, Try) {
         sheet.write_with_format(row, 0, number, &zeros).unwrap();
         sheet.write(row, 1, name).unwrap();
         sheet.write_with_format(row, 2, amount, &money).unwrap();
-        sheet.write_with_format(row, 3, &ExcelDateTime::from_ymd(2024, 2, 29).unwrap(), &day).unwrap();
+        sheet.write_with_format(row, 3, ExcelDateTime::from_ymd(2024, 2, 29).unwrap(), &day).unwrap();
         sheet.write(row, 4, row == 1).unwrap();
         sheet.write(row, 5, plz).unwrap();
         sheet.write(row, 6, Formula::new(format!("=C{}*2", row + 1)).set_result((amount * 2.0).to_string())).unwrap();
