@@ -70,6 +70,11 @@ pub struct Pulled {
     pub refused: Vec<Quarantined>,
     /// Where the rows came from.
     pub evidence: Evidence,
+    /// Cells that hold no value at all, such as an error or a number that lost digits: by column, the row and why, by row. Their
+    /// raw text is for messages only.
+    pub faults: BTreeMap<String, Vec<(u32, String)>>,
+    /// By column what people call its cells up to the line, such as `Customers!B` for a sheet; nothing where cells have no names.
+    pub cell_names: BTreeMap<String, String>,
 }
 
 impl Pulled {
@@ -84,7 +89,8 @@ impl Pulled {
         evidence: Evidence,
     ) -> Pulled {
         assert_eq!(lines.len(), hashes.len(), "each row has a line and a hash");
-        let mut pulled = Pulled { raw: BTreeMap::new(), storage: BTreeMap::new(), lines, hashes, refused, evidence };
+        let mut pulled =
+            Pulled { raw: BTreeMap::new(), storage: BTreeMap::new(), lines, hashes, refused, evidence, faults: BTreeMap::new(), cell_names: BTreeMap::new() };
         for (name, raw, storage) in columns {
             assert_eq!(raw.len(), pulled.lines.len(), "column `{name}` is as long as the frame");
             if let Some(storage) = storage {
@@ -135,7 +141,18 @@ impl Pulled {
     /// These rows alone, in their order, with all that the snapshot tells beside its rows. Texts are shared, not copied.
     pub fn take(&self, rows: &[u32]) -> Pulled {
         let picks = positions(rows);
+        let mut place = vec![NO_ROW; if self.faults.is_empty() { 0 } else { self.height() }];
+        if !place.is_empty() {
+            rows.iter().enumerate().for_each(|(at, row)| place[*row as usize] = at as u32);
+        }
+        let faults = self.faults.iter().map(|(column, faults)| {
+            let mut kept: Vec<(u32, String)> = faults.iter().map(|(row, why)| (place[*row as usize], why.clone())).filter(|(row, _)| *row != NO_ROW).collect();
+            kept.sort_unstable();
+            (column.clone(), kept)
+        });
         Pulled {
+            faults: faults.collect(),
+            cell_names: self.cell_names.clone(),
             raw: self.raw.iter().map(|(name, column)| (name.clone(), gathered(column, &picks))).collect(),
             storage: self.storage.iter().map(|(name, column)| (name.clone(), gathered(column, &picks))).collect(),
             lines: rows.iter().map(|row| self.lines[*row as usize]).collect(),

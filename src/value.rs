@@ -435,6 +435,8 @@ pub enum Storage {
     Real = 2,
     /// Bytes, spelled in hexadecimal.
     Blob = 3,
+    /// A date or a moment, spelled as ISO 8601 whatever the column declares.
+    Date = 4,
 }
 
 impl Storage {
@@ -444,6 +446,7 @@ impl Storage {
             1 => Storage::Integer,
             2 => Storage::Real,
             3 => Storage::Blob,
+            4 => Storage::Date,
             _ => Storage::Text,
         }
     }

@@ -9,12 +9,14 @@
 
 use super::check::Checked;
 use super::read::Page;
-use super::ready::{Job, Kind, Mode, Permission, SystemSpec};
+use super::ready::{ExcelSettings, Job, Kind, Mode, Permission, SystemSpec};
 
 /// Where the records of a system are, so that two spellings of one place are equal.
 pub(super) fn place_of(kind: &Kind) -> String {
     match kind {
         Kind::Csv(csv) => format!("csv {}", tidy(&csv.path)),
+        // Excel does not tell capitals apart in the names of sheets.
+        Kind::Excel(excel) => format!("{} sheet {}", workbook_of(excel), excel.sheet.as_deref().unwrap_or_default().to_lowercase()),
         Kind::Sql(sql) => {
             let url = match sql.url.strip_prefix("sqlite:") {
                 Some(path) => format!("sqlite:{}", tidy(path)),
@@ -28,6 +30,11 @@ pub(super) fn place_of(kind: &Kind) -> String {
         }
         Kind::Memory(name) => format!("memory {name}"),
     }
+}
+
+/// A workbook, so that two spellings of its path are equal.
+pub(super) fn workbook_of(excel: &ExcelSettings) -> String {
+    format!("excel {}", tidy(&excel.path))
 }
 
 /// A path without `.`, `//` and, where that needs no file system, `..`.

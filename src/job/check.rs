@@ -18,8 +18,8 @@ use super::read::{At, Page, Span, Table, Written};
 use super::ready::*;
 use super::spelling::{cron_problem, format_problem, has_literal_secret, has_reference, is_mail_address, is_timezone, reference_problem, timezone_meant};
 use super::written::{
-    Column, ColumnTable, DeletesWord, EditedAtWritten, Field as FieldWritten, FieldTable, JobTable, LimitsTable, Missed, Rule, Settings as Kinds, Switch,
-    System, SystemTable, unsigned,
+    Column, ColumnTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable, Field as FieldWritten, FieldTable, JobTable, LimitsTable, Missed, Rule,
+    Settings as Kinds, Switch, System, SystemTable, unsigned,
 };
 use super::{JobFile, Settings};
 use crate::value::{FieldType, Tolerance, Value};
@@ -30,6 +30,18 @@ const NAMES_RESERVED: &[&str] = &["outbox", "index"];
 /// Texts that mean null unless the field lists its own; the empty text always does. `na` is none of them: it is Namibia, a
 /// surname and sodium.
 const NULL_TOKENS: &[&str] = &["null", "nil", "none", "n/a", "#n/a", "-", "--", "—", "nan", "(blank)", "(null)", "not available", "?"];
+
+/// Endings of workbooks that can be read and written.
+const WORKBOOKS_WRITABLE: &[&str] = &["xlsx", "xlsm"];
+
+/// Endings of workbooks that can only be read.
+const WORKBOOKS_READABLE: &[&str] = &["xls", "xlsb", "ods"];
+
+/// A header of more rows than this is a mistake.
+const EXCEL_HEADER_ROWS_MAX: u32 = 10;
+
+/// The most digits that a number in a workbook keeps.
+const EXCEL_DIGITS_MAX: u32 = 15;
 
 /// A job that is right by itself, and where its names stand.
 #[derive(Debug)]
@@ -172,6 +184,7 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
         systems: systems.iter().map(|system| system.name.span.clone()).collect(),
         columns: fields.iter().map(|field| field.columns.iter().map(|column| column.as_ref().map(|column| column.span.clone())).collect()).collect(),
     };
+    tell_workbooks_of_fields(&mut systems, &fields, &key);
     let systems: Option<Vec<SystemSpec>> = systems
         .into_iter()
         .map(|draft| {
@@ -323,14 +336,21 @@ fn check_system(name: &At<String>, system: &System, mode: Mode, page: &mut Page<
     if let Some(id) = &common.id {
         refuse_empty(id, &format!("systems.{}.id", name.value), page);
     }
+    let may = check_may(name, common, kind.as_ref(), mode, page);
+    if let Some(Kinds::Excel(excel)) = &system.settings {
+        refuse_unwritable_workbooks(name, excel, role, may, mode, page);
+    }
     SystemDraft {
         name: name.clone(),
         role,
-        may: check_may(name, common, kind.as_ref(), mode, page),
+        may,
         kind,
         only,
         id: common.id.clone(),
-        edited_at: common.edited_at.as_ref().and_then(|edited_at| check_edited_at(&edited_at.value, page)),
+        edited_at: common.edited_at.as_ref().and_then(|edited_at| {
+            let stores_moments = matches!(system.settings, Some(Kinds::Excel(_)));
+            check_edited_at(&edited_at.value, stores_moments, page)
+        }),
         has_edit_time: common.edited_at.is_some() || !system.is_whole,
         gates: Gates::default(),
         is_whole: system.is_whole,
@@ -387,6 +407,7 @@ fn check_kind(name: &At<String>, settings: &Kinds, role: Option<Role>, mode: Mod
                 header: csv.header.as_ref().map_or(1, |header| u64::from(header.value)),
             }))
         }
+        Kinds::Excel(excel) => check_excel(name, excel, page).map(Kind::Excel),
         Kinds::Sql(sql) => {
             for (text, key) in [(&sql.table, "table"), (&sql.query, "query")] {
                 if let Some(text) = text {
@@ -409,6 +430,119 @@ fn check_kind(name: &At<String>, settings: &Kinds, role: Option<Role>, mode: Mod
             Some(Kind::Sql(SqlSettings { url: url.value.clone(), table: text(&sql.table), query: text(&sql.query) }))
         }
         Kinds::Memory(memory) => Some(Kind::Memory(memory.table.as_ref().map_or_else(|| name.value.clone(), |table| table.value.clone()))),
+    }
+}
+
+fn check_excel(name: &At<String>, excel: &ExcelTable, page: &mut Page<'_>) -> Option<ExcelSettings> {
+    let key = |key: &str| format!("systems.{}.{key}", name.value);
+    if let Some(sheet) = &excel.sheet {
+        refuse_empty(sheet, &key("sheet"), page);
+    }
+    let header = excel.header.as_ref().map_or_else(ExcelHeader::default, |header| check_excel_header(header, &key("header"), page));
+    for text in excel.stop_at.iter().flat_map(|texts| &texts.value.0) {
+        refuse_empty(text, &key("stop_at"), page);
+    }
+    let mut drop_where = Vec::new();
+    for (column, values) in excel.drop_where.iter().flat_map(|rules| &rules.value.0) {
+        let values: Vec<String> = values.iter().flat_map(|values| &values.0).map(|value| value.value.trim().to_owned()).collect();
+        if column.value.is_empty() || values.is_empty() {
+            page.refuse(&column.span, format!("`{}` names no column, or none of its values", key("drop_where")))
+                .hint("for example `drop_where = { Customer = [\"Total\"] }`");
+        }
+        drop_where.push((column.value.clone(), values));
+    }
+    for error in excel.errors_as_null.iter().flat_map(|errors| &errors.value).filter(|error| !error.value.starts_with('#')) {
+        page.refuse(&error.span, format!("`{}` is not an error of a formula", error.value)).hint("they begin with `#`, such as `#N/A`, `#REF!` or `#DIV/0!`");
+    }
+    let path = excel.path.as_ref()?;
+    refuse_empty(path, &key("path"), page);
+    let is_workbook = WORKBOOKS_WRITABLE.iter().chain(WORKBOOKS_READABLE).any(|ending| workbook_ending(&path.value) == *ending);
+    if !path.value.trim().is_empty() && !is_workbook && !has_reference(&path.value) {
+        let said =
+            page.refuse(&path.span, format!("`{}` is not the name of a workbook", path.value)).seen("workbooks end with .xlsx, .xlsm, .xls, .xlsb or .ods");
+        if matches!(workbook_ending(&path.value).as_str(), "csv" | "txt" | "tsv") {
+            said.hint("a text file is of `kind = \"csv\"`");
+        }
+    }
+    let texts = |texts: &[At<String>]| -> Vec<String> { texts.iter().map(|text| text.value.trim().to_owned()).collect() };
+    Some(ExcelSettings {
+        path: path.value.clone(),
+        sheet: excel.sheet.as_ref().map(|sheet| sheet.value.clone()),
+        header,
+        stop_at: excel.stop_at.as_ref().map_or_else(Vec::new, |at| texts(&at.value.0)),
+        drop_where,
+        errors_as_null: excel.errors_as_null.as_ref().map_or_else(Vec::new, |at| texts(&at.value)),
+        columns: Vec::new(),
+    })
+}
+
+fn check_excel_header(header: &At<ExcelHeaderWritten>, key: &str, page: &mut Page<'_>) -> ExcelHeader {
+    let ExcelHeaderWritten(table) = &header.value;
+    let at = match (&table.row, &table.find) {
+        (Some(row), Some(_)) => {
+            page.refuse(&row.span, format!("`{key}` has both `row` and `find`")).hint("where the row is known, nothing needs to be found");
+            ExcelHeaderAt::First
+        }
+        (Some(row), None) => {
+            if row.value == 0 {
+                page.refuse(&row.span, format!("`{key}` is 0, and rows are counted from 1"))
+                    .hint("a table without a header has no names for its columns: add one");
+            }
+            ExcelHeaderAt::Row(row.value)
+        }
+        (None, Some(find)) => {
+            for name in &find.value.0 {
+                refuse_empty(name, &format!("{key}.find"), page);
+            }
+            ExcelHeaderAt::Find(find.value.0.iter().map(|name| name.value.clone()).collect())
+        }
+        (None, None) => ExcelHeaderAt::First,
+    };
+    let rows = table.rows.as_ref().map_or(1, |rows| {
+        if !(1..=EXCEL_HEADER_ROWS_MAX).contains(&rows.value) {
+            page.refuse(&rows.span, format!("a header has 1 to {EXCEL_HEADER_ROWS_MAX} rows, not {}", rows.value));
+        }
+        rows.value
+    });
+    ExcelHeader { at, rows }
+}
+
+/// The end of a path after the last dot, in small letters.
+fn workbook_ending(path: &str) -> String {
+    path.rsplit_once('.').map_or_else(String::new, |(_, ending)| ending.to_ascii_lowercase())
+}
+
+/// Workbooks that only some kinds of file can be written as, and one sheet of which is written by one system.
+fn refuse_unwritable_workbooks(name: &At<String>, excel: &ExcelTable, role: Option<Role>, may: May, mode: Mode, page: &mut Page<'_>) {
+    let Some(path) = &excel.path else { return };
+    let is_written = mode == Mode::Sync && role.is_some_and(Role::is_written) && may != MAY_NEVER;
+    let ending = workbook_ending(&path.value);
+    if is_written && WORKBOOKS_READABLE.contains(&ending.as_str()) {
+        page.refuse(&path.span, format!("system `{}` is written, and a workbook of the kind .{ending} cannot be", name.value))
+            .seen("written are .xlsx and .xlsm")
+            .hint("save it as .xlsx, or make the system a source or a witness");
+    }
+}
+
+/// What the fields say about their columns, for the systems that store more than text.
+fn tell_workbooks_of_fields(systems: &mut [SystemDraft], fields: &[FieldDraft<'_>], key: &[usize]) {
+    for (index, system) in systems.iter_mut().enumerate() {
+        let Some(Kind::Excel(excel)) = &mut system.kind else { continue };
+        for (number, field) in fields.iter().enumerate() {
+            let spec = field.columns[index].as_ref().and_then(|column| column.spec.as_ref());
+            let (Some(spec), Some(field_type)) = (spec, field.field_type) else { continue };
+            let is_key = key.contains(&number);
+            let keeps_digits = field.table.clean.iter().flat_map(|rules| &rules.value).any(|rule| rule.value == CleanRule::Digits);
+            excel.columns.push(ExcelColumn {
+                name: spec.name.clone(),
+                field_type,
+                is_key,
+                is_identifier: field_type == FieldType::Text && (is_key || keeps_digits || spec.fixed_width.is_some()),
+                declares_dates: !spec.dates.is_empty(),
+                fixed_width: spec.fixed_width,
+                timezone: spec.timezone.clone(),
+            });
+        }
     }
 }
 
@@ -443,8 +577,13 @@ fn refuse_url(name: &At<String>, url: &At<String>, page: &mut Page<'_>) {
 fn check_may(name: &At<String>, common: &SystemTable, kind: Option<&Kind>, mode: Mode, page: &mut Page<'_>) -> May {
     let role = common.role.as_ref().map(|role| role.value);
     let is_writable = mode == Mode::Sync && role.is_some_and(Role::is_written) && !matches!(kind, Some(Kind::Sql(SqlSettings { table: None, .. })));
+    let is_workbook = matches!(kind, Some(Kind::Excel(_)));
     let Some(may) = common.may.as_ref().map(|may| &may.value) else {
-        return if is_writable { May::default() } else { MAY_NEVER };
+        return match (is_writable, is_workbook) {
+            (true, true) => May { delete: Permission::Never, ..May::default() },
+            (true, false) => May::default(),
+            (false, _) => MAY_NEVER,
+        };
     };
     let permission = |permission: &Option<At<Permission>>| permission.as_ref().map_or(Permission::Apply, |permission| permission.value);
     if let Some(role) = role.filter(|role| !role.is_written() && mode == Mode::Sync) {
@@ -458,6 +597,14 @@ fn check_may(name: &At<String>, common: &SystemTable, kind: Option<&Kind>, mode:
     if !is_writable {
         return MAY_NEVER;
     }
+    if is_workbook {
+        if let Some(delete) = may.delete.as_ref().filter(|delete| delete.value != Permission::Never) {
+            page.refuse(&delete.span, format!("`delete` of system `{}` can only be `never`: no row is ever taken out of a workbook", name.value))
+                .seen("whatever refers to the rows below, such as formulas and charts, would no longer be right")
+                .hint("leave it out; `policy = \"archive\"` marks rows instead");
+        }
+        return May { create: permission(&may.create), update: permission(&may.update), delete: Permission::Never };
+    }
     May { create: permission(&may.create), update: permission(&may.update), delete: permission(&may.delete) }
 }
 
@@ -470,14 +617,14 @@ fn role_word(role: Role) -> &'static str {
     }
 }
 
-fn check_edited_at(written: &EditedAtWritten, page: &mut Page<'_>) -> Option<EditedAt> {
+fn check_edited_at(written: &EditedAtWritten, stores_moments: bool, page: &mut Page<'_>) -> Option<EditedAt> {
     let EditedAtWritten(table) = written;
     if let Some(format) = &table.format {
         refuse_format(format, FieldType::Instant, page);
     }
     if let Some(timezone) = &table.timezone {
         refuse_timezone(timezone, page);
-        if table.format.is_none() {
+        if table.format.is_none() && !stores_moments {
             page.refuse(&timezone.span, "`timezone` of an edit time needs a `format`").seen("without one it is RFC 3339, which names its offset");
         }
     }
@@ -509,6 +656,18 @@ fn refuse_shared_places(systems: &[SystemDraft], page: &mut Page<'_>) {
             page.refuse(&system.name.span, format!("systems `{}` and `{}` are the same place", twin.name.value, system.name.value))
                 .seen(format!("both are {}", kind.place()))
                 .hint("a place that is written can only be one system of a job");
+            continue;
+        }
+        let Kind::Excel(excel) = kind else { continue };
+        let shares_workbook = systems[..index].iter().find(|other| {
+            let is_same = matches!(&other.kind, Some(Kind::Excel(other)) if super::across::workbook_of(other) == super::across::workbook_of(excel));
+            is_same && other.is_written() && system.is_written()
+        });
+        if let Some(other) = shares_workbook {
+            page.refuse(&system.name.span, format!("systems `{}` and `{}` are both written, and in one workbook", other.name.value, system.name.value))
+                .seen(format!("the workbook is {}", excel.path))
+                .seen("writing one sheet replaces the file, and the other would find it changed every night")
+                .hint("give each its own job, or let one of them be a source");
         }
     }
 }
@@ -592,10 +751,24 @@ fn check_columns_of<'t>(name: &'t At<String>, written: &'t FieldWritten, systems
                 .known("systems", system_name.as_str(), systems.iter().map(|system| system.name.as_str()));
             continue;
         };
+        if let Some(width) = column.as_ref().and_then(|Column(table)| table.fixed_width.as_ref()) {
+            refuse_fixed_width(width, &systems[system], page);
+        }
         let spec = column.as_ref().and_then(|column| check_column(&draft, column, page));
         draft.columns[system] = Some(ColumnDraft { span: system_name.span.clone(), spec });
     }
     draft
+}
+
+/// Only a workbook loses the zeros before a number.
+fn refuse_fixed_width(width: &At<u32>, system: &SystemDraft, page: &mut Page<'_>) {
+    if !(1..=EXCEL_DIGITS_MAX).contains(&width.value) {
+        page.refuse(&width.span, format!("`fixed_width` is {}, and a number in a workbook has 1 to {EXCEL_DIGITS_MAX} digits", width.value));
+    }
+    if let Some(kind) = system.kind.as_ref().filter(|kind| !matches!(kind, Kind::Excel(_))) {
+        page.refuse(&width.span, format!("`fixed_width` says nothing about system `{}` of kind `{}`", system.name.value, kind.word()))
+            .seen("it is for identifiers that a workbook holds as numbers");
+    }
 }
 
 fn check_column(field: &FieldDraft<'_>, column: &Column, page: &mut Page<'_>) -> Option<ColumnSpec> {
@@ -650,6 +823,7 @@ fn check_column(field: &FieldDraft<'_>, column: &Column, page: &mut Page<'_>) ->
         blank_as: table.blank_as.as_ref().map(|blank| blank.value.clone()),
         booleans,
         separator: table.separator.as_ref().map(|separator| separator.value.clone()),
+        fixed_width: table.fixed_width.as_ref().map(|width| width.value),
     })
 }
 
@@ -665,6 +839,7 @@ fn refuse_options_of_other_types(table: &ColumnTable, field_type: FieldType, pag
         ),
         ("timezone", span(table.timezone.as_ref().map(|at| &at.span)), field_type == FieldType::Instant, "fields of type `instant`"),
         ("booleans", span(table.booleans.as_ref().map(|at| &at.span)), field_type == FieldType::Boolean, "fields of type `boolean`"),
+        ("fixed_width", span(table.fixed_width.as_ref().map(|at| &at.span)), field_type == FieldType::Text, "fields of type `text`"),
         ("separator", span(table.separator.as_ref().map(|at| &at.span)), field_type == FieldType::List, "fields of type `list`"),
     ];
     for (key, span, fits, purpose) in options {
@@ -703,8 +878,10 @@ fn check_columns(fields: &[FieldDraft<'_>], systems: &[SystemDraft], page: &mut 
 fn refuse_unfilled_ids(fields: &[FieldDraft<'_>], systems: &[SystemDraft], page: &mut Page<'_>) {
     for (index, system) in systems.iter().enumerate() {
         let Some(id) = &system.id else { continue };
-        let creates =
-            system.is_whole && matches!(system.kind, Some(Kind::Csv(_))) && system.role.is_some_and(Role::is_written) && system.may.create != Permission::Never;
+        let creates = system.is_whole
+            && matches!(system.kind, Some(Kind::Csv(_) | Kind::Excel(_)))
+            && system.role.is_some_and(Role::is_written)
+            && system.may.create != Permission::Never;
         let could_be_mapped = |column: &ColumnDraft| column.spec.as_ref().is_none_or(|spec| spec.name == id.value);
         let is_mapped = fields.iter().any(|field| field.columns[index].as_ref().is_some_and(could_be_mapped));
         if creates && !is_mapped {

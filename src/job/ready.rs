@@ -81,6 +81,9 @@ impl Job {
             if let Some(id) = &system.id {
                 term.push_str(&format!(", id {id}"));
             }
+            if let Kind::Excel(excel) = &system.kind {
+                term.push_str(&excel.extent());
+            }
             for (column, values) in &system.only {
                 term.push_str(&format!(", only {column} = {}", values.join(" or ")));
             }
@@ -225,6 +228,8 @@ pub struct EditedAt {
 pub enum Kind {
     /// A text file of rows.
     Csv(CsvSettings),
+    /// A table on a sheet of a workbook.
+    Excel(ExcelSettings),
     /// A table, a view or a query of a database.
     Sql(SqlSettings),
     /// A table in memory, for tests.
@@ -236,6 +241,7 @@ impl Kind {
     pub fn word(&self) -> &'static str {
         match self {
             Kind::Csv(_) => "csv",
+            Kind::Excel(_) => "excel",
             Kind::Sql(_) => "sql",
             Kind::Memory(_) => "memory",
         }
@@ -245,6 +251,7 @@ impl Kind {
     pub fn place(&self) -> String {
         match self {
             Kind::Csv(csv) => csv.path.clone(),
+            Kind::Excel(excel) => excel.place(),
             Kind::Sql(sql) => {
                 let what = sql.query.clone().or_else(|| sql.table.clone()).unwrap_or_default();
                 format!("{} {what}", sql.url)
@@ -267,6 +274,103 @@ pub struct CsvSettings {
     pub encoding: Option<String>,
     /// The physical line of the header, from 1; 0 for a file without one, whose columns are called 1, 2, …
     pub header: u64,
+}
+
+/// Where a table is in a workbook, and what of it is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExcelSettings {
+    /// The workbook, relative to the root.
+    pub path: String,
+    /// The name of the sheet; the only one of the workbook, if not given.
+    pub sheet: Option<String>,
+    /// Where the header is.
+    pub header: ExcelHeader,
+    /// The first row whose first filled cell is one of these texts ends the table, and is not part of it.
+    pub stop_at: Vec<String>,
+    /// A row is left out if one of these columns holds one of its values, trimmed.
+    pub drop_where: Vec<(String, Vec<String>)>,
+    /// The errors of formulas that mean empty.
+    pub errors_as_null: Vec<String>,
+    /// What the job's fields say about the columns of the sheet.
+    pub columns: Vec<ExcelColumn>,
+}
+
+impl ExcelSettings {
+    /// The workbook with its sheet, as people write it: `data/customers.xlsx!Customers`.
+    pub fn place(&self) -> String {
+        match &self.sheet {
+            Some(sheet) => format!("{}!{sheet}", self.path),
+            None => self.path.clone(),
+        }
+    }
+
+    /// What decides which rows and names there are, in one line; nothing where nothing is said.
+    pub fn extent(&self) -> String {
+        let mut said = String::new();
+        match &self.header.at {
+            ExcelHeaderAt::First => {}
+            ExcelHeaderAt::Row(row) => said.push_str(&format!(", header {row}")),
+            ExcelHeaderAt::Find(names) => said.push_str(&format!(", header with {}", names.join(" and "))),
+        }
+        if self.header.rows > 1 {
+            said.push_str(&format!(", header of {} rows", self.header.rows));
+        }
+        if !self.stop_at.is_empty() {
+            said.push_str(&format!(", stops at {}", self.stop_at.join(" or ")));
+        }
+        for (column, values) in &self.drop_where {
+            said.push_str(&format!(", without {column} = {}", values.join(" or ")));
+        }
+        if !self.errors_as_null.is_empty() {
+            said.push_str(&format!(", {} is empty", self.errors_as_null.join(" and ")));
+        }
+        said
+    }
+}
+
+/// Where the header of a table is, and how many rows it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExcelHeader {
+    /// Where.
+    pub at: ExcelHeaderAt,
+    /// How many rows, at least 1. The names of several rows are joined.
+    pub rows: u32,
+}
+
+impl Default for ExcelHeader {
+    fn default() -> ExcelHeader {
+        ExcelHeader { at: ExcelHeaderAt::First, rows: 1 }
+    }
+}
+
+/// Where the header of a table is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExcelHeaderAt {
+    /// It begins with the first row that is not empty.
+    First,
+    /// It begins with this row, counted from 1.
+    Row(u32),
+    /// It ends with the first row by which all these columns are named.
+    Find(Vec<String>),
+}
+
+/// What the job says about one column of a sheet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExcelColumn {
+    /// The column, verbatim.
+    pub name: String,
+    /// What the field holds.
+    pub field_type: FieldType,
+    /// Whether the field is part of the key.
+    pub is_key: bool,
+    /// Whether the cells are identifiers, of which every digit counts: keys, and texts of digits.
+    pub is_identifier: bool,
+    /// Whether the job says how the column spells dates.
+    pub declares_dates: bool,
+    /// How many digits an identifier has that was stored as a number.
+    pub fixed_width: Option<u32>,
+    /// The IANA time zone of moments.
+    pub timezone: Option<String>,
 }
 
 /// Where records are in a database.
@@ -342,6 +446,8 @@ pub struct ColumnSpec {
     pub booleans: Option<(String, String)>,
     /// What stands between the items of a list; `;` if not given.
     pub separator: Option<String>,
+    /// How many digits an identifier has that a workbook holds as a number; as many as it has, if not given.
+    pub fixed_width: Option<u32>,
 }
 
 impl ColumnSpec {
@@ -354,6 +460,7 @@ impl ColumnSpec {
         more.extend(self.blank_as.as_ref().map(|blank| format!("empty is {blank}")));
         more.extend(self.booleans.as_ref().map(|(yes, no)| format!("true is {yes}, false is {no}")));
         more.extend(self.separator.as_ref().map(|separator| format!("items end with {separator}")));
+        more.extend(self.fixed_width.map(|width| format!("{width} digits")));
         if more.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, more.join("; ")) }
     }
 }

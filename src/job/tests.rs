@@ -186,8 +186,8 @@ const SLIPS: &[(&str, &str, &[&str])] = &[
     // systems
     (
         "[systems.crm]\nkind = \"csv\"",
-        "[systems.crm]\nkind = \"excel\"",
-        &["13:8: kind `excel` is not supported by this version ? export the records to a csv file, or read them from a database"],
+        "[systems.crm]\nkind = \"http\"",
+        &["13:8: kind `http` is not supported by this version ? export the records to a csv file, or read them from a database"],
     ),
     ("[systems.crm]\nkind = \"csv\"", "[systems.crm]\nkind = \"cvs\"", &["13:8: `systems.crm.kind` cannot be `cvs` ? did you mean `csv`?"]),
     ("[systems.crm]\nkind = \"csv\"", "[systems.crm]", &["12:1: `systems.crm` has no `kind`"]),
@@ -885,9 +885,25 @@ table = "b"
 query = "select * from b where live"
 edited_at = "edited"
 
+[systems.c]
+kind = "excel"
+role = "witness"
+path = "data/c.xlsx"
+sheet = "Customers"
+header = { row = 3, rows = 2 }
+stop_at = ["Total", "Sum"]
+drop_where = { Name = "Total" }
+errors_as_null = ['#N/A']
+
+[systems.d]
+kind = "excel"
+role = "witness"
+path = "data/d.ods"
+header = { find = ["nr"] }
+
 [fields.nr]
 type = "text"
-columns = { a = "nr", b = "nr" }
+columns = { a = "nr", b = "nr", c = { name = "nr", fixed_width = 8 }, d = "nr" }
 clean = ["digits", "upper"]
 null_tokens = ["leer"]
 owner = ["a", "b"]
@@ -1016,6 +1032,83 @@ fn every_part_of_the_schema_says_what_it_is_for() {
         }
     }
     look(&serde_json::from_str(&schema()).expect("JSON"), "job");
+}
+
+/// Each slip in a system of kind `excel`: lines of it that stand instead of the path, and every mistake that is told.
+#[test]
+fn workbooks_are_checked_before_they_are_opened() {
+    const PATH: &str = "path = \"data/customers.csv\"";
+    let excel = with(CUSTOMERS, "kind = \"csv\"\nrole = \"peer\"\npath = \"data/customers.csv\"", &format!("kind = \"excel\"\nrole = \"peer\"\n{PATH}"));
+    let excel: String = excel.lines().filter(|line| !line.starts_with("delimiter") && !line.starts_with("encoding")).map(|line| format!("{line}\n")).collect();
+    for (lines, expected) in [
+        ("path = \"data/customers.xlsx\"", vec![]),
+        ("path = \"data/customers.XLSM\"\nheader = 4", vec![]),
+        ("path = \"${env:BOOK}\"\nheader = { find = \"E-mail\", rows = 2 }", vec![]),
+        ("path = \"data/customers.csv\"", vec!["`data/customers.csv` is not the name of a workbook ? a text file is of `kind = \"csv\"`"]),
+        (
+            "path = \"data/customers.xls\"",
+            vec!["system `sheet` is written, and a workbook of the kind .xls cannot be ? save it as .xlsx, or make the system a source or a witness"],
+        ),
+        (
+            "path = \"a.xlsx\"\nheader = 0",
+            vec!["`systems.sheet.header` is 0, and rows are counted from 1 ? a table without a header has no names for its columns: add one"],
+        ),
+        (
+            "path = \"a.xlsx\"\nheader = { row = 2, find = [\"E-mail\"] }",
+            vec!["`systems.sheet.header` has both `row` and `find` ? where the row is known, nothing needs to be found"],
+        ),
+        ("path = \"a.xlsx\"\nheader = { rows = 11 }", vec!["a header has 1 to 10 rows, not 11"]),
+        ("path = \"a.xlsx\"\nheader = \"first\"", vec!["`systems.sheet.header` must be a row number or a table, not text"]),
+        ("path = \"a.xlsx\"\nsheet = \" \"\nstop_at = \"\"", vec!["`systems.sheet.sheet` is empty", "`systems.sheet.stop_at` is empty"]),
+        (
+            "path = \"a.xlsx\"\ndrop_where = { Customer = [] }",
+            vec!["`systems.sheet.drop_where` names no column, or none of its values ? for example `drop_where = { Customer = [\"Total\"] }`"],
+        ),
+        (
+            "path = \"a.xlsx\"\nerrors_as_null = [\"N/A\"]",
+            vec!["`N/A` is not an error of a formula ? they begin with `#`, such as `#N/A`, `#REF!` or `#DIV/0!`"],
+        ),
+        ("path = \"a.xlsx\"\nencoding = \"utf-8\"", vec!["`encoding` is a key of kind `csv`, and `systems.sheet` is of kind `excel`"]),
+        (
+            "path = \"a.xlsx\"\nmay = { delete = \"apply\" }",
+            vec![
+                "`delete` of system `sheet` can only be `never`: no row is ever taken out of a workbook ? leave it out; `policy = \"archive\"` marks rows instead",
+            ],
+        ),
+    ] {
+        let told = check_one(&with(&excel, PATH, lines)).err().unwrap_or_default();
+        let told: Vec<&str> = told.iter().map(|told| told.splitn(4, ':').nth(3).unwrap_or(told).trim()).collect();
+        assert_eq!(told, expected, "{lines}");
+    }
+    let job = check_one(&with(&excel, PATH, "path = \"data/customers.xlsx\"\nsheet = \"Customers\"")).expect("a job");
+    let sheet = &job.systems[job.system("sheet").expect("a system")];
+    assert_eq!((sheet.may.delete, sheet.kind.place().as_str()), (Permission::Never, "data/customers.xlsx!Customers"));
+    let Kind::Excel(settings) = &sheet.kind else { panic!("{:?}", sheet.kind) };
+    let email = settings.columns.iter().find(|column| column.name == "E-mail").expect("the key");
+    assert!(email.is_key && email.is_identifier && email.field_type == FieldType::Text);
+}
+
+#[test]
+fn lost_zeros_come_back_only_where_a_workbook_lost_them() {
+    let slip = |from: &str, to: &str| check_one(&with(EVERY_KEY, from, to)).expect_err("refused").join("\n");
+    assert!(slip("fixed_width = 8", "fixed_width = 16").contains("`fixed_width` is 16, and a number in a workbook has 1 to 15 digits"));
+    assert!(slip("a = \"nr\", b", "a = { name = \"nr\", fixed_width = 8 }, b").contains("`fixed_width` says nothing about system `a` of kind `csv`"));
+    assert!(
+        slip("b = \"amount\"", "b = \"amount\", c = { name = \"amount\", fixed_width = 8 }").contains("it is for fields of type `text`")
+            || slip("b = \"amount\"", "b = \"amount\", c = { name = \"amount\", fixed_width = 8 }")
+                .contains("`fixed_width` says nothing about a field of type `decimal(2)`")
+    );
+}
+
+#[test]
+fn two_sheets_of_one_workbook_are_written_by_two_jobs() {
+    let sheet = |name: &str, sheet: &str| format!("[systems.{name}]\nkind = \"excel\"\nrole = \"peer\"\npath = \"data/./books.xlsx\"\nsheet = \"{sheet}\"\n");
+    let job = |one: &str, other: &str| {
+        let field = "[fields.nr]\ntype = \"text\"\ncolumns = { a = \"nr\", b = \"nr\" }\nmerge = \"review\"\n";
+        check_one(&format!("name = \"customers\"\nkey = [\"nr\"]\n{}{}{field}", sheet("a", one), sheet("b", other)))
+    };
+    assert!(job("One", "one").expect_err("the same").join("").contains("are the same place"), "Excel does not tell capitals apart");
+    assert!(job("One", "Two").expect_err("one workbook").join("").contains("systems `a` and `b` are both written, and in one workbook"));
 }
 
 /// Every folder `fixtures/errors/job_*`: its `jobs/*.toml`, by name, and in `expected.txt` what is told. With

@@ -97,6 +97,37 @@ table! {
 }
 
 table! {
+    /// A table on one sheet of a workbook: xlsx and xlsm, and for reading also xls, xlsb and ods.
+    ExcelTable {
+        /// The workbook, relative to the root.
+        Required "path" path: String,
+        /// The name of the sheet. Only a workbook of one sheet needs none.
+        Optional "sheet" sheet: String,
+        /// The row of the header, counted from 1, or a table that tells how it is found; the first row that is not empty, if not given.
+        Optional "header" header: ExcelHeaderWritten,
+        /// Texts that end the table: the first row below the header whose first filled cell is one of them, and everything below
+        /// that row, is left out.
+        Optional "stop_at" stop_at: Names,
+        /// Rows that are left out, such as totals: those whose column holds one of the values.
+        Optional "drop_where" drop_where: Named<Names>,
+        /// Errors of formulas that mean empty, such as `#N/A`. A row with any other error is quarantined.
+        Optional "errors_as_null" errors_as_null: Vec<At<String>>,
+    }
+}
+
+table! {
+    /// Where the header of a table is.
+    ExcelHeaderTable {
+        /// The first row of the header, counted from 1.
+        Optional "row" row: u32,
+        /// Columns that the header names: it is the first row that has all of them.
+        Optional "find" find: Names,
+        /// How many rows the header has; 1 if not given. The names of several rows are joined: `Customer / Number`.
+        Optional "rows" rows: u32,
+    }
+}
+
+table! {
     /// A table, a view or a query of a database.
     SqlTable {
         /// The database: `sqlite:` and its path, relative to the root.
@@ -211,6 +242,8 @@ table! {
         Optional "booleans" booleans: Vec<At<String>>,
         /// What stands between the items of a list; `;` if not given.
         Optional "separator" separator: String,
+        /// How many digits an identifier has that a workbook holds as a number: the zeros that it lost come back.
+        Optional "fixed_width" fixed_width: u32,
     }
 }
 
@@ -280,7 +313,21 @@ table! {
     }
 }
 
-closed!(JobTable, Schedule, EditedAtTable, MayTable, FieldTable, ColumnTable, DedupeTable, DeletesTable, ArchiveTable, LimitsTable, TotalTable, ReportTable);
+closed!(
+    JobTable,
+    Schedule,
+    EditedAtTable,
+    MayTable,
+    FieldTable,
+    ColumnTable,
+    DedupeTable,
+    DeletesTable,
+    ArchiveTable,
+    LimitsTable,
+    TotalTable,
+    ReportTable,
+    ExcelHeaderTable
+);
 
 /// What happens to a run that was missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -395,15 +442,16 @@ pub(super) struct System {
 #[derive(Clone, Debug)]
 pub(super) enum Settings {
     Csv(CsvTable),
+    Excel(ExcelTable),
     Sql(SqlTable),
     Memory(MemoryTable),
 }
 
 /// The kinds that this version supports, each with the keys of its own.
-const KINDS: &[(&str, &[&str])] = &[("csv", CsvTable::KEYS), ("sql", SqlTable::KEYS)];
+const KINDS: &[(&str, &[&str])] = &[("csv", CsvTable::KEYS), ("excel", ExcelTable::KEYS), ("sql", SqlTable::KEYS)];
 
 /// Kinds whose words are taken, and which this version does not support.
-const KINDS_UNSUPPORTED: &[&str] = &["excel", "http", "parquet", "json"];
+const KINDS_UNSUPPORTED: &[&str] = &["http", "parquet", "json"];
 
 impl Written for System {
     fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<System> {
@@ -414,11 +462,12 @@ impl Written for System {
         let Some(kind) = common.kind.clone() else { return without_settings(common) };
         let settings = match kind.as_str() {
             "csv" => Settings::Csv(CsvTable::take(&mut rows, page)),
+            "excel" => Settings::Excel(ExcelTable::take(&mut rows, page)),
             "sql" => Settings::Sql(SqlTable::take(&mut rows, page)),
             "memory" => Settings::Memory(MemoryTable::take(&mut rows, page)),
             unsupported if KINDS_UNSUPPORTED.contains(&unsupported) => {
                 page.refuse(&kind.span, format!("kind `{unsupported}` is not supported by this version"))
-                    .seen("supported: `csv`, `sql`")
+                    .seen("supported: `csv`, `excel`, `sql`")
                     .hint("export the records to a csv file, or read them from a database");
                 return without_settings(common);
             }
@@ -446,6 +495,7 @@ impl Written for System {
         json!({
             "oneOf": [
                 kind("csv", CsvTable::ABOUT, CsvTable::properties()),
+                kind("excel", ExcelTable::ABOUT, ExcelTable::properties()),
                 kind("sql", SqlTable::ABOUT, SqlTable::properties()),
             ]
         })
@@ -533,6 +583,30 @@ impl Written for Column {
 
     fn schema() -> JsonValue {
         json!({ "anyOf": [{ "type": "string", "description": "The column, verbatim." }, ColumnTable::schema()] })
+    }
+}
+
+/// The header of a sheet: its row, or the long form.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ExcelHeaderWritten(pub ExcelHeaderTable);
+
+impl Written for ExcelHeaderWritten {
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<ExcelHeaderWritten> {
+        match value.get_ref() {
+            DeValue::Integer(_) => {
+                let row = At::new(u32::read(value, name, page)?, value.span());
+                Some(ExcelHeaderWritten(ExcelHeaderTable { row: Some(row), ..ExcelHeaderTable::default() }))
+            }
+            DeValue::Table(_) => read_table(value, name, page).map(ExcelHeaderWritten),
+            _ => {
+                refuse_sort(value, name, "a row number or a table", page);
+                None
+            }
+        }
+    }
+
+    fn schema() -> JsonValue {
+        json!({ "anyOf": [{ "type": "integer", "minimum": 1, "description": "The row, counted from 1." }, ExcelHeaderTable::schema()] })
     }
 }
 

@@ -22,6 +22,7 @@ use crate::frame::Pulled;
 use crate::job::{Kind, Reference, SystemSpec};
 
 pub mod csv;
+pub mod excel;
 pub mod memory;
 pub mod sql;
 
@@ -134,6 +135,7 @@ fn resolved(written: &str, opening: &Opening<'_>) -> Result<String, Error> {
 pub fn open(opening: Opening<'_>) -> Result<Box<dyn System>, Error> {
     Ok(match &opening.spec.kind {
         Kind::Csv(settings) => Box::new(csv::CsvFile::open(settings, &opening)?),
+        Kind::Excel(settings) => Box::new(excel::ExcelSheet::open(settings, &opening)?),
         Kind::Sql(settings) => Box::new(sql::SqlTable::open(settings, &opening)?),
         Kind::Memory(name) => Box::new(memory::MemoryTable::open(name, &opening)?),
     })

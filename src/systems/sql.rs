@@ -505,7 +505,7 @@ fn raw_of(cell: ValueRef<'_>) -> Raw {
 fn bound(raw: &Raw) -> Bound {
     let Some(text) = &raw.text else { return Bound::Null };
     let parsed = match raw.storage {
-        Storage::Text => None,
+        Storage::Text | Storage::Date => None,
         Storage::Integer => text.parse().ok().map(Bound::Integer),
         Storage::Real => text.parse().ok().map(Bound::Real),
         Storage::Blob => bytes_of_hex(text).map(Bound::Blob),

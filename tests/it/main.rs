@@ -11,3 +11,4 @@ mod rest;
 mod scenarios;
 mod systems;
 mod tidy;
+mod workbooks;

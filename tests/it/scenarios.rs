@@ -10,7 +10,8 @@
 //!   args                    arguments of the run; the first night accepts its first contact where there are none
 //!   at-apply/ at-verify/    the same, done by somebody while the run is about to write, or to read back
 //! expected/night1.txt ..  the plan with its outcome, a line a change, and everything that is told
-//! expected/data/          every data file after the last night: files as they are, databases as sorted text
+//! expected/data/          every data file after the last night: files as they are, databases as sorted text, workbooks as
+//!                         `<name>.xlsx.txt`: every cell with its place, texts in quotes, formulas with their results
 //! ```
 //!
 //! After the last night the job runs once more without an edit. That run must plan nothing but what is owed, open no break and
@@ -229,7 +230,7 @@ impl Stage {
         rows.collect::<Result<_, _>>().map_err(|e| e.to_string())
     }
 
-    /// Every data file: databases as sorted text, anything else as it is. Backups of ours aside.
+    /// Every data file: databases as sorted text, workbooks as text, anything else as it is. Backups of ours aside.
     fn dump(&self) -> Result<BTreeMap<String, Vec<u8>>, String> {
         let mut files = BTreeMap::new();
         for path in sorted(&self.data()) {
@@ -239,6 +240,7 @@ impl Stage {
             }
             match name.strip_suffix(".db") {
                 Some(stem) => files.insert(format!("{stem}.txt"), dump_database(&path)?.into_bytes()),
+                None if name.ends_with(".xlsx") => files.insert(format!("{name}.txt"), dump_workbook(&path)?.into_bytes()),
                 None => files.insert(name, fs::read(&path).map_err(|e| e.to_string())?),
             };
         }
@@ -404,6 +406,40 @@ pub fn dump_database(path: &Path) -> Result<String, String> {
         rows.sort();
         for row in rows {
             let _ = writeln!(text, "  {row}");
+        }
+    }
+    Ok(text)
+}
+
+/// Every cell of a workbook that holds anything, by sheet and row.
+pub fn dump_workbook(path: &Path) -> Result<String, String> {
+    use calamine::{Data, Reader};
+    let mut book: calamine::Xlsx<_> = calamine::open_workbook(path).map_err(|e: calamine::XlsxError| e.to_string())?;
+    let mut text = String::new();
+    for sheet in book.sheet_names() {
+        let _ = writeln!(text, "{sheet}:");
+        let (cells, formulas) = (book.worksheet_range(&sheet).map_err(|e| e.to_string())?, book.worksheet_formula(&sheet).map_err(|e| e.to_string())?);
+        let (Some(first), Some(last)) = (cells.start(), cells.end()) else { continue };
+        for row in first.0..=last.0 {
+            let cell = |column: u32| {
+                let value = match cells.get_value((row, column)) {
+                    None | Some(Data::Empty) => None,
+                    Some(Data::String(text)) => Some(format!("{text:?}")),
+                    Some(Data::DateTime(moment)) => Some(format!("day {}", moment.as_f64())),
+                    Some(other) => Some(other.to_string()),
+                };
+                let formula = formulas.get_value((row, column)).filter(|formula| !formula.is_empty());
+                let shown = match (formula, value) {
+                    (Some(formula), value) => Some(format!("={formula} is {}", value.as_deref().unwrap_or("not calculated"))),
+                    (None, value) => value,
+                };
+                let letter = char::from(b'A' + u8::try_from(column).unwrap_or(25).min(25));
+                shown.map(|shown| format!("{letter}{}: {shown}", row + 1))
+            };
+            let cells: Vec<String> = (first.1..=last.1).filter_map(cell).collect();
+            if !cells.is_empty() {
+                let _ = writeln!(text, "  {}", cells.join(" | "));
+            }
         }
     }
     Ok(text)

@@ -58,6 +58,8 @@ pub(super) struct Cells<'a> {
     pub(super) outside: &'a [bool],
     /// Whether the cells of rows outside are read all the same. They are never counted, and never at fault.
     pub(super) reads_outside: bool,
+    /// The cells that hold no value, by row, and why.
+    pub(super) faults: &'a [(u32, String)],
 }
 
 /// What a pass over a column gives.
@@ -80,7 +82,13 @@ enum TextCell<'a> {
 impl<'a> Cells<'a> {
     /// All cells of a column of the source.
     pub(super) fn of(pulled: &'a Pulled, name: &str) -> Option<Cells<'a>> {
-        Some(Cells { raw: pulled.column(name)?, storage: pulled.storage(name), outside: &[], reads_outside: false })
+        Some(Cells {
+            raw: pulled.column(name)?,
+            storage: pulled.storage(name),
+            outside: &[],
+            reads_outside: false,
+            faults: pulled.faults.get(name).map_or(&[], Vec::as_slice),
+        })
     }
 
     /// Reads each cell in turn and hands on the value; nothing for a null, for a cell that could not be read, and outside.
@@ -92,10 +100,16 @@ impl<'a> Cells<'a> {
         let (mut counts, mut uncounted) = (Counts::new(), Counts::new());
         let mut unreadable = Vec::new();
         let mut storage = self.storage.map(|column| column.iter());
+        let mut faults = self.faults.iter().peekable();
         for (row, cell) in self.raw.iter().enumerate() {
             let storage = storage.as_mut().and_then(Iterator::next).flatten().map_or(Storage::Text, Storage::from_u8);
+            let fault = faults.next_if(|(faulty, _)| *faulty as usize == row);
             let is_outside = self.outside.get(row).copied().unwrap_or(false);
             let value = match cell {
+                _ if fault.is_some() => {
+                    unreadable.extend(fault.filter(|_| !is_outside).map(|(row, why)| (*row, Unreadable::But(why.clone()))));
+                    None
+                }
                 Some(cell) if is_outside => if self.reads_outside { read(cell, storage, &mut uncounted) } else { Ok(None) }.unwrap_or(None),
                 Some(cell) => match if storage == Storage::Blob { Err(Unreadable::But("holds bytes".to_owned())) } else { read(cell, storage, &mut counts) } {
                     Ok(value) => value,
@@ -165,17 +179,17 @@ impl<'a> Reader<'a> {
             }
             Kind::Date(moments) => {
                 let mut values = PrimitiveChunkedBuilder::<Int32Type>::new(no_name(), height);
-                let seen = cells.each(|cell, _, counts| self.date(moments, cell, counts), |_, value| values.append_option(value));
+                let seen = cells.each(|cell, storage, counts| self.date(moments.of(storage), cell, counts), |_, value| values.append_option(value));
                 (FieldColumn::Date(values.finish()), seen)
             }
             Kind::Instant(moments) => {
                 let mut values = PrimitiveChunkedBuilder::<Int64Type>::new(no_name(), height);
-                let seen = cells.each(|cell, _, counts| self.instant(moments, cell, counts), |_, value| values.append_option(value));
+                let seen = cells.each(|cell, storage, counts| self.instant(moments.of(storage), cell, counts), |_, value| values.append_option(value));
                 (FieldColumn::Instant(values.finish()), seen)
             }
             Kind::Datetime(moments) => {
                 let mut values = PrimitiveChunkedBuilder::<Int64Type>::new(no_name(), height);
-                let seen = cells.each(|cell, _, counts| self.datetime(moments, cell, counts), |_, value| values.append_option(value));
+                let seen = cells.each(|cell, storage, counts| self.datetime(moments.of(storage), cell, counts), |_, value| values.append_option(value));
                 (FieldColumn::Datetime(values.finish()), seen)
             }
             Kind::List(lists) => {
@@ -196,9 +210,9 @@ impl<'a> Reader<'a> {
             Kind::Integer(numbers) => self.integer(numbers, cell, storage, counts)?.map(Value::Integer),
             Kind::Decimal(numbers, scale) => self.units(numbers, cell, storage, counts)?.map(|units| Value::Decimal(Decimal { units, scale: *scale })),
             Kind::Boolean(booleans) => self.boolean(booleans, cell, storage, counts)?.map(Value::Boolean),
-            Kind::Date(moments) => self.date(moments, cell, counts)?.map(Value::Date),
-            Kind::Instant(moments) => self.instant(moments, cell, counts)?.map(Value::Instant),
-            Kind::Datetime(moments) => self.datetime(moments, cell, counts)?.map(Value::Datetime),
+            Kind::Date(moments) => self.date(moments.of(storage), cell, counts)?.map(Value::Date),
+            Kind::Instant(moments) => self.instant(moments.of(storage), cell, counts)?.map(Value::Instant),
+            Kind::Datetime(moments) => self.datetime(moments.of(storage), cell, counts)?.map(Value::Datetime),
             Kind::List(lists) => self.list(lists, cell, counts).map(Value::List),
         };
         Ok(value.unwrap_or(Value::Null))

@@ -64,10 +64,11 @@ pub fn clean(job: &Job, system: usize, pulled: Arc<Pulled>) -> Clean {
     let mut fields = Vec::with_capacity(passes.len());
     for (index, pass) in passes.into_iter().enumerate() {
         fields.push(pass.map(|pass| {
-            unreadable.extend(pass.unreadable.into_iter().map(|(row, why)| BadCell { row, field: index, why: Some(why) }));
+            unreadable.extend(pass.unreadable.into_iter().map(|(row, why)| BadCell { row, field: Some(index), why: Some(why) }));
             pass.column
         }));
     }
+    unreadable.extend(faulty_ids(job, system, &pulled, &outside));
     let keys = keys(job, &fields, pulled.height());
     unreadable.extend(empty_key_parts(job, &fields, &keys, &outside, &unreadable));
     unreadable.sort_by_key(|cell| (cell.row, cell.field));
@@ -88,7 +89,7 @@ pub fn clean(job: &Job, system: usize, pulled: Arc<Pulled>) -> Clean {
             let (key, id) = (of_row(&keys, row), id_of(row));
             silent.push(row, Silence::Quarantined, key.clone(), id.clone());
             while let Some(cell) = bad_cells.next_if(|cell| cell.row == row) {
-                quarantined.push(cell.quarantined(&job.fields[cell.field], carried(cell.field), &pulled, key.clone(), id.clone()));
+                quarantined.push(cell.quarantined(job, system, &pulled, key.clone(), id.clone()));
             }
         } else {
             good.push(row);
@@ -213,23 +214,33 @@ fn keys(job: &Job, fields: &[Option<FieldColumn>], height: usize) -> StringChunk
 /// A cell because of which a row is quarantined.
 struct BadCell {
     row: u32,
-    field: usize,
+    /// Nothing for the native id, where no field holds it.
+    field: Option<usize>,
     /// Nothing for an empty part of a key.
     why: Option<Unreadable>,
 }
 
 impl BadCell {
-    fn quarantined(&self, field: &Field, column: Option<&ColumnSpec>, pulled: &Pulled, key: Option<String>, id: Option<String>) -> Quarantined {
-        let raw = column.and_then(|column| pulled.raw(&column.name, self.row).text);
-        let reason = match &self.why {
-            Some(why) => why.words(field, text::trim(raw.as_deref().unwrap_or_default())),
-            None => format!("key field `{}` is empty", field.name),
+    fn quarantined(&self, job: &Job, system: usize, pulled: &Pulled, key: Option<String>, id: Option<String>) -> Quarantined {
+        let field = self.field.map(|field| &job.fields[field]);
+        let column = match field {
+            Some(field) => field.columns[system].as_ref().map(|column| column.name.as_str()),
+            None => job.systems[system].id.as_deref(),
         };
+        let raw = column.and_then(|column| pulled.raw(column, self.row).text);
+        let mut reason = match (&self.why, field) {
+            (Some(why), Some(field)) => why.words(field, text::trim(raw.as_deref().unwrap_or_default())),
+            (Some(Unreadable::But(why) | Unreadable::IsNot(why)), None) => why.clone(),
+            (None, field) => format!("key field `{}` is empty", field.map_or("", |field| &field.name)),
+        };
+        if let Some(cells) = column.and_then(|column| pulled.cell_names.get(column)) {
+            reason.push_str(&format!(" ({cells}{})", pulled.line(self.row)));
+        }
         Quarantined {
             origin: pulled.evidence.origin.clone(),
             line: pulled.line(self.row),
-            column: column.map(|column| column.name.clone()),
-            field: Some(field.name.clone()),
+            column: column.map(str::to_owned),
+            field: field.map(|field| field.name.clone()),
             raw,
             reason,
             key,
@@ -238,12 +249,24 @@ impl BadCell {
     }
 }
 
+/// The native ids that hold no value and are no field's: without its id a row cannot be addressed.
+fn faulty_ids(job: &Job, system: usize, pulled: &Pulled, outside: &[bool]) -> Vec<BadCell> {
+    let Some(id) = &job.systems[system].id else { return Vec::new() };
+    if job.fields.iter().any(|field| field.columns[system].as_ref().is_some_and(|column| column.name == *id)) {
+        return Vec::new();
+    }
+    let is_inside = |row: &u32| !outside.get(*row as usize).copied().unwrap_or(false);
+    let faults = pulled.faults.get(id).into_iter().flatten().filter(|(row, _)| is_inside(row));
+    faults.map(|(row, why)| BadCell { row: *row, field: None, why: Some(Unreadable::But(why.clone())) }).collect()
+}
+
 /// The null parts of keys within the filter, apart from those that could not be read.
 fn empty_key_parts(job: &Job, fields: &[Option<FieldColumn>], keys: &StringChunked, outside: &[bool], unreadable: &[BadCell]) -> Vec<BadCell> {
     if keys.null_count() == 0 {
         return Vec::new();
     }
-    let unread: hashbrown::HashSet<(u32, usize)> = unreadable.iter().filter(|cell| job.key.contains(&cell.field)).map(|cell| (cell.row, cell.field)).collect();
+    let unread: hashbrown::HashSet<(u32, usize)> =
+        unreadable.iter().filter(|cell| cell.field.is_some_and(|field| job.key.contains(&field))).filter_map(|cell| Some((cell.row, cell.field?))).collect();
     let mut empty = Vec::new();
     for (row, key) in keys.iter().enumerate() {
         if key.is_some() || outside.get(row).copied().unwrap_or(false) {
@@ -251,7 +274,7 @@ fn empty_key_parts(job: &Job, fields: &[Option<FieldColumn>], keys: &StringChunk
         }
         let row = row as u32;
         let parts = job.key.iter().filter(|field| fields[**field].as_ref().is_none_or(|part| part.is_null(row)));
-        empty.extend(parts.filter(|field| !unread.contains(&(row, **field))).map(|field| BadCell { row, field: *field, why: None }));
+        empty.extend(parts.filter(|field| !unread.contains(&(row, **field))).map(|field| BadCell { row, field: Some(*field), why: None }));
     }
     empty
 }

@@ -24,7 +24,7 @@ use jiff::fmt::strtime::{self, BrokenDownTime};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
 use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
-use crate::value::{FieldType, Value, date_of, datetime_of, days_of};
+use crate::value::{FieldType, Storage, Value, date_of, datetime_of, days_of};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
@@ -66,13 +66,22 @@ pub(super) struct Moments {
     /// What a date without a declared format looks like, zeros in front of day and month left out or not.
     iso_date: Format,
     zone: Option<Result<TimeZone, String>>,
+    /// How the same column is read where the system stores a date as such; nothing where that is no different.
+    stored: Option<Box<Moments>>,
 }
 
 impl Moments {
     /// These formats, and the zone of what names none.
     pub(super) fn new(formats: &[String], zone: Option<&str>) -> Moments {
         let zone = zone.map(|name| TimeZone::get(name).map_err(|_| name.to_owned()));
-        Moments { formats: formats.iter().map(|format| Format::new(format)).collect(), iso_date: Format::new("%Y-%m-%d"), zone }
+        let stored =
+            (!formats.is_empty()).then(|| Box::new(Moments { formats: Vec::new(), iso_date: Format::new("%Y-%m-%d"), zone: zone.clone(), stored: None }));
+        Moments { formats: formats.iter().map(|format| Format::new(format)).collect(), iso_date: Format::new("%Y-%m-%d"), zone, stored }
+    }
+
+    /// How a cell of this storage class is read: declared formats are about text alone.
+    pub(super) fn of(&self, storage: Storage) -> &Moments {
+        self.stored.as_deref().filter(|_| storage == Storage::Date).unwrap_or(self)
     }
 
     /// The days of a date spelled plainly; nothing if [`Moments::date`] must look closer.

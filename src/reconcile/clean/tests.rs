@@ -783,6 +783,7 @@ fn any_column(field_type: FieldType) -> impl Strategy<Value = ColumnSpec> {
             blank_as: german.then(|| "(leer)".to_owned()),
             booleans: german.then(|| ("Ja".to_owned(), "Nein".to_owned())),
             separator: separator.map(str::to_owned),
+            ..ColumnSpec::default()
         },
     )
 }
@@ -844,7 +845,7 @@ proptest! {
         let column = column("c");
         let reader = Reader::new(&name, &column);
         let raw: StringChunked = cells.iter().map(Option::as_deref).collect();
-        let pass = reader.pass(&Cells { raw: &raw, storage: None, outside: &[], reads_outside: false });
+        let pass = reader.pass(&Cells { raw: &raw, storage: None, outside: &[], reads_outside: false, faults: &[] });
         for (row, cell) in cells.iter().enumerate() {
             let expected = cell.as_deref().map_or(Value::Null, |cell| reader.value(cell, Storage::Text).expect("text is always read"));
             prop_assert_eq!(pass.column.value(row as u32), expected);
