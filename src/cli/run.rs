@@ -42,7 +42,7 @@ impl RunJob {
     /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<u8, Error> {
         let project = context.project()?;
-        let finished = start(context, &project, &self.job, Request { plan_only: false, first_contact: self.first_contact, allowed: Vec::new() }, &self.allow)?;
+        let finished = start(context, &project, &self.job, Request { first_contact: self.first_contact, ..Request::default() }, &self.allow)?;
         tell(context, &finished, &report::text::summary(&finished.report));
         Ok(finished.report.exit_code)
     }
@@ -52,7 +52,7 @@ impl PlanJob {
     /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<u8, Error> {
         let project = context.project()?;
-        let finished = start(context, &project, &self.job, Request { plan_only: true, first_contact: false, allowed: Vec::new() }, &self.allow)?;
+        let finished = start(context, &project, &self.job, Request { plan_only: true, ..Request::default() }, &self.allow)?;
         tell(context, &finished, &report::text::render(&finished.report, 100));
         let report = &finished.report;
         Ok(match report.verdict {
@@ -68,7 +68,7 @@ fn start(context: &Context, project: &Project, job: &str, request: Request, allo
     let allowed = allow.iter().map(|word| read_allowed(word, &names)).collect::<Result<_, _>>()?;
     let now = Timestamp::now;
     let progress = |step: &str| context.progress(step);
-    let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress };
+    let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress, cancelled: &|| false };
     run::run(&world, &job, &Request { allowed, ..request })
 }
 

@@ -2,6 +2,9 @@
 //!
 //! Pure text: nothing here resolves a reference by itself, and no message repeats what may be a secret.
 
+use croner::Cron;
+use croner::errors::CronError;
+use croner::parser::{CronParser, Seconds, Year};
 use jiff::civil::{self, DateTime};
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::{Offset, TimeZone};
@@ -115,8 +118,29 @@ pub(super) fn has_literal_secret(url: &str) -> bool {
     in_authority || in_query
 }
 
-/// What is wrong with a cron line of five fields, or of six with seconds first.
-pub(super) fn cron_problem(cron: &str) -> Option<String> {
+/// Reads a cron line of five fields, or of six with seconds first. Either of a day of month and a weekday is enough.
+///
+/// # Errors
+/// What is wrong with it, in words that follow "is not a schedule": a field, or that it never comes.
+pub fn read_cron(cron: &str) -> Result<Cron, String> {
+    if let Some(problem) = cron_problem(cron) {
+        return Err(problem);
+    }
+    let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
+    let read = parser.parse(cron).map_err(|error| match error {
+        CronError::InvalidPattern(why) | CronError::IllegalCharacters(why) | CronError::ComponentError(why) => {
+            format!("it cannot be read ({})", why.trim_end_matches('.').to_lowercase())
+        }
+        other => format!("it cannot be read ({})", other.to_string().trim_end_matches('.').to_lowercase()),
+    })?;
+    // Every day of the calendar that there is comes within the forty years that hold each weekday on 29 February.
+    let never = || "it never comes: no such day is in the calendar".to_owned();
+    let first = read.find_next_occurrence(&civil::datetime(1999, 12, 31, 23, 59, 59, 0), false).map_err(|_| never())?;
+    if first.year() > 2040 { Err(never()) } else { Ok(read) }
+}
+
+/// What is wrong with a field of a cron line.
+fn cron_problem(cron: &str) -> Option<String> {
     const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
     const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
     struct Part {

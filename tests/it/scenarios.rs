@@ -185,7 +185,7 @@ impl Stage {
             }
             told.borrow_mut().push(step);
         };
-        let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress };
+        let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress, cancelled: &|| false };
         let mut patience = 0..100;
         let finished = loop {
             match run::run(&world, &job, &request(args)) {
