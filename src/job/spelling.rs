@@ -171,7 +171,8 @@ fn cron_problem(cron: &str) -> Option<String> {
         let number = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None };
         word.map(|word| word + first_word).or(number).filter(|number| (part.least..=part.most).contains(number))
     };
-    let is_item = |part: &Part, item: &str| {
+    // A step needs a range, and a list needs no `*`.
+    let is_item = |part: &Part, item: &str, is_alone: bool| {
         let (range, step) = item.split_once('/').map_or((item, None), |(range, step)| (range, Some(step)));
         let step_is_right = step.is_none_or(|step| step.parse::<u32>().is_ok_and(|step| step > 0 && step <= part.most));
         let special = |text: &str| {
@@ -185,11 +186,13 @@ fn cron_problem(cron: &str) -> Option<String> {
         };
         let range_is_right = match range.split_once('-') {
             Some((from, to)) => matches!((number(part, from), number(part, to)), (Some(from), Some(to)) if from <= to),
-            None => range == "*" || number(part, range).is_some() || (step.is_none() && special(range)),
+            None if range == "*" => is_alone || step.is_some(),
+            None => step.is_none() && (number(part, range).is_some() || special(range)),
         };
         step_is_right && range_is_right
     };
-    parts.iter().zip(&fields).find(|(part, field)| !field.split(',').all(|item| is_item(part, item))).map(|(part, field)| {
+    let is_right = |part: &Part, field: &str| field.split(',').all(|item| is_item(part, item, !field.contains(',')));
+    parts.iter().zip(&fields).find(|(part, field)| !is_right(part, field)).map(|(part, field)| {
         format!("`{field}` is not right for the {}: it takes {} to {}, `*`, a range `1-5`, a list `1,3` or a step `*/2`", part.name, part.least, part.most)
     })
 }
@@ -312,6 +315,16 @@ mod tests {
             ("https://host:8080/path@x", false),
         ] {
             assert_eq!(has_literal_secret(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_that_never_comes_is_none() {
+        for cron in ["0 2 29 2 *", "0 2 * * 1#5", "0 2 31 1,3 *", "0 2 30 2 1", "0 0 31 12 ?"] {
+            assert!(read_cron(cron).is_ok(), "{cron}: {:?}", read_cron(cron).err());
+        }
+        for cron in ["0 2 30 2 *", "0 2 31 4,6,9,11 *", "0 2 * * L", "*,5 2 * * *", "0/15 * * * *", "0 2 * * 15W", "0 2 1#2 * *"] {
+            assert!(read_cron(cron).is_err(), "{cron}");
         }
     }
 

@@ -22,7 +22,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -59,10 +59,13 @@ const RETRY: SignedDuration = SignedDuration::from_secs(60);
 /// A clock that goes back further than this has been wrong before.
 const BACK_MAX: SignedDuration = SignedDuration::from_hours(1);
 /// A clock that goes forward further than this between two looks is worth a line.
-const FORWARD_MAX: SignedDuration = SignedDuration::from_mins(5);
+const FORWARD_MAX: SignedDuration = SignedDuration::from_mins(10);
 
 /// The lock that one `serve` of a root holds.
 const LOCK: &str = "serve.lock";
+
+/// What is told of the folder of job files as a whole.
+const JOBS: &str = "jobs";
 
 /// A run that ended.
 #[derive(Debug)]
@@ -95,6 +98,8 @@ pub fn serve(project: Project, clock: &Arc<dyn Clock>, log: &dyn Fn(&Event)) -> 
         broken: BTreeMap::new(),
         watch: Watch::default(),
         has_begun: false,
+        is_unsaved: true,
+        cannot_save: false,
         should_stop: Arc::default(),
         looked: clock.now(),
     };
@@ -130,6 +135,8 @@ struct Served {
     run_missed_once: bool,
     /// Not before this: its lock was held.
     retry_at: Option<Timestamp>,
+    /// The due time for which it was told that the lock is held.
+    held: Option<Timestamp>,
     /// Since when there is no such file. An editor may take it away for an instant.
     gone_since: Option<Timestamp>,
 }
@@ -153,6 +160,10 @@ struct Server<'a> {
     watch: Watch,
     /// Whether the files were read for the first time.
     has_begun: bool,
+    /// Whether the slots have changed since they were saved.
+    is_unsaved: bool,
+    /// Whether it was told that they cannot be saved.
+    cannot_save: bool,
     should_stop: Arc<AtomicBool>,
     /// When the schedules were looked at last.
     looked: Timestamp,
@@ -205,21 +216,18 @@ impl Server<'_> {
         }
         self.look_at_the_clock(now);
         let names: Vec<String> = self.jobs.keys().cloned().collect();
-        let mut is_due = false;
         for name in &names {
-            is_due |= self.find_due(name, now);
+            self.find_due(name, now);
         }
         self.read_files(self.will_start(now));
         self.forget_gone(now);
-        if is_due {
-            self.save();
-        }
+        self.save();
         self.start_due(now);
     }
 
     fn look_at_the_clock(&mut self, now: Timestamp) {
         let went = now.duration_since(self.looked);
-        if went > FORWARD_MAX && self.running.is_empty() {
+        if went > FORWARD_MAX {
             self.tell(What::Clock, None, format!("{} went by without a look at the schedules: the machine slept, or the clock was set", span(went)));
         }
         if went < SignedDuration::from_secs(-1) {
@@ -229,6 +237,7 @@ impl Server<'_> {
         for (name, slot) in &mut self.slots.jobs {
             if slot.handled.duration_since(now) > BACK_MAX {
                 slot.handled = now;
+                self.is_unsaved = true;
                 (self.log)(&Event {
                     at: now,
                     event: What::Clock,
@@ -244,14 +253,15 @@ impl Server<'_> {
         }
     }
 
-    /// Deals with the due times of a job up to now. Whether there were any.
-    fn find_due(&mut self, name: &str, now: Timestamp) -> bool {
-        let (Some(served), Some(slot)) = (self.jobs.get_mut(name), self.slots.jobs.get_mut(name)) else { return false };
+    /// Deals with the due times of a job up to now.
+    fn find_due(&mut self, name: &str, now: Timestamp) {
+        let (Some(served), Some(slot)) = (self.jobs.get_mut(name), self.slots.jobs.get_mut(name)) else { return };
         let timetable = &served.timetable;
-        let Some(all) = timetable.due(slot.handled, now) else { return false };
+        let Some(all) = timetable.due(slot.handled, now) else { return };
         let edge = now.saturating_sub(LATE_MAX).unwrap_or(now).clamp(slot.handled, now);
         let (late, punctual) = (timetable.due(slot.handled, edge), timetable.due(edge, now));
         slot.handled = now;
+        self.is_unsaved = true;
         if self.running.contains_key(name) {
             let is_first = slot.overlapped.is_none();
             slot.overlap(all);
@@ -260,7 +270,7 @@ impl Server<'_> {
             if let Some(message) = message {
                 self.tell(What::Overlapped, Some(name), message);
             }
-            return true;
+            return;
         }
         // What waits for its turn gives way to what is due now.
         if let Some(pending) = slot.pending.take() {
@@ -283,7 +293,6 @@ impl Server<'_> {
         if let Some(missed) = missed {
             self.tell(What::Missed, Some(name), missed);
         }
-        true
     }
 
     fn can_start(&self, name: &str, now: Timestamp) -> bool {
@@ -315,6 +324,10 @@ impl Server<'_> {
     }
 
     fn start(&mut self, name: &str) {
+        // A run would find the same; this way nothing is begun that cannot go on.
+        if let Ok(Some(holder)) = disk::lock_holder(&self.project.state_folder(name).join("lock")) {
+            return self.hold(name, &format!("another run holds the lock: {holder}"));
+        }
         let (Some(served), Some(slot)) = (self.jobs.get_mut(name), self.slots.jobs.get_mut(name)) else { return };
         let Some(pending) = slot.pending else { return };
         let timetable = &served.timetable;
@@ -352,6 +365,7 @@ impl Server<'_> {
         let Ended { job: name, result } = ended;
         let Some(running) = self.running.remove(&name) else { return };
         self.tell_end(&name, &result);
+        self.is_unsaved = true;
         // A job whose file is gone is forgotten with all that was known of it.
         if let Some(slot) = self.slots.jobs.get_mut(&name) {
             match result {
@@ -364,9 +378,7 @@ impl Server<'_> {
                 Ok(_) => restore(slot, &running),
                 Err(error) if error.remedy == Remedy::Wait => {
                     restore(slot, &running);
-                    if let Some(served) = self.jobs.get_mut(&name) {
-                        served.retry_at = now.checked_add(RETRY).ok();
-                    }
+                    self.hold(&name, &told(&error));
                 }
                 Err(error) => {
                     restore(slot, &running);
@@ -389,10 +401,8 @@ impl Server<'_> {
 
     fn tell_end(&self, name: &str, result: &Result<Finished, Error>) {
         let finished = match result {
-            Err(error) if error.remedy == Remedy::Wait => {
-                self.tell(What::Held, Some(name), format!("{}; it is tried again every minute until it is due again", told(error)));
-                return;
-            }
+            // That is told when it has to wait.
+            Err(error) if error.remedy == Remedy::Wait => return,
             Err(error) => {
                 self.tell(What::Problem, Some(name), format!("no run was made: {}", told(error)));
                 return;
@@ -413,6 +423,19 @@ impl Server<'_> {
         }
     }
 
+    /// Has a job wait for whoever holds its lock. It is told once a due time.
+    fn hold(&mut self, name: &str, why: &str) {
+        let now = self.clock.now();
+        let pending = self.slots.jobs.get(name).and_then(|slot| slot.pending).map(|pending| pending.last);
+        let Some(served) = self.jobs.get_mut(name) else { return };
+        served.retry_at = now.checked_add(RETRY).ok();
+        let is_told = served.held == pending;
+        served.held = pending;
+        if !is_told {
+            self.tell(What::Held, Some(name), format!("{why}; the run is tried again every minute until the next is due"));
+        }
+    }
+
     fn stop(&mut self) {
         self.should_stop.store(true, Ordering::Release);
         let names: Vec<&str> = self.running.keys().map(String::as_str).collect();
@@ -425,9 +448,18 @@ impl Server<'_> {
         self.tell(What::Stopping, None, message);
     }
 
-    fn save(&self) {
-        if let Err(error) = self.slots.save() {
-            self.tell(What::Problem, None, told(&error));
+    /// Makes durable what has changed. What cannot be saved is told once, and tried again at every look.
+    fn save(&mut self) {
+        if !self.is_unsaved {
+            return;
+        }
+        match self.slots.save() {
+            Ok(()) => (self.is_unsaved, self.cannot_save) = (false, false),
+            Err(error) => {
+                if !std::mem::replace(&mut self.cannot_save, true) {
+                    self.tell(What::Problem, None, format!("what is due goes on, but would not be known after a stop: {}", told(&error)));
+                }
+            }
         }
     }
 
@@ -437,29 +469,34 @@ impl Server<'_> {
     fn read_files(&mut self, thorough: bool) {
         let mut wrong: BTreeMap<String, String> = BTreeMap::new();
         match self.watch.look(&self.project, thorough) {
-            Ok(false) => return,
+            Ok(false) => {
+                if self.broken.remove(JOBS).is_some() {
+                    self.tell(What::Mended, None, format!("{JOBS}: nothing is wrong any more"));
+                }
+                return;
+            }
             Ok(true) => {}
             Err(error) => {
                 // Without the folder nothing is known of its files: everything goes on as it is.
-                wrong.insert("jobs".to_owned(), told(&error));
-                self.tell_broken(wrong, true);
+                wrong.insert(JOBS.to_owned(), told(&error));
+                self.tell_broken(&wrong);
+                self.broken.extend(wrong);
                 return;
             }
         }
         let settings = self.project.settings_path();
         match self.project.read_again() {
             Ok(read) => self.take_settings(read, &settings, &mut wrong),
-            Err(error) => drop(wrong.insert(settings.display().to_string(), told(&error))),
+            Err(error) => drop(wrong.insert(shown_below(&self.project, &settings), told(&error))),
         }
         let project = Arc::clone(&self.project);
         let mut files: Vec<JobFile> = Vec::new();
-        let mut paths: Vec<PathBuf> = Vec::new();
-        for path in project.job_paths().unwrap_or_default() {
-            match project.job_file(&path) {
+        let paths = project.job_paths().unwrap_or_default();
+        for path in &paths {
+            match project.job_file(path) {
                 Ok(file) => files.push(file),
-                Err(error) => drop(wrong.insert(shown(&path), told(&error))),
+                Err(error) => drop(wrong.insert(shown_below(&project, path), told(&error))),
             }
-            paths.push(path);
         }
         let mut right = BTreeMap::new();
         for (file, checked) in files.iter().zip(project.check_each(&files)) {
@@ -479,15 +516,22 @@ impl Server<'_> {
         for job in right.into_values() {
             self.take_job(job, &mut wrong, now);
         }
-        self.tell_broken(wrong, false);
+        self.tell_broken(&wrong);
+        for path in self.broken.keys().filter(|path| !wrong.contains_key(*path)) {
+            // A file that is gone is told as that.
+            if project.root.join(path).exists() || *path == shown_below(&project, &settings) {
+                self.tell(What::Mended, None, format!("{path}: nothing is wrong any more"));
+            }
+        }
+        self.broken = wrong;
     }
 
     /// Takes settings that were read again. Where the state is does not change under a running `serve`: its lock is there.
-    fn take_settings(&mut self, mut read: Project, path: &std::path::Path, wrong: &mut BTreeMap<String, String>) {
+    fn take_settings(&mut self, mut read: Project, path: &Path, wrong: &mut BTreeMap<String, String>) {
         let state = &self.project.settings.state;
         if read.settings.state != *state {
             let message = format!("`state` is `{}` now: `serve` goes on with `{state}` until it is started again", read.settings.state);
-            wrong.insert(path.display().to_string(), message);
+            wrong.insert(shown_below(&self.project, path), message);
             read.settings.state.clone_from(state);
         }
         self.project = Arc::new(read);
@@ -499,6 +543,7 @@ impl Server<'_> {
         let Some(schedule) = job.schedule.clone() else {
             if self.jobs.remove(&name).is_some() {
                 self.slots.jobs.remove(&name);
+                self.is_unsaved = true;
                 self.tell(What::Removed, Some(&name), "its file names no schedule any more: it is not run");
             }
             return;
@@ -507,7 +552,10 @@ impl Server<'_> {
             Ok(timetable) => timetable,
             Err(error) => return drop(wrong.insert(job.source.path.clone(), told(&error))),
         };
-        let slot = self.slots.jobs.entry(name.clone()).or_insert_with(|| Slot::new(&schedule, now));
+        let slot = self.slots.jobs.entry(name.clone()).or_insert_with(|| {
+            self.is_unsaved = true;
+            Slot::new(&schedule, now)
+        });
         if (slot.cron.as_str(), slot.timezone.as_str()) != (schedule.cron.as_str(), schedule.timezone.as_str()) {
             // What was due until now was due by the schedule as it was.
             let before = crate::job::Schedule { cron: slot.cron.clone(), timezone: slot.timezone.clone(), ..schedule.clone() };
@@ -520,14 +568,15 @@ impl Server<'_> {
                 slot.pending = schedule.run_missed_once.then(|| Due::at(due.last));
             }
             slot.handled = slot.handled.max(now);
+            self.is_unsaved = true;
             slot.cron.clone_from(&schedule.cron);
             slot.timezone.clone_from(&schedule.timezone);
         }
         let known = self.jobs.get(&name);
         let is_new = known.is_none();
         let is_same = known.is_some_and(|served| served.job.source.digest == job.source.digest);
-        let retry_at = known.and_then(|served| served.retry_at);
-        let served = Served { job: Arc::new(job), timetable, run_missed_once: schedule.run_missed_once, retry_at, gone_since: None };
+        let (retry_at, held) = known.map_or((None, None), |served| (served.retry_at, served.held));
+        let served = Served { job: Arc::new(job), timetable, run_missed_once: schedule.run_missed_once, retry_at, held, gone_since: None };
         // What is read at the start is told once all of it is.
         if !is_same && self.has_begun {
             let what = if is_new { "a new job" } else { "its file was changed" };
@@ -543,28 +592,16 @@ impl Server<'_> {
         for name in &gone {
             self.jobs.remove(name);
             self.slots.jobs.remove(name);
+            self.is_unsaved = true;
             self.tell(What::Removed, Some(name), "its file is gone: it is not run any more");
-        }
-        if !gone.is_empty() {
-            self.save();
         }
     }
 
-    /// Tells each file that cannot be used once, and once that it can be again.
-    fn tell_broken(&mut self, wrong: BTreeMap<String, String>, keeps_others: bool) {
-        for (path, message) in &wrong {
-            if self.broken.get(path) != Some(message) {
-                self.tell(What::Broken, None, format!("{message}; what was last right goes on"));
-            }
+    /// Tells each file that cannot be used, once.
+    fn tell_broken(&self, wrong: &BTreeMap<String, String>) {
+        for (_, message) in wrong.iter().filter(|(path, message)| self.broken.get(*path) != Some(message)) {
+            self.tell(What::Broken, None, format!("{message}; what was last right in it goes on"));
         }
-        if keeps_others {
-            self.broken.extend(wrong);
-            return;
-        }
-        for path in self.broken.keys().filter(|path| !wrong.contains_key(*path)) {
-            self.tell(What::Mended, None, format!("{path}: nothing is wrong any more"));
-        }
-        self.broken = wrong;
     }
 }
 
@@ -583,11 +620,12 @@ fn restore(slot: &mut Slot, running: &Running) {
 
 /// Whether a job file has this path: files are called as their jobs.
 fn is_file_of(path: &str, job: &str) -> bool {
-    std::path::Path::new(path).file_stem().is_some_and(|stem| stem == job)
+    Path::new(path).file_stem().is_some_and(|stem| stem == job)
 }
 
-fn shown(path: &std::path::Path) -> String {
-    path.display().to_string()
+/// A path as messages show it: from the root.
+fn shown_below(project: &Project, path: &Path) -> String {
+    path.strip_prefix(&project.root).unwrap_or(path).display().to_string()
 }
 
 fn counted(due: &Due) -> String {

@@ -94,7 +94,7 @@ pub fn status(project: &Project, now: Timestamp) -> Result<Status, Error> {
     for path in project.job_paths()? {
         match project.job_file(&path) {
             Ok(file) => files.push(file),
-            Err(error) => jobs.push(Glance::of(project, &super::shown(&path)).broken(&error)),
+            Err(error) => jobs.push(Glance::of(project, &super::shown_below(project, &path)).broken(&error)),
         }
     }
     for (file, checked) in files.iter().zip(project.check_each(&files)) {

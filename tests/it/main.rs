@@ -8,5 +8,6 @@ mod errors;
 mod laws;
 mod oracle;
 mod scenarios;
+mod serve;
 mod systems;
 mod tidy;
