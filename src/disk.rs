@@ -37,6 +37,10 @@ use crate::error::{Error, Remedy};
 /// How many hexadecimal digits of a digest a file name holds.
 const SHORT: usize = 16;
 
+/// How often a lock that is held is tried again before it counts as held, and how long each time.
+const LOOKS_MAX: u32 = 3;
+const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// A whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
@@ -90,14 +94,19 @@ pub struct Lock {
 pub fn lock(path: &Path, content: &str) -> Result<Lock, Error> {
     let failed = |error: io::Error| refused(path, "the lock cannot be taken", &error);
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
-    match file.try_lock() {
+    let mut taken = file.try_lock();
+    // Whoever only asks for the holder has it for an instant: that is nobody's run.
+    for _ in 0..LOOKS_MAX {
+        if !matches!(taken, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(LOOK);
+        taken = file.try_lock();
+    }
+    match taken {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut holder = Vec::new();
-            // What cannot be read is not worth another error: the lock is held either way.
-            let _ = (&mut file).take(1024).read_to_end(&mut holder);
-            let holder: String = String::from_utf8_lossy(&holder).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            let holder = if holder.trim().is_empty() { "a run that has only just begun" } else { holder.trim() };
+            let holder = announced(&mut file);
             return Err(Error::new(Remedy::Wait, place(path), "another run holds the lock")
                 .seen(format!("held by {holder}"))
                 .seen("nothing was read or written")
@@ -115,6 +124,31 @@ pub fn lock(path: &Path, content: &str) -> Result<Lock, Error> {
     Ok(Lock { _file: file })
 }
 
+/// Who holds the lock `path`, in the holder's words; nothing if nobody does, or if there is no such lock.
+///
+/// # Errors
+/// `GiveAccess` if the file cannot be read.
+pub fn lock_holder(path: &Path) -> Result<Option<String>, Error> {
+    let failed = |error: io::Error| refused(path, "the lock cannot be looked at", &error);
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed)?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(announced(&mut file))),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// What the holder of a lock says. What cannot be read is not worth another error: the lock is held either way.
+fn announced(file: &mut File) -> String {
+    let mut holder = Vec::new();
+    let _ = file.take(1024).read_to_end(&mut holder);
+    let holder: String = String::from_utf8_lossy(&holder).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if holder.trim().is_empty() { "a run that has only just begun".to_owned() } else { holder.trim().to_owned() }
+}
+
 /// Writes a file that must not exist yet, readable by its owner only, and makes it durable together with its name.
 ///
 /// # Errors
@@ -126,6 +160,25 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let _ = fs::remove_file(path);
         return Err(failed(error));
     }
+    sync_folder(path.parent().unwrap_or(Path::new("")))
+}
+
+/// Writes a file of ours, readable by its owner only, in the place of what it held, in one step and durably. It is for files
+/// that nobody else writes: nothing is kept of what was there.
+///
+/// # Errors
+/// `GiveAccess` if it cannot be written; then it is as it was.
+pub fn write_anew(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".tieout-part");
+    let part = path.with_file_name(name);
+    let _ = fs::remove_file(&part);
+    write_new(&part, bytes)?;
+    fs::rename(&part, path).map_err(|error| {
+        let _ = fs::remove_file(&part);
+        refused(path, "the file cannot be written", &error)
+    })?;
     sync_folder(path.parent().unwrap_or(Path::new("")))
 }
 

@@ -13,9 +13,9 @@
 //! | --- | --- | --- |
 //! | words | [`value`], [`diagnostic`], [`error`], [`frame`], [`change`] | plain data |
 //! | | [`job`] | the job file, as written and as checked |
-//! | core | [`reconcile`], [`report`] | pure: no file, no clock, no environment, no network |
+//! | core | [`reconcile`], [`report`], [`schedule`] | pure: no file, no clock, no environment, no network |
 //! | edges | [`disk`], [`systems`], [`state`], [`mail`] | the world |
-//! | shell | [`project`], [`run`], [`demo`] | joins them |
+//! | shell | [`project`], [`run`], [`serve`], [`demo`] | joins them |
 
 pub mod change;
 pub mod demo;
@@ -29,6 +29,8 @@ pub mod project;
 pub mod reconcile;
 pub mod report;
 pub mod run;
+pub mod schedule;
+pub mod serve;
 pub mod state;
 pub mod systems;
 pub mod value;

@@ -1,5 +1,6 @@
 //! The root: where job files, settings, state and reports are found.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostic, Place, did_you_mean};
@@ -36,17 +37,28 @@ impl Project {
             }
             None => nearest_root()?,
         };
-        let path = root.join(SETTINGS_FILE);
-        let settings = if path.exists() {
-            job::read_settings(SETTINGS_FILE, &read_text(&path)?).map_err(|diagnostics| Error { remedy: Remedy::MendJob, diagnostics })?
-        } else {
-            Settings::default()
-        };
+        let settings = read_settings(&root)?;
         Ok(Project { root, settings })
     }
 
-    /// All job files, by name.
-    pub fn job_files(&self) -> Result<Vec<JobFile>, Error> {
+    /// The same root with its settings as they are now.
+    ///
+    /// # Errors
+    /// `MendJob` if `tieout.toml` has mistakes.
+    pub fn read_again(&self) -> Result<Project, Error> {
+        Ok(Project { root: self.root.clone(), settings: read_settings(&self.root)? })
+    }
+
+    /// The file with the settings; it may be absent.
+    pub fn settings_path(&self) -> PathBuf {
+        self.root.join(SETTINGS_FILE)
+    }
+
+    /// The paths of all job files, by name.
+    ///
+    /// # Errors
+    /// `MendJob` if there is no folder of job files.
+    pub fn job_paths(&self) -> Result<Vec<PathBuf>, Error> {
         let folder = self.root.join(JOBS_FOLDER);
         let Ok(entries) = std::fs::read_dir(&folder) else {
             return Err(Error::new(Remedy::MendJob, Place::of(folder.display().to_string()), "there is no such folder")
@@ -54,10 +66,52 @@ impl Project {
         };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
         paths.sort();
-        paths.iter().map(|path| self.job_file(path)).collect()
+        Ok(paths)
     }
 
-    fn job_file(&self, path: &Path) -> Result<JobFile, Error> {
+    /// All job files, by name.
+    pub fn job_files(&self) -> Result<Vec<JobFile>, Error> {
+        self.job_paths()?.iter().map(|path| self.job_file(path)).collect()
+    }
+
+    /// Checks job files against each other. Each gives its job, or what is wrong with it; the mistakes of one do not stop
+    /// the others. The answers stand in the order of the files.
+    pub fn check_each(&self, files: &[JobFile]) -> Vec<Result<Job, Error>> {
+        let mut mistakes: BTreeMap<&str, Vec<Diagnostic>> = BTreeMap::new();
+        // What two right files do to each other is looked for among right files only, so a mended round can find more.
+        let jobs = loop {
+            let right: Vec<JobFile> = files.iter().filter(|file| !mistakes.contains_key(file.path.as_str())).cloned().collect();
+            match job::check(&right, &self.settings) {
+                Ok(jobs) => break jobs,
+                Err(found) => {
+                    let known = mistakes.len();
+                    for diagnostic in found {
+                        if let Some(file) = files.iter().find(|file| file.path == diagnostic.place.origin) {
+                            mistakes.entry(&file.path).or_default().push(diagnostic);
+                        }
+                    }
+                    if mistakes.len() == known {
+                        break Vec::new();
+                    }
+                }
+            }
+        };
+        let mut jobs: BTreeMap<String, Job> = jobs.into_iter().map(|job| (job.source.path.clone(), job)).collect();
+        let of_file = |file: &JobFile| match (jobs.remove(&file.path), mistakes.remove(file.path.as_str())) {
+            (Some(job), _) => Ok(job),
+            (None, found) => {
+                let diagnostics = found.unwrap_or_else(|| vec![Diagnostic::new(Place::of(&file.path), "the job file cannot be checked")]);
+                Err(Error { remedy: Remedy::MendJob, diagnostics })
+            }
+        };
+        files.iter().map(of_file).collect()
+    }
+
+    /// A job file with its text.
+    ///
+    /// # Errors
+    /// `GiveAccess` if it cannot be read, `MendJob` if it is not text.
+    pub fn job_file(&self, path: &Path) -> Result<JobFile, Error> {
         let shown = path.strip_prefix(&self.root).unwrap_or(path).display().to_string();
         Ok(JobFile { path: shown, text: read_text(path)? })
     }
@@ -210,6 +264,14 @@ pub fn by_time(run: &str) -> (String, u32) {
         Some((start, number)) => (start.to_owned(), number.parse().unwrap_or(0)),
         None => (run.to_owned(), 1),
     }
+}
+
+fn read_settings(root: &Path) -> Result<Settings, Error> {
+    let path = root.join(SETTINGS_FILE);
+    if !path.exists() {
+        return Ok(Settings::default());
+    }
+    job::read_settings(SETTINGS_FILE, &read_text(&path)?).map_err(|diagnostics| Error { remedy: Remedy::MendJob, diagnostics })
 }
 
 fn nearest_root() -> Result<PathBuf, Error> {

@@ -41,6 +41,9 @@ const FAILURES_MIN: usize = 5;
 /// The share of a system's changes that may be rejected, in per cent.
 const FAILURES_PERCENT: usize = 20;
 
+/// What a run says that was asked to stop.
+const STOPPED_ON_REQUEST: &str = "stopped on request before writing";
+
 /// Where a run takes place.
 pub struct World<'a> {
     /// The root that relative paths start from.
@@ -51,6 +54,8 @@ pub struct World<'a> {
     pub now: &'a dyn Fn() -> Timestamp,
     /// Told each step as it begins, and what it found.
     pub progress: &'a dyn Fn(&str),
+    /// Whether the run should stop. It is asked between steps up to the first write; from there on a run goes to its end.
+    pub cancelled: &'a dyn Fn() -> bool,
 }
 
 /// What is asked of a run.
@@ -64,6 +69,10 @@ pub struct Request {
     pub allowed: Vec<Allowed>,
     /// Look into every record, even where no row of it changed.
     pub every_record: bool,
+    /// What the report says before anything of its own, a sentence each.
+    pub notes: Vec<String>,
+    /// Mail the report, also where the job file would not for what the run finds.
+    pub must_mail: bool,
 }
 
 /// What is left of a run.
@@ -75,6 +84,8 @@ pub struct Finished {
     pub folder: PathBuf,
     /// What went wrong after everything was settled: a mail, a report file.
     pub afterthoughts: Vec<Error>,
+    /// Whether it stopped, before writing, because it was asked to.
+    pub was_cancelled: bool,
 }
 
 /// Runs a job.
@@ -100,13 +111,20 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         state: &state,
         promoted,
         cut_off: Vec::new(),
-        notes: Vec::new(),
+        was_cancelled: false,
+        notes: request.notes.clone(),
         allowed: Vec::new(),
         snapshot_days: world.settings.snapshots_days,
     };
     let (report, plan) = match night.reconcile(&interrupted) {
         Ok(done) => done,
-        Err(error) => (night.heading().stopped(&error), None),
+        Err(error) => {
+            let mut report = night.heading().stopped(&error);
+            if night.was_cancelled {
+                report.sentence = format!("{STOPPED_ON_REQUEST}; nothing was written");
+            }
+            (report, None)
+        }
     };
     Ok(night.conclude(report, plan.as_ref()))
 }
@@ -122,6 +140,8 @@ struct Night<'a> {
     promoted: Option<Promoted>,
     /// Runs that were cut off, and are settled by this one.
     cut_off: Vec<CutOff>,
+    /// Whether it stops because it was asked to.
+    was_cancelled: bool,
     notes: Vec<String>,
     allowed: Vec<String>,
     snapshot_days: u32,
@@ -144,7 +164,9 @@ impl Night<'_> {
     fn reconcile(&mut self, interrupted: &[state::Interrupted]) -> Result<(Report, Option<Plan>), Error> {
         self.tidy()?;
         let mut systems = self.open()?;
+        self.stop_if_asked()?;
         let (rest, pulled) = self.recall_and_pull(&mut systems, interrupted.is_empty())?;
+        self.stop_if_asked()?;
         let snapshots = self.save_snapshots(&pulled);
         self.say("clean");
         let (resting, cleaned) = self.clean_what_changed(&rest, &pulled);
@@ -154,6 +176,7 @@ impl Night<'_> {
         }
         self.say("dedupe, link, diff, merge");
         let nows = self.dedupe(cleaned, &before);
+        self.stop_if_asked()?;
         let linked = link(self.job, &before, &nows, self.is_allowed(Gate::Restored, None));
         let decisions = plan(self.job, &before, &nows, linked, self.header(&nows));
         let at_rest = rest.sums(self.job, &resting);
@@ -166,6 +189,7 @@ impl Night<'_> {
             return Ok((report, Some(decisions.plan)));
         }
 
+        self.stop_if_asked()?;
         let mut settlement = Settlement::default();
         let mut plan_digest = None;
         if self.job.mode == Mode::Sync {
@@ -211,6 +235,17 @@ impl Night<'_> {
             );
         }
         Ok((report, Some(decisions.plan)))
+    }
+
+    /// Stops a run that was asked to stop. Only before the first write: a plan that is begun is carried out.
+    fn stop_if_asked(&mut self) -> Result<(), Error> {
+        if !(self.world.cancelled)() {
+            return Ok(());
+        }
+        self.was_cancelled = true;
+        Err(Error::new(Remedy::GiveAccess, Place::of(&self.job.name), STOPPED_ON_REQUEST)
+            .seen("nothing was written")
+            .hint("nothing is lost: the next run starts where this one did"))
     }
 
     fn say(&self, step: &str) {
@@ -654,12 +689,12 @@ impl Night<'_> {
         if let Err(error) = self.state.ledger.finish(self.id, report.verdict.word(), report.exit_code, &report.sentence, &finished) {
             afterthoughts.push(error);
         }
-        Finished { report, folder, afterthoughts }
+        Finished { report, folder, afterthoughts, was_cancelled: self.was_cancelled }
     }
 
     fn mail(&self, reports: &Path, folder: &Path, report: &Report) -> Result<(), Error> {
         let to = &self.job.report.to;
-        if to.is_empty() || !report::mail::is_due(report, self.job.report.when) {
+        if to.is_empty() || !(self.request.must_mail || report::mail::is_due(report, self.job.report.when)) {
             return Ok(());
         }
         let name = format!("{}-{}.eml", self.job.name, self.id);

@@ -12,7 +12,9 @@ mod check;
 mod demo;
 mod history;
 mod run;
+mod serve;
 mod show;
+mod status;
 
 /// Reconciles systems on schedule: pulls full snapshots, computes keyed diffs, merges by rule, writes the changes back,
 /// proves that they arrived, and mails a report that ties out.
@@ -43,6 +45,10 @@ enum Command {
     Plan(run::PlanJob),
     /// Run a job: pull, compare, write, verify, report.
     Run(run::RunJob),
+    /// Run all jobs by their schedules until stopped.
+    Serve(serve::Serve),
+    /// One line a job: its last run, what is open, when it is due.
+    Status(status::ShowStatus),
     /// List past runs, the newest first.
     History(history::History),
     /// Show the report of a run.
@@ -98,6 +104,8 @@ pub fn main() -> ExitCode {
         Command::Check(command) => command.run(&context),
         Command::Plan(command) => command.run(&context),
         Command::Run(command) => command.run(&context),
+        Command::Serve(command) => command.run(&context),
+        Command::Status(command) => command.run(&context),
         Command::History(command) => command.run(&context),
         Command::Show(command) => command.run(&context),
         Command::Schema => {

@@ -72,7 +72,7 @@ fn start(context: &Context, project: &Project, job: &str, request: Request, allo
     let allowed = allow.iter().map(|word| read_allowed(word, &names)).collect::<Result<_, _>>()?;
     let now = Timestamp::now;
     let progress = |step: &str| context.progress(step);
-    let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress };
+    let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress, cancelled: &|| false };
     run::run(&world, &job, &Request { allowed, ..request })
 }
 

@@ -16,7 +16,7 @@ use toml::de::DeValue;
 
 use super::read::{At, Page, Span, Table, Written};
 use super::ready::*;
-use super::spelling::{cron_problem, format_problem, has_literal_secret, has_reference, is_mail_address, is_timezone, reference_problem, timezone_meant};
+use super::spelling::{format_problem, has_literal_secret, has_reference, is_mail_address, is_timezone, read_cron, reference_problem, timezone_meant};
 use super::written::{
     Column, ColumnTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable, Field as FieldWritten, FieldTable, JobTable, LimitsTable, Missed, Rule,
     Settings as Kinds, Switch, System, SystemTable, unsigned,
@@ -273,7 +273,7 @@ fn check_schedule(table: &JobTable, defaults: &Settings, page: &mut Page<'_>) ->
         refuse_timezone(timezone, page);
     }
     let cron = schedule.cron.as_ref()?;
-    if let Some(problem) = cron_problem(cron.as_str()) {
+    if let Err(problem) = read_cron(cron.as_str()) {
         page.refuse(&cron.span, format!("`{}` is not a schedule: {problem}", cron.value)).hint("`0 2 * * 1-5` is two o'clock from Monday to Friday");
     }
     Some(Schedule {

@@ -17,7 +17,7 @@ mod written;
 
 pub use ready::*;
 pub use settings::{Settings, read_settings};
-pub use spelling::{Reference, resolve};
+pub use spelling::{Reference, read_cron, resolve};
 
 use crate::diagnostic::Diagnostic;
 use read::{Page, Written};

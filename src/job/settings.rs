@@ -26,7 +26,12 @@ pub struct Settings {
     pub attempts_max: u32,
     /// Who gets the reports of jobs that do not say, and when.
     pub report: ReportSpec,
+    /// How many runs `serve` makes side by side; at least one.
+    pub serve_parallel: usize,
 }
+
+/// More runs side by side than this are a slip of the pen: each holds its snapshots in memory.
+const PARALLEL_MAX: u32 = 16;
 
 impl Default for Settings {
     fn default() -> Settings {
@@ -39,6 +44,7 @@ impl Default for Settings {
             contact: None,
             attempts_max: 5,
             report: ReportSpec { to: Vec::new(), when: ReportWhen::Always },
+            serve_parallel: 1,
         }
     }
 }
@@ -54,8 +60,18 @@ table! {
         Optional "snapshots_days" snapshots_days: u32,
         /// How mails are sent.
         Optional "mail" mail: MailTable,
+        /// How `tieout serve` runs jobs.
+        Optional "serve" serve: ServeTable,
         /// What holds for jobs that do not say it themselves.
         Optional "defaults" defaults: DefaultsTable,
+    }
+}
+
+table! {
+    /// How `tieout serve` runs jobs.
+    ServeTable {
+        /// How many runs are made side by side, each of another job; 1 if not given.
+        Optional "parallel" parallel: u32,
     }
 }
 
@@ -81,7 +97,7 @@ table! {
     }
 }
 
-closed!(SettingsTable, MailTable, DefaultsTable);
+closed!(SettingsTable, MailTable, ServeTable, DefaultsTable);
 
 /// Reads `tieout.toml`. `path` is what messages show.
 ///
@@ -124,6 +140,10 @@ fn ready(table: SettingsTable, page: &mut Page<'_>) -> Settings {
     if let Some(attempts) = defaults.attempts.as_ref().filter(|attempts| attempts.value == 0) {
         page.refuse(&attempts.span, "`defaults.attempts` is 0: nothing would ever be written");
     }
+    let parallel = table.serve.and_then(|serve| serve.value.parallel);
+    if let Some(parallel) = parallel.as_ref().filter(|parallel| !(1..=PARALLEL_MAX).contains(&parallel.value)) {
+        page.refuse(&parallel.span, format!("`serve.parallel` must lie between 1 and {PARALLEL_MAX}")).hint("each run holds its snapshots in memory");
+    }
     let text = |text: Option<At<String>>, or: String| text.map_or(or, |text| text.value);
     Settings {
         state: text(table.state, otherwise.state),
@@ -137,5 +157,6 @@ fn ready(table: SettingsTable, page: &mut Page<'_>) -> Settings {
             to: report.to.map_or(otherwise.report.to, |to| to.value.into_iter().map(|address| address.value).collect()),
             when: report.when.map_or(otherwise.report.when, |when| when.value),
         },
+        serve_parallel: parallel.and_then(|parallel| usize::try_from(parallel.value).ok()).unwrap_or(otherwise.serve_parallel),
     }
 }

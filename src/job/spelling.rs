@@ -2,6 +2,9 @@
 //!
 //! Pure text: nothing here resolves a reference by itself, and no message repeats what may be a secret.
 
+use croner::Cron;
+use croner::errors::CronError;
+use croner::parser::{CronParser, Seconds, Year};
 use jiff::civil::{self, DateTime};
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::{Offset, TimeZone};
@@ -115,8 +118,29 @@ pub(super) fn has_literal_secret(url: &str) -> bool {
     in_authority || in_query
 }
 
-/// What is wrong with a cron line of five fields, or of six with seconds first.
-pub(super) fn cron_problem(cron: &str) -> Option<String> {
+/// Reads a cron line of five fields, or of six with seconds first. Either of a day of month and a weekday is enough.
+///
+/// # Errors
+/// What is wrong with it, in words that follow "is not a schedule": a field, or that it never comes.
+pub fn read_cron(cron: &str) -> Result<Cron, String> {
+    if let Some(problem) = cron_problem(cron) {
+        return Err(problem);
+    }
+    let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
+    let read = parser.parse(cron).map_err(|error| match error {
+        CronError::InvalidPattern(why) | CronError::IllegalCharacters(why) | CronError::ComponentError(why) => {
+            format!("it cannot be read ({})", why.trim_end_matches('.').to_lowercase())
+        }
+        other => format!("it cannot be read ({})", other.to_string().trim_end_matches('.').to_lowercase()),
+    })?;
+    // Every day of the calendar that there is comes within the forty years that hold each weekday on 29 February.
+    let never = || "it never comes: no such day is in the calendar".to_owned();
+    let first = read.find_next_occurrence(&civil::datetime(1999, 12, 31, 23, 59, 59, 0), false).map_err(|_| never())?;
+    if first.year() > 2040 { Err(never()) } else { Ok(read) }
+}
+
+/// What is wrong with a field of a cron line.
+fn cron_problem(cron: &str) -> Option<String> {
     const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
     const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
     struct Part {
@@ -147,7 +171,8 @@ pub(super) fn cron_problem(cron: &str) -> Option<String> {
         let number = if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None };
         word.map(|word| word + first_word).or(number).filter(|number| (part.least..=part.most).contains(number))
     };
-    let is_item = |part: &Part, item: &str| {
+    // A step needs a range, and a list needs no `*`.
+    let is_item = |part: &Part, item: &str, is_alone: bool| {
         let (range, step) = item.split_once('/').map_or((item, None), |(range, step)| (range, Some(step)));
         let step_is_right = step.is_none_or(|step| step.parse::<u32>().is_ok_and(|step| step > 0 && step <= part.most));
         let special = |text: &str| {
@@ -161,11 +186,13 @@ pub(super) fn cron_problem(cron: &str) -> Option<String> {
         };
         let range_is_right = match range.split_once('-') {
             Some((from, to)) => matches!((number(part, from), number(part, to)), (Some(from), Some(to)) if from <= to),
-            None => range == "*" || number(part, range).is_some() || (step.is_none() && special(range)),
+            None if range == "*" => is_alone || step.is_some(),
+            None => step.is_none() && (number(part, range).is_some() || special(range)),
         };
         step_is_right && range_is_right
     };
-    parts.iter().zip(&fields).find(|(part, field)| !field.split(',').all(|item| is_item(part, item))).map(|(part, field)| {
+    let is_right = |part: &Part, field: &str| field.split(',').all(|item| is_item(part, item, !field.contains(',')));
+    parts.iter().zip(&fields).find(|(part, field)| !is_right(part, field)).map(|(part, field)| {
         format!("`{field}` is not right for the {}: it takes {} to {}, `*`, a range `1-5`, a list `1,3` or a step `*/2`", part.name, part.least, part.most)
     })
 }
@@ -288,6 +315,16 @@ mod tests {
             ("https://host:8080/path@x", false),
         ] {
             assert_eq!(has_literal_secret(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_that_never_comes_is_none() {
+        for cron in ["0 2 29 2 *", "0 2 * * 1#5", "0 2 31 1,3 *", "0 2 30 2 1", "0 0 31 12 ?"] {
+            assert!(read_cron(cron).is_ok(), "{cron}: {:?}", read_cron(cron).err());
+        }
+        for cron in ["0 2 30 2 *", "0 2 31 4,6,9,11 *", "0 2 * * L", "*,5 2 * * *", "0/15 * * * *", "0 2 * * 15W", "0 2 1#2 * *"] {
+            assert!(read_cron(cron).is_err(), "{cron}");
         }
     }
 

@@ -181,6 +181,18 @@ const SLIPS: &[(&str, &str, &[&str])] = &[
             "8:8: `0 25 * * 1-5` is not a schedule: `25` is not right for the hour: it takes 0 to 23, `*`, a range `1-5`, a list `1,3` or a step `*/2` ? `0 2 * * 1-5` is two o'clock from Monday to Friday",
         ],
     ),
+    (
+        "0 2 * * 1-5",
+        "0 2 30 2 *",
+        &["8:8: `0 2 30 2 *` is not a schedule: it never comes: no such day is in the calendar ? `0 2 * * 1-5` is two o'clock from Monday to Friday"],
+    ),
+    (
+        "0 2 * * 1-5",
+        "0/15 2 * * 1-5",
+        &[
+            "8:8: `0/15 2 * * 1-5` is not a schedule: `0/15` is not right for the minute: it takes 0 to 59, `*`, a range `1-5`, a list `1,3` or a step `*/2` ? `0 2 * * 1-5` is two o'clock from Monday to Friday",
+        ],
+    ),
     ("timezone = \"Europe/London\"", "timezone = \"London\"", &["9:12: there is no time zone `London` ? did you mean `Europe/London`?"]),
     ("missed = \"run-once\"", "missed = \"once\"", &["10:10: `schedule.missed` cannot be `once`"]),
     // systems

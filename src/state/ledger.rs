@@ -502,25 +502,31 @@ impl Ledger {
             .map_err(self.wrong())
     }
 
+    /// The last run that was more than a plan; nothing if there was none.
+    pub fn last_run(&self) -> Result<Option<HistoryLine>, Error> {
+        let query = "SELECT run, command, status, verdict, sentence, started FROM runs WHERE command <> 'plan' ORDER BY rowid DESC LIMIT 1";
+        self.connection.query_row(query, [], history_line).optional().map_err(self.wrong())
+    }
+
+    /// How many breaks are open after the last promoted run.
+    pub fn breaks_open(&self) -> Result<u64, Error> {
+        let count: i64 = self.connection.query_row("SELECT count(*) FROM breaks WHERE cleared_run IS NULL", [], |row| row.get(0)).map_err(self.wrong())?;
+        Ok(count.unsigned_abs())
+    }
+
     /// The last runs, newest first.
     pub fn history(&self, most: u32) -> Result<Vec<HistoryLine>, Error> {
         let wrong = self.wrong();
         let mut statement =
             self.connection.prepare("SELECT run, command, status, verdict, sentence, started FROM runs ORDER BY rowid DESC LIMIT ?1").map_err(&wrong)?;
-        let rows = statement
-            .query_map([most], |row| {
-                Ok(HistoryLine {
-                    run: row.get(0)?,
-                    command: row.get(1)?,
-                    status: row.get(2)?,
-                    verdict: row.get(3)?,
-                    sentence: row.get(4)?,
-                    started: row.get(5)?,
-                })
-            })
-            .map_err(&wrong)?;
+        let rows = statement.query_map([most], history_line).map_err(&wrong)?;
         rows.collect::<Result<_, _>>().map_err(&wrong)
     }
+}
+
+/// A row of run, command, status, verdict, sentence, start.
+fn history_line(row: &rusqlite::Row<'_>) -> rusqlite::Result<HistoryLine> {
+    Ok(HistoryLine { run: row.get(0)?, command: row.get(1)?, status: row.get(2)?, verdict: row.get(3)?, sentence: row.get(4)?, started: row.get(5)? })
 }
 
 mod erased {

@@ -160,6 +160,13 @@ fn hinder(name: &str, root: &Path) -> Option<Hindrance> {
             fs::write(root.join("state/suppliers/lock"), "process 4711 since 2026-03-02T01:00:00Z").unwrap();
             Some(Hindrance::Lock { _file: file })
         }
+        "serve_second" => {
+            fs::create_dir_all(root.join("state")).unwrap();
+            let file = fs::File::create(root.join("state/serve.lock")).unwrap();
+            file.lock().unwrap();
+            fs::write(root.join("state/serve.lock"), "process 4711 since 2026-03-02T01:00:00Z").unwrap();
+            Some(Hindrance::Lock { _file: file })
+        }
         "sql_locked" => {
             let database = Connection::open(root.join("data/books.db")).unwrap();
             database.execute_batch("BEGIN EXCLUSIVE").unwrap();

@@ -9,6 +9,7 @@ mod laws;
 mod oracle;
 mod rest;
 mod scenarios;
+mod serve;
 mod systems;
 mod tidy;
 mod workbooks;

@@ -8,11 +8,11 @@ const LAYERS: &[&[&str]] = &[
     &["value", "diagnostic", "error", "frame", "change"],
     &["job"],
     &["reconcile"],
-    &["report"],
+    &["report", "schedule"],
     &["disk"],
     &["systems", "state", "mail"],
     &["run", "project"],
-    &["demo"],
+    &["demo", "serve"],
 ];
 
 /// Edges are of one layer, and still never use each other.
