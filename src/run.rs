@@ -185,7 +185,19 @@ impl Night<'_> {
         let earlier = self.earlier_breaks()?;
 
         let trips = self.trips(&before, &nows, &decisions, at_rest.records);
-        if let Some(report) = self.stop_at_the_plan(&before, &nows, &decisions, at_rest.records, &figures, &earlier, &trips) {
+        let facts = Facts {
+            before: &before,
+            nows: &nows,
+            decisions: &decisions,
+            resting: at_rest.records,
+            settlement: None,
+            earlier: &earlier,
+            totals: &figures.totals,
+            differences: &[],
+            identities: &figures.identities,
+            plan_digest: None,
+        };
+        if let Some(report) = self.stop_at_the_plan(facts, &trips) {
             return Ok((report, Some(decisions.plan)));
         }
 
@@ -429,29 +441,10 @@ impl Night<'_> {
     }
 
     /// The report of a run that does not come to its first write: a gate, a first contact, a plan that was only asked for.
-    fn stop_at_the_plan(
-        &self,
-        before: &State,
-        nows: &[Keyed],
-        decisions: &Decisions,
-        resting: u64,
-        figures: &Figures,
-        earlier: &BTreeMap<String, Earlier>,
-        trips: &[Trip],
-    ) -> Option<Report> {
+    fn stop_at_the_plan(&self, facts: Facts<'_>, trips: &[Trip]) -> Option<Report> {
+        let Facts { before, nows, decisions, earlier, .. } = facts;
         let digest = disk::digest(&state::plan_bytes(&decisions.plan));
-        let facts = Facts {
-            before,
-            nows,
-            decisions,
-            resting,
-            settlement: None,
-            earlier,
-            totals: &figures.totals,
-            differences: &[],
-            identities: &figures.identities,
-            plan_digest: Some(&digest),
-        };
+        let facts = Facts { plan_digest: Some(&digest), ..facts };
         // What a gate does not trust is told by the gate alone: open is what was open before.
         let breaks: Vec<Break> = if trips.is_empty() {
             assemble::breaks(self.job, before, nows, decisions, None, earlier)

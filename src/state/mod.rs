@@ -15,7 +15,7 @@
 //! transaction of the ledger; folders that no promoted run names go at the next start.
 //!
 //! A run that looked into few records writes the bases of those alone, on top of the folders of earlier runs ([`Bases`]). After
-//! [`PARTS_MAX`] of them, or when they hold a quarter of all records, everything is written anew into one.
+//! eight of them, or when they hold a quarter of all records, everything is written anew into one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
