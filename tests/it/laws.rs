@@ -767,7 +767,7 @@ impl Place {
                 std::panic::resume_unwind(Box::new("cut off"));
             }
         };
-        let world = World { root: self.root.path(), settings: &settings, now: &now, progress: &progress };
+        let world = World { root: self.root.path(), settings: &settings, now: &now, progress: &progress, cancelled: &|| false };
         let finished = std::panic::catch_unwind(AssertUnwindSafe(|| run::run(&world, &self.job, request).unwrap()));
         match finished {
             Ok(finished) => {
