@@ -14,12 +14,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled};
+use crate::delivery::{self, Post, Which};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
 use crate::job::{Job, Mode, Settings};
-use crate::mail;
 use crate::reconcile::base::State;
 use crate::reconcile::clean::clean;
 use crate::reconcile::dedupe::dedupe;
@@ -31,7 +31,7 @@ use crate::reconcile::settle::{ReadBack, Settlement, advance, settle, settle_int
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
 use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict};
-use crate::state::{self, JobState, Knowledge, Promoted, Promotion, Saving};
+use crate::state::{self, JobState, Knowledge, LostMail, Promoted, Promotion, Saving};
 use crate::systems::{self, Opening, System, Wanted, WriteSet};
 
 /// More rejected changes than this, or than a share of them, stop a system.
@@ -49,6 +49,12 @@ pub struct World<'a> {
     pub now: &'a dyn Fn() -> Timestamp,
     /// Told each step as it begins, and what it found.
     pub progress: &'a dyn Fn(&str),
+}
+
+impl<'a> World<'a> {
+    fn post(&self) -> Post<'a> {
+        Post { root: self.root, settings: self.settings, now: self.now }
+    }
 }
 
 /// What is asked of a run.
@@ -85,6 +91,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
     let promoted = state.ledger.promoted()?;
     let command = if request.plan_only { "plan" } else { "run" };
     let interrupted = state.ledger.interrupted()?;
+    let (notes, lost_mails) = delivery::notes(&state.ledger)?;
     state.ledger.begin(&id, command, &started.to_string(), promoted.as_ref().map(|p| p.run.as_str()), &job.source.digest, &job.source.text)?;
 
     let mut night = Night {
@@ -96,7 +103,8 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         state: &state,
         promoted,
         cut_off: Vec::new(),
-        notes: Vec::new(),
+        notes,
+        lost_mails,
         allowed: Vec::new(),
         snapshot_days: world.settings.snapshots_days,
     };
@@ -104,7 +112,22 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         Ok(done) => done,
         Err(error) => (night.heading().stopped(&error), None),
     };
-    Ok(night.conclude(report, plan.as_ref()))
+    let mut finished = night.conclude(report, plan.as_ref());
+    // The lock is given back first: a mail server that hangs keeps nobody from the job.
+    drop(state);
+    if !request.plan_only {
+        finished.afterthoughts.extend(deliver(world, job));
+    }
+    Ok(finished)
+}
+
+/// Tries the mail of this run, and those before it whose time has come; gives what the operator must know.
+fn deliver(world: &World<'_>, job: &Job) -> Option<Error> {
+    let post = world.post();
+    match post.deliver_due(&job.name, Which::Due) {
+        Ok(tried) => delivery::problem(&post.place(), &tried),
+        Err(error) => Some(error),
+    }
 }
 
 /// One run that has its lock.
@@ -119,6 +142,8 @@ struct Night<'a> {
     /// Runs that were cut off, and are settled by this one.
     cut_off: Vec<CutOff>,
     notes: Vec<String>,
+    /// Mails that did not arrive, told by this run's report.
+    lost_mails: Vec<LostMail>,
     allowed: Vec<String>,
     snapshot_days: u32,
 }
@@ -574,40 +599,24 @@ impl Night<'_> {
         })
     }
 
-    /// Writes the report, mails it and closes the run. Nothing that fails here can undo what was settled.
+    /// Writes the report, queues its mail and closes the run. Nothing that fails here can undo what was settled.
     fn conclude(&self, report: Report, plan: Option<&Plan>) -> Finished {
         self.say("report");
         let mut afterthoughts = Vec::new();
-        let reports = self.world.root.join(&self.world.settings.reports);
-        let folder = reports.join(&self.job.name).join(self.id);
-        if let Err(error) = write_report(&folder, &report, plan) {
-            afterthoughts.push(error);
+        let folder = self.world.root.join(&self.world.settings.reports).join(&self.job.name).join(self.id);
+        let told = write_report(&folder, &report, plan);
+        if !self.request.plan_only {
+            // A report that could not be written is a reason more to mail it.
+            let queued = self.world.post().queue(&self.state.ledger, self.job, &report, &folder);
+            let noted = if told.is_ok() || queued.is_ok() { self.state.ledger.told_lost_mails(&self.lost_mails, self.id) } else { Ok(()) };
+            afterthoughts.extend([queued, noted].into_iter().filter_map(Result::err));
         }
-        if !self.request.plan_only
-            && let Err(error) = self.mail(&reports, &folder, &report)
-        {
-            afterthoughts.push(error);
-        }
+        afterthoughts.extend(told.err());
         let finished = (self.world.now)().to_string();
         if let Err(error) = self.state.ledger.finish(self.id, report.verdict.word(), report.exit_code, &report.sentence, &finished) {
             afterthoughts.push(error);
         }
         Finished { report, folder, afterthoughts }
-    }
-
-    fn mail(&self, reports: &Path, folder: &Path, report: &Report) -> Result<(), Error> {
-        let to = &self.job.report.to;
-        if to.is_empty() || !report::mail::is_due(report, self.job.report.when) {
-            return Ok(());
-        }
-        let name = format!("{}-{}.eml", self.job.name, self.id);
-        let sent = report::mail::compose(report, &self.world.settings.mail_from, to).and_then(|message| {
-            disk::write_new(&folder.join("mail.eml"), &message)?;
-            mail::deliver_to_outbox(&reports.join("outbox"), &name, &message)
-        });
-        let problem = sent.as_ref().err().map(|error| error.to_string());
-        self.state.ledger.mailed(self.id, &name, problem.as_deref())?;
-        sent.map(|_| ())
     }
 }
 

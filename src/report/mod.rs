@@ -26,6 +26,7 @@ pub use shown::value as value_for_people;
 
 pub mod assemble;
 mod document;
+pub mod due;
 pub mod html;
 pub mod json;
 pub mod mail;

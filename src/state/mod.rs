@@ -33,7 +33,10 @@ use crate::reconcile::base::{Base, Open, OpenField, OpenRecord, State};
 
 mod ledger;
 
-pub use ledger::{HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, Promoted, Promotion};
+pub use ledger::{
+    HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LostMail, MailOfRun, MailState, NewMail, Promoted, Promotion, QueuedMail, RecipientOfMail,
+    WaitingMail,
+};
 
 /// The state of one job on the disk.
 #[derive(Debug)]
@@ -79,6 +82,11 @@ impl JobState {
     /// The ledger of a job for reading, without its lock; nothing if the job never ran.
     pub fn read_ledger(folder: &Path) -> Result<Option<Ledger>, Error> {
         Ledger::read(&folder.join("ledger.sqlite"))
+    }
+
+    /// The ledger of a job for its mails, without its lock; nothing if the job never ran.
+    pub fn mail_ledger(folder: &Path) -> Result<Option<Ledger>, Error> {
+        Ledger::of_mails(&folder.join("ledger.sqlite"))
     }
 
     /// The folder of a run's bases.

@@ -11,6 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["report"],
     &["disk"],
     &["systems", "state", "mail"],
+    &["delivery"],
     &["run", "project"],
     &["demo"],
 ];
