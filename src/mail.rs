@@ -390,6 +390,9 @@ impl Conversation {
             return Ok((later(&letter.to, &format!("the sender is no mail address: `{}`", self.server.shown(&letter.from))), None));
         };
         let speaks_utf8 = connection.server_info().supports_feature(Extension::SmtpUtfEight);
+        if !is_ascii(&from) && !speaks_utf8 {
+            return Ok((later(&letter.to, "the mail server takes no sender with letters beyond ASCII (SMTPUTF8)"), None));
+        }
         let recipients: Vec<(String, Result<Address, ()>)> = letter.to.iter().map(|to| (to.clone(), address_of(to))).collect();
         let foreign = std::iter::once(&from).chain(recipients.iter().flat_map(|(_, address)| address)).any(|address| !is_ascii(address));
         let mut options = Vec::new();

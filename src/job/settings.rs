@@ -1,7 +1,5 @@
 //! `tieout.toml`: the settings that all jobs share. Every one of them has a default that works.
 
-use std::net::IpAddr;
-
 use super::check::refuse_timezone;
 use super::read::{At, Page, Word, Written, closed, table};
 use super::ready::{ReportSpec, ReportWhen};
@@ -113,9 +111,12 @@ impl Word for Thread {
         &[("none", Thread::None, "Each mail by itself."), ("month", Thread::Month, "The mails of a job and a month stand together.")];
 }
 
-/// Whether a host is this machine, as far as its name tells.
+/// Whether a host is this machine, as far as its name tells: `localhost`, `::1`, or an address that begins with 127.
 pub fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    let parts: Vec<&str> = host.split('.').collect();
+    let is_number = |part: &&str| part.len() <= 3 && !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_127 = parts.len() == 4 && parts[0] == "127" && parts.iter().all(is_number);
+    host.eq_ignore_ascii_case("localhost") || host == "::1" || is_127
 }
 
 impl Default for MailSettings {
@@ -318,7 +319,7 @@ fn ready_server(table: &MailTable, page: &mut Page<'_>) -> Option<ServerSettings
     };
     let host = smtp.as_str();
     if !has_reference(host) && !host.trim().is_empty() {
-        let is_address = host.parse::<IpAddr>().is_ok();
+        let is_address = host.matches(':').count() >= 2 && host.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.'));
         let is_name = host.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.')) && !host.starts_with(['.', '-']);
         if !is_address && !is_name {
             page.refuse(&smtp.span, format!("`mail.smtp` is not the name of a machine: `{}`", host.escape_debug()))

@@ -896,7 +896,7 @@ first_contact = "review"
 schedule = { cron = "0 2 * * *", timezone = "UTC", missed = "skip" }
 dedupe = { keep = "latest" }
 deletes = { policy = "archive", archive = { field = "open", value = false } }
-report = { to = ["finance@example.com"], when = "changes" }
+report = { to = ["finance@example.com"], to_action = ["lead@example.com"], to_failed = ["it@example.com"], when = "changes" }
 totals = { amount = { by = "nr" } }
 
 [gates]

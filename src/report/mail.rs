@@ -195,8 +195,12 @@ pub fn compose(report: &Report, letterhead: &Letterhead<'_>) -> Result<Vec<u8>, 
         .header(TieoutVerdict(report.verdict.word().to_owned()))
         .header(TieoutRun(atom(&report.run)))
         .header(TieoutWhy(why.word().to_owned()));
-    for address in letterhead.to {
-        message = message.to(mailbox(address)?);
+    let to: Vec<Mailbox> = letterhead.to.iter().map(|address| mailbox(address)).collect::<Result<_, _>>()?;
+    // An address beyond ASCII in a header is a message that many servers cannot take. It is named only where nobody else is.
+    let is_ascii = |mailbox: &Mailbox| AsRef::<str>::as_ref(&mailbox.email).is_ascii();
+    let all_are_foreign = !to.iter().any(is_ascii);
+    for mailbox in to.into_iter().filter(|mailbox| all_are_foreign || is_ascii(mailbox)) {
+        message = message.to(mailbox);
     }
     // The contact may be a name: it is only answered to where it is an address.
     if let Some(contact) = [report.contact.as_deref(), letterhead.reply_to].into_iter().flatten().find_map(|contact| mailbox(contact).ok()) {

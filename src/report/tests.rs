@@ -521,13 +521,14 @@ fn a_mail_says_why_it_comes() {
     let reminder = told(&rich(), Why::Reminder, Some(past(Verdict::Action)));
     assert_eq!(header(&reminder, "Subject").as_deref(), Some("[ACTION 14] customers: still EUR 1,240.50 open, 6 changed, 31 Mar"));
     assert!(parts(&reminder).0.contains("A reminder: this was first told on 29 Mar."), "{}", parts(&reminder).0);
-    let recovery = told(&quiet(), Why::Recovery, Some(past(Verdict::Failed)));
+    let well = Report { verdict: Verdict::Ok, ..rich() };
+    let recovery = told(&well, Why::Recovery, Some(past(Verdict::Failed)));
     assert_eq!(mail::subject(&quiet(), Why::Recovery), "[OK] customers: recovered, nothing to do, 31 Mar");
     assert_eq!(header(&recovery, "X-Tieout-Why").as_deref(), Some("recovery"));
     for part in [parts(&recovery).0, parts(&recovery).1] {
         assert!(part.contains("Recovered: the mail of 29 Mar said FAILED."), "{part}");
     }
-    assert!(parts(&told(&quiet(), Why::SignOfLife, None)).0.contains("The first sign of life"));
+    assert!(parts(&told(&well, Why::SignOfLife, None)).0.contains("The first sign of life"));
     let always = told(&quiet(), Why::Always, Some(past(Verdict::Ok)));
     assert_eq!(always, composed(&quiet()), "what was mailed before leaves no trace in an ordinary mail");
 }
