@@ -15,9 +15,10 @@
 //! | | [`job`] | the job file, as written and as checked |
 //! | core | [`reconcile`], [`report`], [`schedule`] | pure: no file, no clock, no environment, no network |
 //! | edges | [`disk`], [`systems`], [`state`], [`mail`] | the world |
-//! | shell | [`project`], [`run`], [`serve`], [`demo`] | joins them |
+//! | shell | [`project`], [`delivery`], [`run`], [`serve`], [`demo`] | joins them |
 
 pub mod change;
+pub mod delivery;
 pub mod demo;
 pub mod diagnostic;
 pub mod disk;

@@ -15,12 +15,12 @@ use jiff::Timestamp;
 use rayon::prelude::*;
 
 use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled};
+use crate::delivery::{self, Post, Which};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
 use crate::job::{Job, Mode, Permission, Settings};
-use crate::mail;
 use crate::reconcile::base::State;
 use crate::reconcile::clean::clean;
 use crate::reconcile::dedupe::dedupe;
@@ -33,7 +33,7 @@ use crate::reconcile::settle::{ReadBack, Settlement, advance, settle, settle_int
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
 use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict};
-use crate::state::{self, JobState, Knowledge, Leaving, Promoted, Promotion, Saving, SnapshotPlace};
+use crate::state::{self, JobState, Knowledge, Leaving, LostMail, Promoted, Promotion, Saving, SnapshotPlace};
 use crate::systems::{self, Opening, System, Wanted, WriteSet};
 
 /// More rejected changes than this, or than a share of them, stop a system.
@@ -58,6 +58,12 @@ pub struct World<'a> {
     pub cancelled: &'a dyn Fn() -> bool,
 }
 
+impl<'a> World<'a> {
+    fn post(&self) -> Post<'a> {
+        Post { root: self.root, settings: self.settings, now: self.now }
+    }
+}
+
 /// What is asked of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -71,7 +77,7 @@ pub struct Request {
     pub every_record: bool,
     /// What the report says before anything of its own, a sentence each.
     pub notes: Vec<String>,
-    /// Mail the report, also where the job file would not for what the run finds.
+    /// Scheduled runs were missed: the report is mailed also where the job file would not for what the run finds.
     pub must_mail: bool,
 }
 
@@ -100,6 +106,8 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
     let promoted = state.ledger.promoted()?;
     let command = if request.plan_only { "plan" } else { "run" };
     let interrupted = state.ledger.interrupted()?;
+    let (of_mails, lost_mails) = delivery::notes(&state.ledger)?;
+    let notes = request.notes.iter().cloned().chain(of_mails).collect();
     state.ledger.begin(&id, command, &started.to_string(), promoted.as_ref().map(|p| p.run.as_str()), &job.source.digest, &job.source.text)?;
 
     let mut night = Night {
@@ -112,7 +120,8 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         promoted,
         cut_off: Vec::new(),
         was_cancelled: false,
-        notes: request.notes.clone(),
+        notes,
+        lost_mails,
         allowed: Vec::new(),
         snapshot_days: world.settings.snapshots_days,
     };
@@ -126,7 +135,22 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
             (report, None)
         }
     };
-    Ok(night.conclude(report, plan.as_ref()))
+    let mut finished = night.conclude(report, plan.as_ref());
+    // The lock is given back first: a mail server that hangs keeps nobody from the job.
+    drop(state);
+    if !request.plan_only {
+        finished.afterthoughts.extend(deliver(world, job));
+    }
+    Ok(finished)
+}
+
+/// Tries the mail of this run, and those before it whose time has come; gives what the operator must know.
+fn deliver(world: &World<'_>, job: &Job) -> Option<Error> {
+    let post = world.post();
+    match post.deliver_due(&job.name, Which::Due) {
+        Ok(tried) => delivery::problem(&post.place(), &tried),
+        Err(error) => Some(error),
+    }
 }
 
 /// One run that has its lock.
@@ -143,6 +167,8 @@ struct Night<'a> {
     /// Whether it stops because it was asked to.
     was_cancelled: bool,
     notes: Vec<String>,
+    /// Mails that did not arrive, told by this run's report.
+    lost_mails: Vec<LostMail>,
     allowed: Vec<String>,
     snapshot_days: u32,
 }
@@ -660,44 +686,24 @@ impl Night<'_> {
         digests.map(|(name, sha256)| (name, SnapshotPlace { run: self.id.to_owned(), sha256, job_digest: self.job.source.digest.clone() })).collect()
     }
 
-    /// Writes the report, mails it and closes the run. Nothing that fails here can undo what was settled.
-    fn conclude(&self, mut report: Report, plan: Option<&Plan>) -> Finished {
+    /// Writes the report, queues its mail and closes the run. Nothing that fails here can undo what was settled.
+    fn conclude(&self, report: Report, plan: Option<&Plan>) -> Finished {
         self.say("report");
         let mut afterthoughts = Vec::new();
-        match self.state.ledger.verdict_before(self.id) {
-            Ok(before) => report.recovered = !self.request.plan_only && !report.has_problem() && before.is_some_and(|word| Verdict::is_problem_word(&word)),
-            Err(error) => afterthoughts.push(error),
+        let folder = self.world.root.join(&self.world.settings.reports).join(&self.job.name).join(self.id);
+        let told = write_report(&folder, &report, plan);
+        if !self.request.plan_only {
+            // A report that could not be written is a reason more to mail it.
+            let queued = self.world.post().queue(&self.state.ledger, self.job, &report, &folder, self.request.must_mail);
+            let noted = if told.is_ok() || queued.is_ok() { self.state.ledger.told_lost_mails(&self.lost_mails, self.id) } else { Ok(()) };
+            afterthoughts.extend([queued, noted].into_iter().filter_map(Result::err));
         }
-        let reports = self.world.root.join(&self.world.settings.reports);
-        let folder = reports.join(&self.job.name).join(self.id);
-        if let Err(error) = write_report(&folder, &report, plan) {
-            afterthoughts.push(error);
-        }
-        if !self.request.plan_only
-            && let Err(error) = self.mail(&reports, &folder, &report)
-        {
-            afterthoughts.push(error);
-        }
+        afterthoughts.extend(told.err());
         let finished = (self.world.now)().to_string();
         if let Err(error) = self.state.ledger.finish(self.id, report.verdict.word(), report.exit_code, &report.sentence, &finished) {
             afterthoughts.push(error);
         }
         Finished { report, folder, afterthoughts, was_cancelled: self.was_cancelled }
-    }
-
-    fn mail(&self, reports: &Path, folder: &Path, report: &Report) -> Result<(), Error> {
-        let to = &self.job.report.to;
-        if to.is_empty() || !(self.request.must_mail || report::mail::is_due(report, self.job.report.when)) {
-            return Ok(());
-        }
-        let name = format!("{}-{}.eml", self.job.name, self.id);
-        let sent = report::mail::compose(report, &self.world.settings.mail_from, to).and_then(|message| {
-            disk::write_new(&folder.join("mail.eml"), &message)?;
-            mail::deliver_to_outbox(&reports.join("outbox"), &name, &message)
-        });
-        let problem = sent.as_ref().err().map(|error| error.to_string());
-        self.state.ledger.mailed(self.id, &name, problem.as_deref())?;
-        sent.map(|_| ())
     }
 }
 

@@ -11,6 +11,7 @@ use tieout::project::Project;
 mod check;
 mod demo;
 mod history;
+mod mail;
 mod run;
 mod serve;
 mod show;
@@ -53,6 +54,8 @@ enum Command {
     History(history::History),
     /// Show the report of a run.
     Show(show::Show),
+    /// Send the mails that wait; with `test`, one that tells whether mail works.
+    Mail(mail::Mail),
     /// Print the JSON Schema of the job file, for editors.
     Schema,
 }
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Status(command) => command.run(&context),
         Command::History(command) => command.run(&context),
         Command::Show(command) => command.run(&context),
+        Command::Mail(command) => command.run(&context),
         Command::Schema => {
             print(&tieout::job::schema());
             Ok(0)

@@ -1281,11 +1281,18 @@ fn check_totals(table: &JobTable, fields: &[FieldDraft<'_>], page: &mut Page<'_>
 
 fn check_report(table: &JobTable, defaults: &Settings, page: &mut Page<'_>) -> ReportSpec {
     let Some(report) = table.report.as_ref().map(|report| &report.value) else { return defaults.report.clone() };
-    for address in report.to.iter().flat_map(|to| &to.value) {
-        refuse_address(address, "report.to", page);
+    for (to, name) in [(&report.to, "report.to"), (&report.to_action, "report.to_action"), (&report.to_failed, "report.to_failed")] {
+        for address in to.iter().flat_map(|to| &to.value) {
+            refuse_address(address, name, page);
+        }
     }
+    let addresses = |to: &Option<At<Vec<At<String>>>>, otherwise: &[String]| {
+        to.as_ref().map_or_else(|| otherwise.to_vec(), |to| to.value.iter().map(|address| address.value.clone()).collect())
+    };
     ReportSpec {
-        to: report.to.as_ref().map_or_else(|| defaults.report.to.clone(), |to| to.value.iter().map(|address| address.value.clone()).collect()),
+        to: addresses(&report.to, &defaults.report.to),
+        to_action: addresses(&report.to_action, &defaults.report.to_action),
+        to_failed: addresses(&report.to_failed, &defaults.report.to_failed),
         when: report.when.as_ref().map_or(defaults.report.when, |when| when.value),
     }
 }

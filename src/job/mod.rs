@@ -16,7 +16,7 @@ mod spelling;
 mod written;
 
 pub use ready::*;
-pub use settings::{Settings, read_settings};
+pub use settings::{MailSettings, Security, ServerSettings, Settings, Thread, is_loopback, read_settings};
 pub use spelling::{Reference, read_cron, resolve};
 
 use crate::diagnostic::Diagnostic;

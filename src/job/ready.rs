@@ -651,8 +651,12 @@ pub struct Total {
 /// Who gets the report, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportSpec {
-    /// The recipients.
+    /// The recipients of every mail. Addresses may hold references.
     pub to: Vec<String>,
+    /// Who is told too when a person must look.
+    pub to_action: Vec<String>,
+    /// Who is told too when a run failed.
+    pub to_failed: Vec<String>,
     /// Which runs are mailed.
     pub when: ReportWhen,
 }
@@ -664,6 +668,6 @@ pub enum ReportWhen {
     Always,
     /// Runs that changed something or have a problem.
     Changes,
-    /// Runs that have a problem.
+    /// Runs with a problem nobody knows of yet, reminders, the run that ends it, and a weekly sign of life.
     Problems,
 }

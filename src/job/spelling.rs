@@ -94,6 +94,11 @@ pub(super) fn has_reference(text: &str) -> bool {
     text.contains("${env:") || text.contains("${file:")
 }
 
+/// Whether a string consists of references, and of nothing else.
+pub(super) fn is_only_references(text: &str) -> bool {
+    pieces(text).is_ok_and(|pieces| !pieces.is_empty() && pieces.iter().all(|piece| matches!(piece, Piece::Reference(_))))
+}
+
 /// Whether a URL holds a password, or another secret, that is not a reference.
 pub(super) fn has_literal_secret(url: &str) -> bool {
     const SECRETS: &[&str] = &["password", "passwd", "pwd", "sslpassword", "token", "secret", "api_key", "apikey", "access_token"];

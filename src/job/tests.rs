@@ -567,7 +567,7 @@ fn customers_are_ready() {
 
     assert_eq!((job.dedupe, job.deletes.clone()), (Dedupe::Refuse, Deletes::Report));
     assert_eq!(job.totals, [Total { field: 4, by: Some(3) }]);
-    assert_eq!(job.report, ReportSpec { to: vec!["finance@example.com".into()], when: ReportWhen::Always });
+    assert_eq!(job.report, ReportSpec { to: vec!["finance@example.com".into()], to_action: Vec::new(), to_failed: Vec::new(), when: ReportWhen::Always });
 }
 
 /// Two systems and one field beside the key, with what the test is about put in.
@@ -829,7 +829,7 @@ fn settings_have_defaults_that_work() {
     )
     .expect("right");
     assert_eq!((settings.state.as_str(), settings.reports.as_str(), settings.snapshots_days), ("state", "out", 30));
-    assert_eq!((settings.mail_from.as_str(), settings.timezone.as_str(), settings.attempts_max), ("${env:FROM}", "Europe/Berlin", 3));
+    assert_eq!((settings.mail.from.as_str(), settings.timezone.as_str(), settings.attempts_max), ("${env:FROM}", "Europe/Berlin", 3));
 
     let told: Vec<String> = read_settings("tieout.toml", "stat = \"x\"\nreports = \"\"\n[mail]\nfrom = \"me\"\n[defaults]\ntimezone = \"Berlin\"\n")
         .expect_err("four mistakes")
@@ -852,6 +852,51 @@ fn settings_have_defaults_that_work() {
     assert_eq!((jobs[0].report.to.as_slice(), jobs[0].attempts_max), (&["a@example.com".to_owned()][..], 3));
 }
 
+#[test]
+fn a_mail_server_has_what_it_needs_and_nothing_in_clear() {
+    let read = |mail: &str| read_settings("tieout.toml", &format!("[mail]\n{mail}\n"));
+    let server = |mail: &str| read(mail).expect("right").mail.server.expect("a server");
+    let usual = server("smtp = \"smtp.example.com\"");
+    assert_eq!((usual.host.as_str(), usual.port, usual.security, usual.timeout_s), ("smtp.example.com", 587, Security::Starttls, 30));
+    assert_eq!(server("smtp = \"mail\"\nsecurity = \"tls\"").port, 465);
+    assert_eq!(server("smtp = \"::1\"\nsecurity = \"plain\"").port, 25);
+    let login = server("smtp = \"${env:HOST}\"\nport = 2525\nuser = \"finance\"\npassword = \"${file:secrets/smtp}\"");
+    assert_eq!((login.port, login.login), (2525, Some(("finance".to_owned(), "${file:secrets/smtp}".to_owned()))));
+    let all = read("reply_to = \"a@example.com\"\nthread = \"month\"\ngive_up_days = 7").expect("right").mail;
+    assert_eq!((all.reply_to.as_deref(), all.thread, all.give_up_days, all.server), (Some("a@example.com"), Thread::Month, 7, None));
+
+    for (mail, expected) in [
+        ("smtp = \"mail\"\nuser = \"a\"\npassword = \"hunter2\"", "4:12: `mail.password` holds a password in clear"),
+        ("smtp = \"mail\"\nuser = \"a\"\npassword = \"x${env:PW}\"", "4:12: `mail.password` holds a password in clear"),
+        ("smtp = \"mail\"\nuser = \"a\"\npassword = \"${env:P W}\"", "4:12: `P W` is not the name of an environment variable, in `mail.password`"),
+        ("smtp = \"mail\"\nuser = \"a\"", "3:8: `mail.user` has no password"),
+        ("smtp = \"mail\"\npassword = \"${env:PW}\"", "3:12: `mail.password` has no user"),
+        ("smtp = \"mail.example.com\"\nsecurity = \"plain\"", "3:12: mail to `mail.example.com` would leave this machine unprotected"),
+        ("smtp = \"10.0.0.1\"\nsecurity = \"plain\"", "3:12: mail to `10.0.0.1` would leave this machine unprotected"),
+        ("smtp = \"localhost.example.com\"\nsecurity = \"plain\"", "3:12: mail to `localhost.example.com` would leave this machine unprotected"),
+        ("smtp = \"smtp://mail\"", "2:8: `mail.smtp` is not the name of a machine: `smtp://mail`"),
+        ("smtp = \"mail:25\"", "2:8: `mail.smtp` is not the name of a machine: `mail:25`"),
+        ("smtp = \"\"", "2:8: `mail.smtp` is empty"),
+        ("smtp = \"mail\"\nport = 0", "3:8: `mail.port` must lie between 1 and 65535"),
+        ("smtp = \"mail\"\nport = 70000", "3:8: `mail.port` must lie between 1 and 65535"),
+        ("smtp = \"mail\"\ntimeout_s = 0", "3:13: `mail.timeout_s` must lie between 1 and 600"),
+        ("smtp = \"mail\"\nsecurity = \"ssl\"", "3:12: `mail.security` cannot be `ssl`"),
+        ("smtp = \"localhost\"\nsecurity = \"plain\"\nca = \"ca.pem\"", "4:6: `mail.ca` has no use with `security = \"plain\"`"),
+        ("port = 587", "2:8: `mail.port` is for a mail server, and none is named"),
+        ("give_up_days = 0", "2:16: `mail.give_up_days` must lie between 1 and 60"),
+        ("reply_to = \"me\"", "2:12: `mail.reply_to` is not a mail address: `me`"),
+        ("thread = \"week\"", "2:10: `mail.thread` cannot be `week`"),
+    ] {
+        let mistakes = read(mail).expect_err(mail);
+        let told: Vec<String> = mistakes.iter().map(|mistake| format!("{}: {}", mistake.place, mistake.message)).collect();
+        assert_eq!(told, [format!("tieout.toml:{expected}")], "{mail}");
+        assert!(mistakes.iter().all(|mistake| !mistake.to_string().contains("hunter2")));
+    }
+    let to_failed = with(CUSTOMERS, "when = \"always\"\n", "when = \"always\"\nto_failed = [\"it@example.com\"]\nto_action = [\"lead\"]\n");
+    let mistakes = check(&[file("jobs/customers.toml", &to_failed)], &Settings::default()).expect_err("no address");
+    assert!(mistakes[0].message.starts_with("`report.to_action` is not a mail address: `lead`"), "{mistakes:?}");
+}
+
 /// Every key that there is, once at least.
 const EVERY_KEY: &str = r#"name = "customers"
 description = "Every key."
@@ -863,7 +908,7 @@ first_contact = "review"
 schedule = { cron = "0 2 * * *", timezone = "UTC", missed = "skip" }
 dedupe = { keep = "latest" }
 deletes = { policy = "archive", archive = { field = "open", value = false } }
-report = { to = ["finance@example.com"], when = "changes" }
+report = { to = ["finance@example.com"], to_action = ["lead@example.com"], to_failed = ["it@example.com"], when = "changes" }
 totals = { amount = { by = "nr" } }
 
 [gates]

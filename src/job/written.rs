@@ -306,8 +306,12 @@ table! {
 table! {
     /// Who gets the report, and when.
     ReportTable {
-        /// The mail addresses.
+        /// The mail addresses that get every mail.
         Optional "to" to: Vec<At<String>>,
+        /// Who gets it too when a person must look, and how it ended.
+        Optional "to_action" to_action: Vec<At<String>>,
+        /// Who gets it too when the run failed, and how it ended.
+        Optional "to_failed" to_failed: Vec<At<String>>,
         /// Which runs are mailed; `always` if not given.
         Optional "when" when: ReportWhen,
     }
@@ -423,8 +427,8 @@ words! {
     }
     ReportWhen {
         "always" => ReportWhen::Always, "Every run.";
-        "changes" => ReportWhen::Changes, "Runs that changed something or have a problem.";
-        "problems" => ReportWhen::Problems, "Runs that have a problem.";
+        "changes" => ReportWhen::Changes, "Runs that changed something or have a problem, and the run that ends it.";
+        "problems" => ReportWhen::Problems, "Problems once, with reminders on days 1, 3, 7 and then weekly, their end, and a weekly sign of life.";
     }
 }
 

@@ -77,7 +77,6 @@ impl Heading<'_> {
             verdict,
             exit_code,
             sentence,
-            recovered: false,
             stopped_by: Vec::new(),
             allowed: self.allowed.clone(),
             notes: self.notes.clone(),

@@ -561,9 +561,6 @@ impl Page<'_> {
                 .take(self.extent.rows_max)
                 .map(|gate| vec![Piece::Bad("Allowed to pass".to_owned()), words(format!(": {}", self.text(gate)))]),
         );
-        if report.recovered {
-            remarks.push(vec![Piece::Good("Recovered".to_owned()), words(": the run before this one had a problem, and this one has none.")]);
-        }
         let not_done = not_done(report);
         if !not_done.is_empty() {
             remarks.push(vec![words(not_done.join(" "))]);

@@ -15,6 +15,7 @@ use lettre::message::{Mailbox, MultiPart, SinglePart};
 use sha2::{Digest, Sha256};
 
 use super::document::{self, Block, Document, Extent, Need, Section, document};
+use super::due::{Due, Why};
 use super::html::{Skin, Writer, diagnostic, table, verdict_class};
 use super::masked::masked;
 use super::shown::{self, count, plural};
@@ -22,7 +23,6 @@ use super::text::{self, Colour};
 use super::{Report, Verdict};
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
-use crate::job::ReportWhen;
 
 /// A subject has at most this many characters.
 const SUBJECT_CHARACTERS_MAX: usize = 78;
@@ -33,29 +33,41 @@ const TEXT_WIDTH: usize = 72;
 /// The HTML part stays below this, so that no reader cuts it.
 const HTML_BYTES_MAX: usize = 80 * 1024;
 
-/// Whether this run is mailed. Every problem is, and the first run without one after it; so is every run that changed something,
-/// unless only problems are wanted.
-pub fn is_due(report: &Report, when: ReportWhen) -> bool {
-    let problem = report.has_problem() || report.recovered;
-    match when {
-        ReportWhen::Always => true,
-        ReportWhen::Changes => problem || document::writes(report).touched > 0 || !report.cleared.is_empty(),
-        ReportWhen::Problems => problem,
-    }
+/// What a mail says beside its report.
+#[derive(Clone, Debug)]
+pub struct Letterhead<'a> {
+    /// The sender.
+    pub from: &'a str,
+    /// The recipients.
+    pub to: &'a [String],
+    /// Where answers go, if the contact of the job is no mail address.
+    pub reply_to: Option<&'a str>,
+    /// Why the mail is due.
+    pub due: Due,
+    /// Whether a mail program shall show it with the other mails of its job and month.
+    pub by_month: bool,
 }
 
 /// The subject: the verdict first, then what matters most, then the day; at most 78 characters in one line.
-pub fn subject(report: &Report) -> String {
-    subject_of(&masked(report))
+pub fn subject(report: &Report, why: Why) -> String {
+    subject_of(&masked(report), why)
 }
 
-fn subject_of(report: &Report) -> String {
+fn subject_of(report: &Report, why: Why) -> String {
     let tag = match report.verdict {
         Verdict::Action if !report.breaks.is_empty() => format!("[ACTION {}]", count(report.breaks.len() as u64)),
         other => format!("[{}]", other.word()),
     };
     let head = format!("{tag} {}: ", one_line(&report.job, 32));
     let day = day_of(&report.started).map(|day| format!(", {day}")).unwrap_or_default();
+    let occasion = match why {
+        Why::Always | Why::Changed | Why::Problem => "",
+        Why::Reminder => "still ",
+        Why::Recovery => "recovered, ",
+        Why::SignOfLife => "still running, ",
+        Why::MissedRuns => "runs were missed, ",
+    };
+    let head = format!("{head}{occasion}");
     let room = SUBJECT_CHARACTERS_MAX.saturating_sub(head.chars().count());
     if report.verdict == Verdict::Failed {
         return format!("{head}{}", one_line(&why_failed(report), room));
@@ -66,9 +78,6 @@ fn subject_of(report: &Report) -> String {
     let open = document::open_line(report);
     if !open.is_empty() {
         facts.push(format!("{open} open"));
-    }
-    if report.recovered {
-        facts.push("recovered".to_owned());
     }
     if report.dry_run {
         facts.push(format!("would change {}, nothing written", count(writes.planned)));
@@ -151,8 +160,13 @@ fn day_of(started: &str) -> Option<String> {
 ///
 /// # Errors
 /// There is no recipient, or an address is none.
-pub fn compose(report: &Report, from: &str, to: &[String]) -> Result<Vec<u8>, Error> {
-    let report = &*masked(report);
+pub fn compose(report: &Report, letterhead: &Letterhead<'_>) -> Result<Vec<u8>, Error> {
+    let why = letterhead.due.why;
+    let mut report = masked(report).into_owned();
+    if let Some(occasion) = occasion(letterhead.due) {
+        report.notes.insert(0, occasion);
+    }
+    let report = &report;
     let place = || Place::of(shown::visible(&report.job_file));
     let mailbox = |address: &str| -> Result<Mailbox, Error> {
         if address.chars().any(shown::is_hidden) {
@@ -160,34 +174,43 @@ pub fn compose(report: &Report, from: &str, to: &[String]) -> Result<Vec<u8>, Er
         }
         address.trim().parse().map_err(|_| no_address(place(), address))
     };
-    let from = mailbox(from)?;
-    if to.is_empty() {
+    let from = mailbox(letterhead.from)?;
+    if letterhead.to.is_empty() {
         return Err(Error::new(Remedy::MendJob, place(), "the report has no recipient").seen("no mail was made").hint("name one in `to` under `[report]`"));
     }
     let extent = Extent { rows_max: 10, characters_max: 120, one_screen: true, wide: false, rest: "report.html" };
     let page = document(report, extent);
     let text = text_part(report, &page);
-    let html = html_part(report, extent);
+    let html = html_part(report, extent, why);
 
     let domain = from.email.domain().to_owned();
     let id = format!("<{}.{}@{domain}>", atom(&report.run), atom(&report.job));
     let seconds = timestamp(&report.started).map_or(0, |started| u64::try_from(started.as_second()).unwrap_or(0));
     let mut message = Message::builder()
         .from(from)
-        .subject(subject_of(report))
+        .subject(subject_of(report, why))
         .date(UNIX_EPOCH + Duration::from_secs(seconds))
         .message_id(Some(id))
         .header(AutoSubmitted("auto-generated".to_owned()))
         .header(AutoResponseSuppress("All".to_owned()))
         .header(ListId(format!("<{}.tieout.{domain}>", atom(&report.job))))
         .header(TieoutVerdict(report.verdict.word().to_owned()))
-        .header(TieoutRun(atom(&report.run)));
-    for address in to {
-        message = message.to(mailbox(address)?);
+        .header(TieoutRun(atom(&report.run)))
+        .header(TieoutWhy(why.word().to_owned()));
+    let to: Vec<Mailbox> = letterhead.to.iter().map(|address| mailbox(address)).collect::<Result<_, _>>()?;
+    // An address beyond ASCII in a header is a message that many servers cannot take. It is named only where nobody else is.
+    let is_ascii = |mailbox: &Mailbox| AsRef::<str>::as_ref(&mailbox.email).is_ascii();
+    let all_are_foreign = !to.iter().any(is_ascii);
+    for mailbox in to.into_iter().filter(|mailbox| all_are_foreign || is_ascii(mailbox)) {
+        message = message.to(mailbox);
     }
     // The contact may be a name: it is only answered to where it is an address.
-    if let Some(contact) = report.contact.as_deref().and_then(|contact| mailbox(contact).ok()) {
+    if let Some(contact) = [report.contact.as_deref(), letterhead.reply_to].into_iter().flatten().find_map(|contact| mailbox(contact).ok()) {
         message = message.reply_to(contact);
+    }
+    if let Some(month) = timestamp(&report.started).filter(|_| letterhead.by_month) {
+        let month = jiff::tz::TimeZone::UTC.to_datetime(month).strftime("%Y%m").to_string();
+        message = message.references(format!("<{month}.{}.month@{domain}>", atom(&report.job)));
     }
     if matches!(report.verdict, Verdict::Action | Verdict::Failed) {
         message = message.header(Importance("high".to_owned()));
@@ -202,6 +225,46 @@ pub fn compose(report: &Report, from: &str, to: &[String]) -> Result<Vec<u8>, Er
             .hint("check `to` under `[report]`")
     })?;
     Ok(message.formatted())
+}
+
+/// A message that says that mail works.
+///
+/// # Errors
+/// There is no recipient, or an address is none.
+pub fn compose_test(from: &str, to: &[String], now: jiff::Timestamp) -> Result<Vec<u8>, Error> {
+    let place = || Place::of("[mail]");
+    let mailbox = |address: &str| address.trim().parse::<Mailbox>().map_err(|_| no_address(place(), address));
+    let from = mailbox(from)?;
+    let id = format!("<test.{}@{}>", now.as_nanosecond(), from.email.domain());
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    let mut message = Message::builder()
+        .from(from)
+        .subject("[TEST] tieout: mail works")
+        .date(UNIX_EPOCH + Duration::from_secs(seconds))
+        .message_id(Some(id))
+        .header(AutoSubmitted("auto-generated".to_owned()))
+        .header(AutoResponseSuppress("All".to_owned()));
+    for address in to {
+        message = message.to(mailbox(address)?);
+    }
+    let text = "This is a test of tieout's mail settings. Reports will arrive the same way.\n\nNothing was read or written.\n";
+    let message = message.singlepart(SinglePart::plain(text.to_owned())).map_err(|failure| {
+        Error::new(Remedy::MendJob, place(), "the test mail cannot be made").seen(failure.to_string()).hint("name a recipient with `--to`")
+    })?;
+    Ok(message.formatted())
+}
+
+/// Why the mail comes at all, where the report itself does not tell.
+fn occasion(due: Due) -> Option<String> {
+    let day = due.after.map(|mail| jiff::tz::TimeZone::UTC.to_datetime(mail.at).strftime("%-d %b").to_string());
+    match (due.why, day, due.after) {
+        (Why::Reminder, Some(day), _) => Some(format!("A reminder: this was first told on {day}.")),
+        (Why::Recovery, Some(day), Some(mail)) => Some(format!("Recovered: the mail of {day} said {}.", mail.verdict.word())),
+        (Why::SignOfLife, Some(day), _) => Some(format!("A weekly sign of life: nothing needed a mail since {day}.")),
+        (Why::MissedRuns, ..) => Some("This mail comes because scheduled runs were missed.".to_owned()),
+        (Why::SignOfLife, None, _) => Some("The first sign of life: from now on only problems are mailed, their end, and this once a week.".to_owned()),
+        _ => None,
+    }
 }
 
 fn no_address(place: Place, address: &str) -> Error {
@@ -244,6 +307,7 @@ text_header! {
     Importance "Importance",
     TieoutVerdict "X-Tieout-Verdict",
     TieoutRun "X-Tieout-Run",
+    TieoutWhy "X-Tieout-Why",
 }
 
 /// Where the whole report is.
@@ -260,10 +324,10 @@ fn text_part(report: &Report, page: &Document) -> String {
 }
 
 /// One screen of HTML. Where long values make it too large, it shows fewer rows and shorter values.
-fn html_part(report: &Report, extent: Extent) -> String {
+fn html_part(report: &Report, extent: Extent, why: Why) -> String {
     let mut extent = extent;
     loop {
-        let html = html_of(report, &document(report, extent));
+        let html = html_of(report, &document(report, extent), why);
         if html.len() < HTML_BYTES_MAX || extent.rows_max == 1 {
             return html;
         }
@@ -271,11 +335,11 @@ fn html_part(report: &Report, extent: Extent) -> String {
     }
 }
 
-fn html_of(report: &Report, page: &Document) -> String {
+fn html_of(report: &Report, page: &Document, why: Why) -> String {
     let mut out = Writer::new(Skin::Mail);
     out.raw("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">");
     out.raw("<meta name=\"color-scheme\" content=\"light dark\"><meta name=\"supported-color-schemes\" content=\"light dark\"><title>");
-    out.text(&subject_of(report));
+    out.text(&subject_of(report, why));
     out.raw("</title><style>");
     out.raw(MAIL_STYLE);
     out.raw("</style></head>");

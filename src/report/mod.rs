@@ -26,6 +26,7 @@ pub use shown::value as value_for_people;
 
 pub mod assemble;
 mod document;
+pub mod due;
 pub mod html;
 pub mod json;
 pub mod mail;
@@ -117,8 +118,6 @@ pub struct Report {
     pub exit_code: u8,
     /// How it ended, in one sentence.
     pub sentence: String,
-    /// Whether the run before it had a problem and this one has none.
-    pub recovered: bool,
     /// What stopped the run, if something did.
     pub stopped_by: Vec<Diagnostic>,
     /// Gates that tripped and were allowed to pass, in words.

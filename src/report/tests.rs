@@ -1,13 +1,18 @@
 //! The renderers against whole reports: what a reader must find, what no reader may, and what no cell may do.
 
+use super::due::{Due, PastMail, Why};
+use super::mail::Letterhead;
 use super::sample::*;
 use super::*;
-use crate::job::ReportWhen;
 
 const FROM: &str = "tieout@example.com";
 
+fn letterhead(to: &[String]) -> Letterhead<'_> {
+    Letterhead { from: FROM, to, reply_to: None, due: Due { why: Why::Always, after: None }, by_month: false }
+}
+
 fn composed(report: &Report) -> String {
-    String::from_utf8(mail::compose(report, FROM, &["cfo@example.com".to_owned()]).expect("composes")).expect("is ASCII")
+    String::from_utf8(mail::compose(report, &letterhead(&["cfo@example.com".to_owned()])).expect("composes")).expect("is ASCII")
 }
 
 /// Header name and unfolded value, in order.
@@ -63,7 +68,7 @@ fn everywhere(report: &Report) -> Vec<(&'static str, String)> {
         ("json", json::render(report)),
         ("mail text", mail_text),
         ("mail html", mail_html),
-        ("subject", mail::subject(report)),
+        ("subject", mail::subject(report, Why::Always)),
     ]
 }
 
@@ -195,7 +200,7 @@ fn a_quiet_night_is_short_and_says_both_sums() {
     let shown = text::render(&quiet(), 100);
     assert_lines(&shown, &["✓ OK  customers  run 20260331T010000Z", "Nothing was written.", "No break is open."]);
     assert!(!shown.contains("Needs you"), "{shown}");
-    assert_eq!(mail::subject(&quiet()), "[OK] customers: nothing to do, EUR 1,211,491.60 on both sides, 31 Mar");
+    assert_eq!(mail::subject(&quiet(), Why::Always), "[OK] customers: nothing to do, EUR 1,211,491.60 on both sides, 31 Mar");
 }
 
 #[test]
@@ -425,20 +430,20 @@ fn json_is_whole_and_may_be_printed() {
 
 #[test]
 fn subjects_put_the_verdict_first_and_fit() {
-    assert_eq!(mail::subject(&rich()), "[ACTION 14] customers: EUR 1,240.50 open, 6 changed, 2 failed writes, 31 Mar");
-    assert_eq!(mail::subject(&stopped()), "[FAILED] customers: stopped before writing, sheet returned 0 rows (was 8,412)");
+    assert_eq!(mail::subject(&rich(), Why::Always), "[ACTION 14] customers: EUR 1,240.50 open, 6 changed, 2 failed writes, 31 Mar");
+    assert_eq!(mail::subject(&stopped(), Why::Always), "[FAILED] customers: stopped before writing, sheet returned 0 rows (was 8,412)");
     let synced = Report { verdict: Verdict::Synced, breaks: Vec::new(), ..rich() };
-    assert_eq!(mail::subject(&synced), "[SYNCED] customers: 6 changed, 31 Mar", "totals that differ are not called equal");
+    assert_eq!(mail::subject(&synced, Why::Always), "[SYNCED] customers: 6 changed, 31 Mar", "totals that differ are not called equal");
     let dry = Report { dry_run: true, breaks: Vec::new(), ..stopped() };
-    assert!(mail::subject(&Report { verdict: Verdict::Ok, ..dry }).starts_with("[OK] customers: would change 8, nothing written"));
+    assert!(mail::subject(&Report { verdict: Verdict::Ok, ..dry }, Why::Always).starts_with("[OK] customers: would change 8, nothing written"));
     let mut long = stopped();
     long.stopped_by[0].message = "word ".repeat(100);
     let mut untied = rich();
     untied.verdict = Verdict::Failed;
     untied.identities[1].holds = false;
-    assert_eq!(mail::subject(&untied), "[FAILED] customers: does not tie out: totals of credit_limit EUR");
+    assert_eq!(mail::subject(&untied, Why::Always), "[FAILED] customers: does not tie out: totals of credit_limit EUR");
     for report in [rich(), stopped(), quiet(), hostile(), long, Report { job: "j".repeat(200), ..rich() }, Report { job: "j".repeat(200), ..stopped() }] {
-        let subject = mail::subject(&report);
+        let subject = mail::subject(&report, Why::Always);
         assert!(subject.chars().count() <= 78, "{subject}");
         assert!(subject.starts_with(&format!("[{}", report.verdict.word())), "{subject}");
         assert!(!subject.contains(['\r', '\n']), "{subject}");
@@ -458,6 +463,7 @@ fn a_mail_has_its_headers_and_no_others() {
         ("Importance", "high"),
         ("X-Tieout-Verdict", "ACTION"),
         ("X-Tieout-Run", "20260331T010000Z"),
+        ("X-Tieout-Why", "always"),
     ];
     for (name, value) in expected {
         assert_eq!(header(&message, name).as_deref(), Some(value), "{name}");
@@ -495,14 +501,14 @@ fn both_parts_of_a_mail_stand_alone() {
 
 #[test]
 fn addresses_that_are_none_are_told() {
-    let to = |address: &str| mail::compose(&rich(), FROM, &[address.to_owned()]);
+    let to = |address: &str| mail::compose(&rich(), &letterhead(&[address.to_owned()]));
     for bad in ["nobody", "", "a@b\r\nBcc: c@d.example"] {
         let error = to(bad).expect_err("no address");
         assert!(error.to_string().contains("is no mail address") && error.to_string().contains("no mail was made"), "{error}");
         assert!(!error.to_string().contains('\r'), "{error:?}");
     }
     assert!(to("Zoë Müller <zoe@example.nl>").is_ok());
-    assert!(mail::compose(&rich(), FROM, &[]).is_err());
+    assert!(mail::compose(&rich(), &letterhead(&[])).is_err());
 }
 
 #[test]
@@ -529,18 +535,44 @@ fn amounts_have_the_decimals_of_their_currency() {
 }
 
 #[test]
-fn a_mail_is_due_as_the_job_says() {
-    let synced = Report { verdict: Verdict::Synced, ..rich() };
-    let recovered = Report { recovered: true, ..quiet() };
-    assert!(mail::subject(&recovered).starts_with("[OK] "), "{}", mail::subject(&recovered));
-    assert!(mail::subject(&recovered).contains("recovered"), "{}", mail::subject(&recovered));
-    assert!(text::render(&recovered, 100).contains("Recovered: the run before this one had a problem"));
-    let recovered_by_a_change = Report { recovered: true, ..synced.clone() };
-    for report in [&recovered, &recovered_by_a_change] {
-        assert!(mail::is_due(report, ReportWhen::Problems), "the recovery is told once");
+fn a_mail_says_why_it_comes() {
+    let past = |verdict| PastMail { at: "2026-03-29T01:00:00Z".parse().expect("a moment"), verdict, exit_code: 1, why: Why::Problem };
+    let told = |report: &Report, why, after| {
+        let message = mail::compose(report, &Letterhead { due: Due { why, after }, ..letterhead(&["cfo@example.com".to_owned()]) }).expect("composes");
+        String::from_utf8(message).expect("is ASCII")
+    };
+    let reminder = told(&rich(), Why::Reminder, Some(past(Verdict::Action)));
+    assert_eq!(header(&reminder, "Subject").as_deref(), Some("[ACTION 14] customers: still EUR 1,240.50 open, 6 changed, 31 Mar"));
+    assert!(parts(&reminder).0.contains("A reminder: this was first told on 29 Mar."), "{}", parts(&reminder).0);
+    let well = Report { verdict: Verdict::Ok, ..rich() };
+    let recovery = told(&well, Why::Recovery, Some(past(Verdict::Failed)));
+    assert_eq!(mail::subject(&quiet(), Why::Recovery), "[OK] customers: recovered, nothing to do, 31 Mar");
+    assert_eq!(header(&recovery, "X-Tieout-Why").as_deref(), Some("recovery"));
+    for part in [parts(&recovery).0, parts(&recovery).1] {
+        assert!(part.contains("Recovered: the mail of 29 Mar said FAILED."), "{part}");
     }
-    for (report, due) in [(quiet(), [true, false, false]), (synced, [true, true, false]), (rich(), [true, true, true]), (stopped(), [true, true, true])] {
-        let seen = [ReportWhen::Always, ReportWhen::Changes, ReportWhen::Problems].map(|when| mail::is_due(&report, when));
-        assert_eq!(seen, due, "{}", report.verdict.word());
-    }
+    assert!(parts(&told(&well, Why::SignOfLife, None)).0.contains("The first sign of life"));
+    let always = told(&quiet(), Why::Always, Some(past(Verdict::Ok)));
+    assert_eq!(always, composed(&quiet()), "what was mailed before leaves no trace in an ordinary mail");
+}
+
+#[test]
+fn mails_of_a_month_stand_together_where_that_is_wanted() {
+    let to = ["cfo@example.com".to_owned()];
+    let composed = |by_month| String::from_utf8(mail::compose(&rich(), &Letterhead { by_month, ..letterhead(&to) }).expect("composes")).expect("is ASCII");
+    assert_eq!(header(&composed(false), "References"), None);
+    assert_eq!(header(&composed(true), "References").as_deref(), Some("<202603.customers.month@example.com>"));
+}
+
+#[test]
+fn answers_go_to_the_contact_or_where_the_settings_say() {
+    let to = ["cfo@example.com".to_owned()];
+    let reply_to = |report: &Report, reply_to| {
+        let message = mail::compose(report, &Letterhead { reply_to, ..letterhead(&to) }).expect("composes");
+        header(&String::from_utf8(message).expect("is ASCII"), "Reply-To")
+    };
+    let without = Report { contact: Some("the finance team".to_owned()), ..rich() };
+    assert_eq!(reply_to(&rich(), Some("desk@example.com")).as_deref(), Some("Finance <finance@example.com>"));
+    assert_eq!(reply_to(&without, Some("desk@example.com")).as_deref(), Some("desk@example.com"));
+    assert_eq!(reply_to(&without, Some("no address\r\nBcc: x@y.example")), None);
 }

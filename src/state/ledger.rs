@@ -16,7 +16,14 @@ use crate::frame::Pulled;
 use crate::job::Job;
 use crate::reconcile::totals::Closing;
 
-const VERSION: i64 = 1;
+mod mail;
+
+pub use mail::{LostMail, MailOfRun, MailState, NewMail, QueuedMail, RecipientOfMail, WaitingMail};
+
+/// What leads from each version of the tables to the next, the first from version 1. A new ledger takes all of them, too.
+const MIGRATIONS: &[&str] = &[mail::MIGRATION];
+
+const VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
 const TABLES: &str = "
 CREATE TABLE runs (
@@ -225,20 +232,49 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Opens the ledger for reading only; nothing if there is none.
+    /// Opens the ledger to look into it, without the lock of the job; nothing if there is none. The tables of an earlier
+    /// version are brought up to this one.
     pub fn read(path: &Path) -> Result<Option<Ledger>, Error> {
+        let Some(ledger) = Ledger::of_mails(path)? else { return Ok(None) };
+        ledger.check()?;
+        Ok(Some(ledger))
+    }
+
+    /// The same without looking for damage, which takes long in a large ledger: for the queue of mails, which is looked
+    /// into every minute.
+    pub fn of_mails(path: &Path) -> Result<Option<Ledger>, Error> {
         if !path.exists() {
             return Ok(None);
         }
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| refuse(path, &e))?;
         let ledger = Ledger { connection, path: path.to_owned() };
-        ledger.check()?;
+        if ledger.version()? == 0 {
+            return Ok(None);
+        }
+        ledger.migrate()?;
         Ok(Some(ledger))
     }
 
     fn wrong(&self) -> impl Fn(rusqlite::Error) -> Error {
         let path = self.path.clone();
         move |error| refuse(&path, &error)
+    }
+
+    /// The version of the tables; 0 if there are none yet.
+    fn version(&self) -> Result<i64, Error> {
+        let wrong = self.wrong();
+        self.connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(&wrong)?;
+        let version: i64 = self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(&wrong)?;
+        if !(0..=VERSION).contains(&version) {
+            return Err(Error::new(
+                Remedy::Look,
+                Place::of(self.path.display().to_string()),
+                format!("the ledger has version {version}, this program knows {VERSION}"),
+            )
+            .seen("nothing was read or written")
+            .hint("use the program that wrote it, or a newer one"));
+        }
+        Ok(version)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -248,17 +284,26 @@ impl Ledger {
         if state != "ok" {
             return Err(damaged(&self.path, &state));
         }
-        let version: i64 = self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(&wrong)?;
-        if version != VERSION && version != 0 {
-            return Err(Error::new(
-                Remedy::Look,
-                Place::of(self.path.display().to_string()),
-                format!("the ledger has version {version}, this program knows {VERSION}"),
-            )
-            .seen("nothing was read or written")
-            .hint("use the program that wrote it, or a newer one"));
+        self.version().map(drop)
+    }
+
+    /// Brings tables of an earlier version up to this one, and makes those of a new ledger: one transaction.
+    fn migrate(&self) -> Result<(), Error> {
+        if self.version()? == VERSION {
+            return Ok(());
         }
-        Ok(())
+        let wrong = self.wrong();
+        let transaction = rusqlite::Transaction::new_unchecked(&self.connection, rusqlite::TransactionBehavior::Immediate).map_err(&wrong)?;
+        // Another program may have done it while this one waited.
+        let from = self.version()?;
+        if from == 0 {
+            transaction.execute_batch(TABLES).map_err(&wrong)?;
+        }
+        for migration in MIGRATIONS.iter().skip(usize::try_from((from - 1).max(0)).unwrap_or(0)) {
+            transaction.execute_batch(migration).map_err(&wrong)?;
+        }
+        transaction.pragma_update(None, "user_version", VERSION).map_err(&wrong)?;
+        transaction.commit().map_err(&wrong)
     }
 
     fn prepare(&self) -> Result<(), Error> {
@@ -267,11 +312,7 @@ impl Ledger {
         self.connection.pragma_update(None, "journal_mode", "WAL").map_err(&wrong)?;
         self.connection.pragma_update(None, "synchronous", "FULL").map_err(&wrong)?;
         self.connection.pragma_update(None, "foreign_keys", true).map_err(&wrong)?;
-        let version: i64 = self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(&wrong)?;
-        if version == 0 {
-            self.connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")).map_err(&wrong)?;
-        }
-        Ok(())
+        self.migrate()
     }
 
     /// The last promoted run.
@@ -475,31 +516,6 @@ impl Ledger {
             known.insert(id.clone(), KnownBreak { id, first_run, first_seen, open });
         }
         Ok(known)
-    }
-
-    /// Notes what became of a run's mail.
-    pub fn mailed(&self, run: &str, file: &str, problem: Option<&str>) -> Result<(), Error> {
-        let state = if problem.is_some() { "failed" } else { "outbox" };
-        self.connection.execute("INSERT OR REPLACE INTO mail VALUES (?1, ?2, ?3, ?4)", params![run, file, state, problem]).map_err(self.wrong())?;
-        Ok(())
-    }
-
-    /// Mails that could not be delivered: run and file.
-    pub fn undelivered(&self) -> Result<Vec<(String, String)>, Error> {
-        let wrong = self.wrong();
-        let mut statement = self.connection.prepare("SELECT run, file FROM mail WHERE state = 'failed' ORDER BY run").map_err(&wrong)?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(&wrong)?;
-        rows.collect::<Result<_, _>>().map_err(&wrong)
-    }
-
-    /// The verdict of the last run before this one that came to an end; plans that were only asked for are no runs.
-    pub fn verdict_before(&self, run: &str) -> Result<Option<String>, Error> {
-        self.connection
-            .query_row("SELECT verdict FROM runs WHERE command = 'run' AND verdict IS NOT NULL AND run <> ?1 ORDER BY rowid DESC LIMIT 1", [run], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map_err(self.wrong())
     }
 
     /// The last run that was more than a plan; nothing if there was none.

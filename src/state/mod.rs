@@ -39,7 +39,10 @@ use crate::reconcile::rest::{Rest, Resting};
 
 mod ledger;
 
-pub use ledger::{Bases, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, Promoted, Promotion, RestPlace, SnapshotPlace};
+pub use ledger::{
+    Bases, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LostMail, MailOfRun, MailState, NewMail, Promoted, Promotion, QueuedMail, RecipientOfMail,
+    RestPlace, SnapshotPlace, WaitingMail,
+};
 
 /// How many folders the bases of a run may be spread over.
 const PARTS_MAX: usize = 8;
@@ -104,6 +107,11 @@ impl JobState {
     /// The ledger of a job for reading, without its lock; nothing if the job never ran.
     pub fn read_ledger(folder: &Path) -> Result<Option<Ledger>, Error> {
         Ledger::read(&folder.join("ledger.sqlite"))
+    }
+
+    /// The ledger of a job for its mails, without its lock; nothing if the job never ran.
+    pub fn mail_ledger(folder: &Path) -> Result<Option<Ledger>, Error> {
+        Ledger::of_mails(&folder.join("ledger.sqlite"))
     }
 
     /// The folder of all bases.

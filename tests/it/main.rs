@@ -6,6 +6,7 @@ mod crash;
 mod demo;
 mod errors;
 mod laws;
+mod mail;
 mod oracle;
 mod rest;
 mod scenarios;

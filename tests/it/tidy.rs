@@ -11,6 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["report", "schedule"],
     &["disk"],
     &["systems", "state", "mail"],
+    &["delivery"],
     &["run", "project"],
     &["demo", "serve"],
 ];
