@@ -129,6 +129,49 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     sync_folder(path.parent().unwrap_or(Path::new("")))
 }
 
+/// Writes a file of ours as a whole, readable by its owner only: whoever reads it meanwhile sees the former content or the
+/// new one. What stood there is gone: never for a file that a person may edit.
+///
+/// # Errors
+/// `GiveAccess` if it cannot be written; then the file is as it was.
+pub fn publish(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let part = folder.join(format!(".{}.{}.tieout-part", file_name(path), std::process::id()));
+    let _ = fs::remove_file(&part);
+    write_new(&part, bytes)?;
+    if let Err(error) = fs::rename(&part, path) {
+        let _ = fs::remove_file(&part);
+        return Err(refused(path, "the file cannot be written", &error));
+    }
+    sync_folder(folder)
+}
+
+/// Takes the lock `path` as [`lock`] does, and waits up to some seconds for whoever holds it.
+///
+/// # Errors
+/// `Wait` if it is not free by then, else as [`lock`].
+pub fn wait_for_lock(path: &Path) -> Result<Lock, Error> {
+    const TRIES: u32 = 100;
+    for _ in 1..TRIES {
+        match lock(path, &format!("process {}", std::process::id())) {
+            Err(error) if error.remedy == Remedy::Wait => std::thread::sleep(std::time::Duration::from_millis(50)),
+            other => return other,
+        }
+    }
+    lock(path, &format!("process {}", std::process::id()))
+}
+
+/// The names of the folders in a folder, sorted. Names that are no Unicode are left out.
+///
+/// # Errors
+/// `GiveAccess` if the folder cannot be listed.
+pub fn folders(path: &Path) -> Result<Vec<String>, Error> {
+    let entries = fs::read_dir(path).map_err(|error| refused(path, "the folder cannot be listed", &error))?;
+    let mut names: Vec<String> = entries.flatten().filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
 /// Makes a folder, and those above it, for its owner only. A folder that exists stays as it is.
 ///
 /// # Errors

@@ -30,7 +30,7 @@ use crate::reconcile::plan::{Decisions, plan};
 use crate::reconcile::settle::{ReadBack, Settlement, advance, settle, settle_interrupted};
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
 use crate::report::assemble::{self, Earlier, Facts, Heading};
-use crate::report::{self, JobChange, Report, Verdict};
+use crate::report::{self, JobChange, Report, Verdict, index};
 use crate::state::{self, JobState, Knowledge, Promoted, Promotion, Saving};
 use crate::systems::{self, Opening, System, Wanted, WriteSet};
 
@@ -38,6 +38,9 @@ use crate::systems::{self, Opening, System, Wanted, WriteSet};
 const FAILURES_MIN: usize = 5;
 /// The share of a system's changes that may be rejected, in per cent.
 const FAILURES_PERCENT: usize = 20;
+
+/// The list of a job's runs, from which the page of all jobs is made.
+const RUNS_FILE: &str = "runs.json";
 
 /// Where a run takes place.
 pub struct World<'a> {
@@ -177,7 +180,7 @@ impl Night<'_> {
         let (differences, of_differences) = differences::differences(self.job, &decisions, &after, &figures.totals);
         figures.identities.extend(of_differences);
         let breaks = assemble::breaks(self.job, &nows, &decisions, Some(&settlement));
-        self.promote(&after, &nows, &decisions, &breaks, closings)?;
+        let tolerated = differences::tolerated(self.job, &nows, &decisions, &settlement, &after);
         let facts = Facts {
             nows: &nows,
             decisions: &decisions,
@@ -186,11 +189,13 @@ impl Night<'_> {
             totals: &figures.totals,
             differences: &differences,
             identities: &figures.identities,
+            tolerated: &tolerated,
             plan_digest: plan_digest.as_deref(),
         };
         let mut report = assemble::report(&self.heading(), &facts, &breaks);
+        self.promote(&after, &nows, &decisions, &breaks, &report, closings)?;
         // The writes are made and settled by now: what does not add up is told, not undone.
-        if let Err(error) = self.check_arithmetic(&figures.identities) {
+        if let Err(error) = self.check_arithmetic(&report.identities) {
             assemble::stop_before_writing(
                 &mut report,
                 error.remedy.exit_code(),
@@ -352,7 +357,7 @@ impl Night<'_> {
             .into_iter()
             .map(|(id, known)| {
                 let first_seen = known.first_seen.parse().unwrap_or(self.started);
-                (id, Earlier { first_run: known.first_run, first_seen, open: known.open })
+                (id, Earlier { first_run: known.first_run, first_seen, open: known.open, amount: known.amount, currency: known.currency })
             })
             .collect())
     }
@@ -383,6 +388,7 @@ impl Night<'_> {
             totals: &figures.totals,
             differences: &[],
             identities: &figures.identities,
+            tolerated: &[],
             plan_digest: Some(&digest),
         };
         // What a gate does not trust is told by the gate alone: open is what was open before.
@@ -548,7 +554,7 @@ impl Night<'_> {
     }
 
     /// Makes the new state the state of the job.
-    fn promote(&self, after: &State, nows: &[Keyed], decisions: &Decisions, breaks: &[Break], closings: Vec<Closing>) -> Result<(), Error> {
+    fn promote(&self, after: &State, nows: &[Keyed], decisions: &Decisions, breaks: &[Break], report: &Report, closings: Vec<Closing>) -> Result<(), Error> {
         self.state.save(self.job, self.id, after)?;
         let of_each = |system: usize| &nows[system].clean.pulled.evidence;
         let names = self.job.systems.iter().map(|s| s.name.clone()).enumerate();
@@ -563,11 +569,13 @@ impl Night<'_> {
         let settles: Vec<&str> = self.cut_off.iter().map(|c| c.run.as_str()).collect();
         let decided: Vec<Decision> = self.cut_off.iter().flat_map(|c| &c.decisions).chain(&decisions.plan.decisions).cloned().collect();
         let links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
+        let stakes = report.breaks.iter().filter_map(|one| Some((one.id.clone(), report.stake(one)?))).filter(|(_, (amount, _))| amount.in_range()).collect();
         self.state.ledger.promote(Promotion {
             run: self.id,
             settles: &settles,
             knowledge: &knowledge,
             breaks,
+            stakes: &stakes,
             decisions: &decided,
             links: &links,
             now: &self.started.to_string(),
@@ -583,8 +591,15 @@ impl Night<'_> {
         if let Err(error) = write_report(&folder, &report, plan) {
             afterthoughts.push(error);
         }
+        let workbook = match report::workbook::render(&report).and_then(|bytes| disk::write_new(&folder.join("report.xlsx"), &bytes).map(|()| bytes)) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                afterthoughts.push(error);
+                None
+            }
+        };
         if !self.request.plan_only
-            && let Err(error) = self.mail(&reports, &folder, &report)
+            && let Err(error) = self.mail(&reports, &folder, &report, workbook.as_deref())
         {
             afterthoughts.push(error);
         }
@@ -592,16 +607,36 @@ impl Night<'_> {
         if let Err(error) = self.state.ledger.finish(self.id, report.verdict.word(), report.exit_code, &report.sentence, &finished) {
             afterthoughts.push(error);
         }
+        if let Err(error) = self.publish_index(&reports, &report) {
+            afterthoughts.push(error);
+        }
         Finished { report, folder, afterthoughts }
     }
 
-    fn mail(&self, reports: &Path, folder: &Path, report: &Report) -> Result<(), Error> {
+    /// Adds this run to the list of the job's runs, and writes the page of all jobs anew. Other jobs may end at the same
+    /// moment: one process at a time makes the page, from the lists of all jobs, so that none is missing from it.
+    fn publish_index(&self, reports: &Path, report: &Report) -> Result<(), Error> {
+        let list = reports.join(&self.job.name).join(RUNS_FILE);
+        let known = disk::read(&list).map(|file| index::read(&file.bytes)).unwrap_or_default();
+        let command = if self.request.plan_only { "plan" } else { "run" };
+        disk::publish(&list, &index::written(&index::with(known, report, command)))?;
+        let _one_at_a_time = disk::wait_for_lock(&reports.join(".index.lock"))?;
+        let mut jobs = BTreeMap::new();
+        for name in disk::folders(reports)? {
+            if let Ok(file) = disk::read(&reports.join(&name).join(RUNS_FILE)) {
+                jobs.insert(name, index::read(&file.bytes));
+            }
+        }
+        disk::publish(&reports.join("index.html"), index::render(&jobs).as_bytes())
+    }
+
+    fn mail(&self, reports: &Path, folder: &Path, report: &Report, workbook: Option<&[u8]>) -> Result<(), Error> {
         let to = &self.job.report.to;
         if to.is_empty() || !report::mail::is_due(report, self.job.report.when) {
             return Ok(());
         }
         let name = format!("{}-{}.eml", self.job.name, self.id);
-        let sent = report::mail::compose(report, &self.world.settings.mail_from, to).and_then(|message| {
+        let sent = report::mail::compose(report, &self.world.settings.mail_from, to, workbook).and_then(|message| {
             disk::write_new(&folder.join("mail.eml"), &message)?;
             mail::deliver_to_outbox(&reports.join("outbox"), &name, &message)
         });

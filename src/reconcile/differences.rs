@@ -9,13 +9,16 @@
 //! is in two groups counts as one record here and another there. The sums are those that the run leaves behind.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::base::{BaseTotal, State};
-use super::plan::Decisions;
-use super::totals::{Identity, TotalReport};
+use super::plan::{Decisions, Treatment};
+use super::settle::Settlement;
+use super::totals::{self, Identity, TotalReport};
+use crate::change::{Action, Settled, key_for_people};
+use crate::frame::{Keyed, NO_ROW};
 use crate::job::{Field, Job};
 use crate::value::{Decimal, FieldType, Value};
 
@@ -61,6 +64,88 @@ pub struct Difference {
     pub reference: String,
     /// The reasons, in the order of [`Why`]; those that concern no record are left out.
     pub parts: Vec<Part>,
+}
+
+/// Two values that differ, and that the field's tolerance accepts: no break, and never written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tolerated {
+    /// The record's key, for people.
+    pub key: String,
+    /// The field.
+    pub field: String,
+    /// The system.
+    pub system: String,
+    /// The system that it is compared with.
+    pub reference: String,
+    /// What the system holds.
+    pub value: Value,
+    /// What the reference holds.
+    pub reference_value: Value,
+    /// How much more the system holds than the reference; nothing where the values are no numbers.
+    pub apart: Option<Decimal>,
+    /// The group of the field's control total: a currency; nothing where there is none.
+    pub group: Option<String>,
+}
+
+/// Every difference that a tolerance accepts, by field, system and record, as the run leaves it: what was read tonight, and
+/// what was read back where something was written. Fields are compared with the first system of the job that carries them.
+pub fn tolerated(job: &Job, nows: &[Keyed], decisions: &Decisions, settlement: &Settlement, after: &State) -> Vec<Tolerated> {
+    let linked = &decisions.linked;
+    let arrived = |number: &u32| settlement.fates.get(number).is_some_and(|fate| matches!(fate.settled, Settled::Verified | Settled::Normalised));
+    let mut written: BTreeSet<(usize, u64, &str)> = BTreeSet::new();
+    let mut gone: BTreeSet<(usize, u64)> = BTreeSet::new();
+    for change in decisions.plan.changes.iter().filter(|change| arrived(&change.number)) {
+        let Some(system) = job.system(&change.system) else { continue };
+        match change.action {
+            Action::Delete => {
+                gone.insert((system, change.record));
+            }
+            _ => written.extend(change.cells.iter().filter_map(|cell| Some((system, change.record, cell.field.as_deref()?)))),
+        }
+    }
+    let mut tolerated = Vec::new();
+    for (index, field) in job.fields.iter().enumerate().filter(|(_, field)| field.tolerance.is_some()) {
+        let total = job.totals.iter().find(|total| total.field == index);
+        let value = |system: usize, record: usize| -> Option<Value> {
+            let number = linked.records[record];
+            if gone.contains(&(system, number)) {
+                return None;
+            }
+            if written.contains(&(system, number, field.name.as_str())) {
+                let base = &after.bases[system];
+                let row = base.records.binary_search(&number).ok().and_then(|row| u32::try_from(row).ok())?;
+                return base.value(index, row);
+            }
+            let row = linked.now_rows[system][record];
+            if row == NO_ROW { None } else { nows[system].clean.fields[index].as_ref().map(|column| column.value(row)) }
+        };
+        let mut carriers = (0..job.systems.len()).filter(|system| nows[*system].clean.fields[index].is_some());
+        let Some(reference) = carriers.next() else { continue };
+        for system in carriers {
+            for record in 0..linked.records.len() {
+                let (Some(here), Some(there)) = (value(system, record), value(reference, record)) else { continue };
+                if here == there || !field.equivalent(&here, &there) {
+                    continue;
+                }
+                let position = u32::try_from(record).unwrap_or(u32::MAX);
+                if record >= linked.known && matches!(decisions.treatments.get(&position), Some(Treatment::Held)) {
+                    continue;
+                }
+                let apart = here.as_decimal().zip(there.as_decimal()).and_then(|(here, there)| here.checked_sub(there));
+                tolerated.push(Tolerated {
+                    key: key_for_people(linked.key(position, nows, &[])),
+                    field: field.name.clone(),
+                    system: job.systems[system].name.clone(),
+                    reference: job.systems[reference].name.clone(),
+                    value: here,
+                    reference_value: there,
+                    apart,
+                    group: total.filter(|total| total.by.is_some()).map(|total| totals::group(job, total, system, position, nows, linked)),
+                });
+            }
+        }
+    }
+    tolerated
 }
 
 /// The records of one system that are in the sum of a total, with their groups and amounts.

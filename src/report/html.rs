@@ -147,6 +147,7 @@ impl Writer {
                 Piece::Words(text) => self.words(text),
                 Piece::Held(text) => self.element("bdi", "", text),
                 Piece::Empty => self.element("span", "empty", EMPTY),
+                Piece::ToSign => self.element("span", "sign", "\u{a0}"),
                 Piece::Removed(text) => self.element("del", "gone", text),
                 Piece::Added(text) => self.element("ins", "new", text),
                 Piece::Quiet(text) => self.element("span", "quiet", text),
@@ -444,4 +445,4 @@ fn table_cell(out: &mut Writer, table: &Table, cell: &Cell, column: usize, (row,
     out.close(tag);
 }
 
-const PAGE_STYLE: &str = include_str!("page.css");
+pub(super) const PAGE_STYLE: &str = include_str!("page.css");

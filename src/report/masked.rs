@@ -289,7 +289,33 @@ fn mask_records(report: &mut Report) {
         secrets.hide(&mut one.event);
     }
     records.into_values().for_each(|secrets| all.extend(secrets));
-    report.cleared.iter_mut().for_each(|one| keys.mask(&mut one.key, &mut all));
+    let sensitive_totals = report.totals.iter().any(|total| sensitive(&total.field));
+    for one in &mut report.cleared {
+        keys.mask(&mut one.key, &mut all);
+        if sensitive_totals && let Some(amount) = one.amount.take() {
+            all.add(&Value::Decimal(amount));
+        }
+    }
+    for one in &mut report.tolerated {
+        keys.mask(&mut one.key, &mut all);
+        if sensitive(&one.field) {
+            mask_value(&mut one.value, &mut all);
+            mask_value(&mut one.reference_value, &mut all);
+            one.apart = None;
+        }
+    }
+    // What is at stake is an amount of a control total, and a sum of it may be that of one record.
+    if sensitive_totals {
+        if let Some(roll) = &mut report.roll_forward {
+            roll.amounts.clear();
+        }
+        report.identities.retain(|identity| identity.name != "open amounts");
+        for one in &mut report.breaks {
+            if let Some(amount) = one.amount.take() {
+                all.add(&Value::Decimal(amount));
+            }
+        }
+    }
     report.duplicates.iter_mut().for_each(|one| keys.mask(&mut one.key, &mut all));
 
     let hidden: BTreeSet<String> = report.totals.iter().filter(|total| sensitive(&total.field)).map(|total| total.field.clone()).collect();

@@ -7,6 +7,7 @@ mod demo;
 mod errors;
 mod laws;
 mod oracle;
+mod report_workbook;
 mod scenarios;
 mod systems;
 mod tidy;
