@@ -856,4 +856,29 @@ mod tests {
         assert_eq!(read(&path).expect("there"), Contents { bytes: b"{}".to_vec(), sha256: digest(b"{}") });
         assert_eq!(digest(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
+
+    #[test]
+    fn published_files_are_whole_and_private_and_those_who_wait_take_turns() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, key) = (folder.path().join("page.html"), folder.path().join(".lock"));
+        publish(&path, b"0").expect("publishes");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..5 {
+                        let _turn = wait_for_lock(&key).expect("a turn");
+                        let number: u32 = String::from_utf8(read(&path).expect("reads").bytes).expect("text").parse().expect("a number");
+                        publish(&path, (number + 1).to_string().as_bytes()).expect("publishes");
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read(&path).expect("reads"), b"20");
+        assert_eq!(fs::metadata(&path).expect("is there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(folders(folder.path()).expect("lists"), Vec::<String>::new());
+        assert_eq!(fs::read_dir(folder.path()).expect("lists").count(), 2, "nothing else is left there");
+        fs::create_dir(folder.path().join("taken")).expect("makes");
+        assert_eq!(publish(&folder.path().join("taken"), b"x").expect_err("a folder").remedy, Remedy::GiveAccess);
+        assert_eq!(fs::read_dir(folder.path()).expect("lists").count(), 3, "what was begun is gone");
+    }
 }

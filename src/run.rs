@@ -588,14 +588,18 @@ impl Night<'_> {
         let mut afterthoughts = Vec::new();
         let reports = self.world.root.join(&self.world.settings.reports);
         let folder = reports.join(&self.job.name).join(self.id);
-        if let Err(error) = write_report(&folder, &report, plan) {
-            afterthoughts.push(error);
-        }
-        let workbook = match report::workbook::render(&report).and_then(|bytes| disk::write_new(&folder.join("report.xlsx"), &bytes).map(|()| bytes)) {
+        let workbook = match report::workbook::render(&report) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 afterthoughts.push(error);
                 None
+            }
+        };
+        let on_disk = match write_report(&folder, &report, plan, workbook.as_deref()) {
+            Ok(()) => true,
+            Err(error) => {
+                afterthoughts.push(error);
+                false
             }
         };
         if !self.request.plan_only
@@ -607,7 +611,7 @@ impl Night<'_> {
         if let Err(error) = self.state.ledger.finish(self.id, report.verdict.word(), report.exit_code, &report.sentence, &finished) {
             afterthoughts.push(error);
         }
-        if let Err(error) = self.publish_index(&reports, &report) {
+        if on_disk && let Err(error) = self.publish_index(&reports, &report) {
             afterthoughts.push(error);
         }
         Finished { report, folder, afterthoughts }
@@ -754,11 +758,14 @@ fn addresses_after(job: &Job, system: usize, change: &Change, outcome: Option<&O
 }
 
 /// Writes the report's files into a folder of their own.
-fn write_report(folder: &Path, report: &Report, plan: Option<&Plan>) -> Result<(), Error> {
+fn write_report(folder: &Path, report: &Report, plan: Option<&Plan>, workbook: Option<&[u8]>) -> Result<(), Error> {
     disk::create_dir_private(folder)?;
     disk::write_new(&folder.join("report.json"), report::json::render(report).as_bytes())?;
     disk::write_new(&folder.join("report.txt"), report::text::render(report, 100).as_bytes())?;
     disk::write_new(&folder.join("report.html"), report::html::render(report).as_bytes())?;
+    if let Some(workbook) = workbook {
+        disk::write_new(&folder.join("report.xlsx"), workbook)?;
+    }
     // A plan holds values in clear: where one is sensitive, it stays in the state folder.
     if let Some(plan) = plan.filter(|_| report.sensitive.is_empty()) {
         disk::write_new(&folder.join("plan.jsonl"), &state::plan_bytes(plan))?;

@@ -75,7 +75,7 @@ pub fn written(runs: &[RunLine]) -> Vec<u8> {
     bytes
 }
 
-/// The page of all jobs, by name.
+/// The page of all jobs, by name. A job without a run is not among them.
 pub fn render(jobs: &BTreeMap<String, Vec<RunLine>>) -> String {
     let mut out = Writer::new(Skin::Page);
     out.raw("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
@@ -85,17 +85,18 @@ pub fn render(jobs: &BTreeMap<String, Vec<RunLine>>) -> String {
     out.raw(PAGE_STYLE);
     out.raw(INDEX_STYLE);
     out.raw("</style></head>\n<body><main class=\"jobs\"><header><h1>Jobs</h1><p class=\"sentence\">");
+    let jobs: Vec<(&String, &Vec<RunLine>)> = jobs.iter().filter(|(_, runs)| !runs.is_empty()).collect();
     let last = |runs: &[RunLine]| runs.iter().rev().find(|line| line.command == "run").or(runs.last()).map(|line| line.verdict);
     let waiting: Vec<&str> =
         jobs.iter().filter(|(_, runs)| matches!(last(runs), Some(Verdict::Action | Verdict::Failed))).map(|(name, _)| name.as_str()).collect();
     out.text(&match waiting.as_slice() {
         [] => format!("{}, and nothing waits for a person.", plural(jobs.len() as u64, "job", "jobs")),
         some => {
-            format!("{} of {} wait for a person: {}.", count(some.len() as u64), plural(jobs.len() as u64, "job", "jobs"), shown::visible(&some.join(", ")))
+            format!("Needs a person: {} ({} of {}).", shown::visible(&some.join(", ")), count(some.len() as u64), plural(jobs.len() as u64, "job", "jobs"))
         }
     });
     out.raw("</p></header>");
-    for (name, runs) in jobs {
+    for (name, runs) in &jobs {
         job(&mut out, name, runs);
     }
     if jobs.is_empty() {
@@ -292,7 +293,7 @@ mod tests {
     fn the_page_shows_every_job_with_its_runs_and_a_chart() {
         let runs = vec![line(1, Some(0)), line(2, None), line(11, Some(4)), line(12, Some(2))];
         let page = render(&BTreeMap::from([("billing".to_owned(), runs.clone()), ("customers".to_owned(), vec![line(3, Some(7))])]));
-        assert!(page.contains("2 of 2 jobs wait for a person: billing, customers."), "{page}");
+        assert!(page.contains("Needs a person: billing, customers (2 of 2 jobs)."), "{page}");
         assert!(page.contains("<a href=\"billing/20260312T010000Z/report.html\">"), "{page}");
         assert!(page.contains("aria-label=\"Open breaks over 3 runs: 0 on 2026-03-01 01:00, 2 on 2026-03-12 01:00\""), "{page}");
         // Ten of eleven days later it rises to the top, and then falls to the half.

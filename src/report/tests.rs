@@ -93,7 +93,7 @@ fn the_text_says_what_an_accountant_must_do() {
             "  of it only in `crm`, 1 record                                         -1,240.51",
             "  of it within the tolerance, 3 records                                      0.01",
             "  crm        csv, peer    8,412     8,409        1     2         0            0",
-            "  Breaks       2    1     1      1      0       0         9",
+            "  Breaks       2         1     1      1      0       0         9",
             "3 changes: 1 create, 2 updates; 2 verified, 1 normalised.",
             "  anna@example.com  sheet          line 17  lines 203, 1,410  edited last",
             "  zoë@example.nl   sheet   update  rejected  CHECK constraint failed: credit_limit <=          twice",

@@ -7,7 +7,10 @@ use std::process::Command;
 
 use calamine::{Data, Reader, Xlsx, open_workbook};
 use tieout::demo;
+use tieout::job::Settings;
+use tieout::project::Project;
 use tieout::report::{ClearedHow, Report, WhyDifferent};
+use tieout::run::{self, Request, World};
 use tieout::value::Decimal;
 
 /// Whether a program can be started; says that a test is left out where it cannot.
@@ -128,6 +131,13 @@ fn the_page_of_all_jobs_is_there_after_each_run() {
     // A list of another job that nobody can read is no reason to lose the page.
     std::fs::create_dir(reports.join("broken")).unwrap();
     std::fs::write(reports.join("broken/runs.json"), "{").unwrap();
+    let project = Project { root: root.path().join("demo"), settings: Settings::default() };
+    let at: jiff::Timestamp = "2026-04-01T01:00:00Z".parse().unwrap();
+    let world = World { root: &project.root, settings: &project.settings, now: &|| at, progress: &|_| {} };
+    let finished = run::run(&world, &project.job("billing").unwrap(), &Request::default()).unwrap();
+    assert!(finished.afterthoughts.is_empty(), "{:?}", finished.afterthoughts);
+    let page = std::fs::read_to_string(reports.join("index.html")).unwrap();
+    assert!(page.contains("billing/20260401T010000Z/report.html") && page.contains("(1 of 1 job)") && !page.contains("broken"), "{page}");
 }
 
 #[test]
