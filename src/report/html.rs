@@ -364,7 +364,9 @@ fn need(out: &mut Writer, need: &Need) {
 
 /// A table with caption and scopes. A cell that is the same as the one above is joined with it.
 pub(super) fn table(out: &mut Writer, table: &Table) {
-    out.open("table", "list");
+    // In a table with results, the names of the other rows are no headings.
+    let tallied = out.skin == Skin::Page && !table.results.is_empty();
+    out.open("table", if tallied { "list sums" } else { "list" });
     out.open("caption", "");
     out.text(&table.caption);
     out.close("caption");

@@ -173,7 +173,7 @@ fn is_path_part(name: &str) -> bool {
 fn at(started: &str) -> String {
     match started.parse::<jiff::Timestamp>() {
         Ok(instant) => jiff::tz::TimeZone::UTC.to_datetime(instant).strftime("%Y-%m-%d %H:%M").to_string(),
-        Err(_) => started.to_owned(),
+        Err(_) => shown::visible(started).into_owned(),
     }
 }
 

@@ -10,8 +10,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::Message;
-use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
-use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Body, Mailbox, MultiPart, SinglePart};
 use sha2::{Digest, Sha256};
 
 use super::document::{self, Block, Document, Extent, Need, Section, document};
@@ -203,7 +203,7 @@ pub fn compose(report: &Report, from: &str, to: &[String], workbook: Option<&[u8
     let parts = match attached {
         None => parts,
         Some(bytes) => {
-            let workbook = Attachment::new("report.xlsx".to_owned()).body(bytes.to_vec(), ContentType::parse(WORKBOOK_TYPE).unwrap_or(ContentType::TEXT_PLAIN));
+            let workbook = Attachment::new("report.xlsx".to_owned()).body(base64(bytes), ContentType::parse(WORKBOOK_TYPE).unwrap_or(ContentType::TEXT_PLAIN));
             MultiPart::mixed().boundary(format!("tieout-mixed-{boundary}")).multipart(parts).singlepart(workbook)
         }
     };
@@ -214,6 +214,12 @@ pub fn compose(report: &Report, from: &str, to: &[String], workbook: Option<&[u8
             .hint("check `to` under `[report]`")
     })?;
     Ok(message.formatted())
+}
+
+/// Bytes as they are, whatever they are: no line end among them may be mended on the way.
+fn base64(bytes: &[u8]) -> Body {
+    let encoded = Body::new_with_encoding(bytes.to_vec(), ContentTransferEncoding::Base64);
+    encoded.unwrap_or_else(|bytes| Body::new(bytes))
 }
 
 fn no_address(place: Place, address: &str) -> Error {

@@ -541,7 +541,7 @@ fn what_a_tolerance_accepts_is_listed_with_what_to_write_off() {
         &shown,
         &[
             "Tolerance and proposed write-offs (1)",
-            "  credit_limit  EUR       sheet   crm                 3        0.01",
+            "  credit_limit  EUR       sheet   crm                  3          0.01",
             "  pat@example.com  credit_limit  sheet   800.01  crm            800.00  EUR 0.01",
         ],
     );
@@ -555,5 +555,5 @@ fn what_arrived_only_when_sent_again_is_said() {
     let mut report = rich();
     report.changes[1].attempts = 3;
     let shown = text::render(&report, 100);
-    assert_lines(&shown, &["Failed and retried writes (2)", "Sent again, and arrived", "  ada@example.com  invoicing  update     3 times"]);
+    assert_lines(&shown, &["Failed and retried writes (2)", "Sent again, and arrived", "  ada@example.com  invoicing  update      3 times"]);
 }

@@ -12,6 +12,8 @@
 //! The sheets are made from the report and not from the document that text and HTML share, because a cell needs the value
 //! and its type, not its spelling.
 
+use std::borrow::Cow;
+
 use rust_xlsxwriter::{
     Color, DataValidation, DataValidationErrorStyle, DocProperties, ExcelDateTime, Format, FormatAlign, FormatBorder, FormatUnderline, IgnoreError, Note,
     Workbook, Worksheet, XlsxError,
@@ -92,8 +94,16 @@ struct Styles {
 impl Styles {
     fn new() -> Styles {
         let top = || Format::new().set_align(FormatAlign::Top);
-        let text = || top().set_num_format("@");
-        let head = || Format::new().set_bold().set_background_color(Color::RGB(0x00E8_ECF1)).set_border_bottom(FormatBorder::Thin).set_align(FormatAlign::Top);
+        // A little away from a number that ends in the column before.
+        let text = || top().set_num_format("@").set_align(FormatAlign::Left).set_indent(1);
+        let head = || {
+            Format::new()
+                .set_bold()
+                .set_indent(1)
+                .set_background_color(Color::RGB(0x00E8_ECF1))
+                .set_border_bottom(FormatBorder::Thin)
+                .set_align(FormatAlign::Top)
+        };
         let amounts = (0..=9)
             .map(|decimals| {
                 let fraction = if decimals == 0 { String::new() } else { format!(".{}", "0".repeat(decimals)) };
@@ -102,7 +112,7 @@ impl Styles {
             .collect();
         Styles {
             head: head(),
-            head_right: head().set_align(FormatAlign::Right),
+            head_right: head().set_align(FormatAlign::Right).set_indent(0),
             title: Format::new().set_bold().set_font_size(16.0),
             heading: Format::new().set_bold().set_font_size(12.0),
             label: text().set_font_color(Color::RGB(0x0050_5B69)),
@@ -111,11 +121,11 @@ impl Styles {
             quiet: text().set_font_color(Color::RGB(0x005F_6B7A)).set_italic(),
             good: text().set_font_color(Color::RGB(0x0014_683A)),
             bad: text().set_font_color(Color::RGB(0x00A3_171B)).set_bold(),
-            day: top().set_num_format("yyyy-mm-dd").set_align(FormatAlign::Left),
-            moment: top().set_num_format("yyyy-mm-dd hh:mm:ss").set_align(FormatAlign::Left),
+            day: top().set_num_format("yyyy-mm-dd").set_align(FormatAlign::Left).set_indent(1),
+            moment: top().set_num_format("yyyy-mm-dd hh:mm:ss").set_align(FormatAlign::Left).set_indent(1),
             count: top().set_num_format("#,##0"),
             plain_number: top().set_num_format("0"),
-            number_as_text: text().set_align(FormatAlign::Right),
+            number_as_text: top().set_num_format("@").set_align(FormatAlign::Right),
             decision: text().set_background_color(Color::RGB(0x00FF_F8E1)).set_border(FormatBorder::Hair),
             blank_line: text().set_border_bottom(FormatBorder::Thin),
             removed: Format::new().set_font_color(Color::RGB(0x00A3_171B)).set_font_strikethrough(),
@@ -137,6 +147,8 @@ enum Content<'a> {
     Words(&'a str),
     /// A text, wrapped where it is long.
     Text(&'a str),
+    /// A sentence of ours, whose marks around names mean nothing in a cell.
+    Sentence(Cow<'a, str>),
     Owned(String),
     Quiet(&'a str),
     Good(&'a str),
@@ -197,6 +209,11 @@ fn action_word(action: Action) -> &'static str {
     }
 }
 
+/// A sentence without the marks around names. An odd number of them is no markup of ours: kept as it is.
+fn unmarked(sentence: &str) -> String {
+    if sentence.matches('`').count().is_multiple_of(2) { sentence.replace('`', "") } else { sentence.to_owned() }
+}
+
 /// The heading of a column; numbers stand to the right.
 struct Heading {
     text: String,
@@ -217,6 +234,8 @@ struct Sheet {
     widths: Vec<usize>,
     /// The row that comes next.
     row: u32,
+    /// How many lines it has.
+    lines: usize,
 }
 
 impl Sheet {
@@ -226,6 +245,12 @@ impl Sheet {
             self.widths.resize(column + 1, 0);
         }
         self.widths[column] = self.widths[column].max(width);
+    }
+
+    /// Makes room for a text that is wrapped. It breaks before words, so that its lines are not full.
+    fn wrapped(&mut self, width: usize) {
+        const LINE_CHARACTERS: usize = WIDTH_MAX - 8;
+        self.lines = self.lines.max(width.div_ceil(LINE_CHARACTERS));
     }
 
     fn set_widths(&mut self) -> Result<(), XlsxError> {
@@ -289,7 +314,7 @@ impl<'a> Book<'a> {
         // An ampersand starts a code in a footer.
         let of = shown::cut(&format!("{} {}", shown::visible(&self.report.job), shown::visible(&self.report.run)), 100).replace('&', "&&");
         sheet.set_footer(format!("&L{of}&C&A&RPage &P of &N"));
-        Ok(Sheet { sheet, widths: Vec::new(), row: 0 })
+        Ok(Sheet { sheet, widths: Vec::new(), row: 0, lines: 1 })
     }
 
     /// A sheet of one list: a header and a row for each of `rows`. `none` if there are none.
@@ -340,8 +365,15 @@ impl<'a> Book<'a> {
     }
 
     fn write_row(&mut self, sheet: &mut Sheet, cells: Vec<Content<'_>>) -> Result<(), XlsxError> {
+        sheet.lines = 1;
         for (column, content) in (0_u16..).zip(cells) {
             self.write(sheet, column, content)?;
+        }
+        // Not every program fits the height of a row to what is in it.
+        const LINE_POINTS: usize = 15;
+        const POINTS_MAX: usize = 405;
+        if sheet.lines > 1 {
+            sheet.sheet.set_row_height(sheet.row, (sheet.lines * LINE_POINTS).min(POINTS_MAX) as f64)?;
         }
         sheet.row += 1;
         Ok(())
@@ -352,7 +384,8 @@ impl<'a> Book<'a> {
         let row = sheet.row;
         match content {
             Content::Blank => {}
-            Content::Words(words) => self.write_text(sheet, column, &words.replace('`', ""), |styles| &styles.text)?,
+            Content::Words(words) => self.write_text(sheet, column, words, |styles| &styles.text)?,
+            Content::Sentence(sentence) => self.write_wrapped(sheet, column, &unmarked(&sentence))?,
             Content::Quiet(words) => self.write_text(sheet, column, words, |styles| &styles.quiet)?,
             Content::Good(words) => self.write_text(sheet, column, words, |styles| &styles.good)?,
             Content::Bad(words) => self.write_text(sheet, column, words, |styles| &styles.bad)?,
@@ -402,6 +435,9 @@ impl<'a> Book<'a> {
 
     fn write_wrapped(&mut self, sheet: &mut Sheet, column: u16, text: &str) -> Result<(), XlsxError> {
         let long = text.len() > WIDTH_MAX;
+        if long {
+            sheet.wrapped(text.width());
+        }
         self.write_text(sheet, column, text, if long { |styles| &styles.wrapped } else { |styles| &styles.text })
     }
 
@@ -507,7 +543,8 @@ impl<'a> Book<'a> {
             })
             .filter(|(_, text)| !text.is_empty())
             .collect();
-        sheet.seen(column, WIDTH_MAX);
+        sheet.seen(column, plain.width());
+        sheet.wrapped(plain.width());
         if !runs.is_empty() {
             sheet.sheet.write_rich_string_with_format(sheet.row, column, &runs, &self.styles.wrapped)?;
         }
@@ -540,7 +577,7 @@ impl<'a> Book<'a> {
             line.push(Content::Days(one.age_days));
             line.extend(stake_cells(report, one));
             line.extend(value_cells(&systems, &one.open.values));
-            line.extend([Content::Text(&one.open.why), Content::Owned(one.open.next_step.replace('`', "")), Content::Decision]);
+            line.extend([Content::Sentence((&one.open.why).into()), Content::Sentence((&one.open.next_step).into()), Content::Decision]);
             lines.push(line);
         })?;
         self.drop_downs(&mut sheet.sheet, decision_column, &urgent, &rows)?;
@@ -586,7 +623,7 @@ impl<'a> Book<'a> {
             line.push(Content::Words(AGE_BUCKETS[age_bucket(one.age_days)].0));
             line.extend(stake_cells(report, one));
             line.extend(value_cells(&systems, &one.open.values));
-            line.extend([Content::Text(&one.open.why), Content::Owned(one.open.next_step.replace('`', ""))]);
+            line.extend([Content::Sentence((&one.open.why).into()), Content::Sentence((&one.open.next_step).into())]);
             lines.push(line);
         })?;
         Ok(sheet.sheet)
@@ -623,7 +660,7 @@ impl<'a> Book<'a> {
                     before,
                     after,
                     compared,
-                    Content::Owned(shown::reason(why).replace('`', "")),
+                    Content::Sentence(shown::reason(why).into()),
                     Content::settled(change.settled),
                     Content::text_or_blank(change.detail.as_deref()),
                     Content::Count(change.attempts.into()),
@@ -652,7 +689,7 @@ impl<'a> Book<'a> {
         let (sheet, _) = self.list("Conflicts", &headings, &self.report.conflicts, |one, lines| {
             let mut line = vec![Content::key(&one.key), Content::Text(&one.field), Content::Value(&one.decided)];
             line.extend(value_cells(&systems, &one.overridden));
-            line.push(Content::Owned(shown::reason(&one.reason).replace('`', "")));
+            line.push(Content::Sentence(shown::reason(&one.reason).into()));
             lines.push(line);
         })?;
         Ok(sheet.sheet)
@@ -711,7 +748,7 @@ impl<'a> Book<'a> {
                 row.column.as_deref().map_or(Content::Quiet("whole row"), Content::Text),
                 Content::text_or_blank(row.field.as_deref()),
                 Content::text_or_blank(row.raw.as_deref()),
-                Content::Owned(row.reason.replace('`', "")),
+                Content::Sentence((&row.reason).into()),
                 row.key.as_deref().map_or(Content::Quiet("unknown"), Content::key),
                 Content::text_or_blank(row.id.as_deref()),
             ]);
@@ -809,17 +846,18 @@ impl<'a> Book<'a> {
 
     fn rules(&mut self) -> Result<Worksheet, XlsxError> {
         let report = self.report;
-        let mut lines: Vec<(&str, String, RuleStyle)> = report.rules.iter().map(|rule| ("Rule as run", rule.replace('`', ""), RuleStyle::Plain)).collect();
+        let mut lines: Vec<(&str, String, RuleStyle)> = report.rules.iter().map(|rule| ("Rule as run", unmarked(rule), RuleStyle::Plain)).collect();
         if let Some(change) = &report.job_change {
-            lines.extend(change.terms.iter().map(|term| ("The job file changed", term.replace('`', ""), RuleStyle::Plain)));
-            lines.extend(document::unified(change).into_iter().map(|(side, text)| {
+            lines.extend(change.terms.iter().map(|term| ("The job file changed", unmarked(term), RuleStyle::Plain)));
+            lines.extend(document::unified(change).into_iter().map(|(side, line)| {
+                let line = shown::visible(&line).into_owned();
                 let style = match side {
                     document::Side::Removed => RuleStyle::Removed,
                     document::Side::Added => RuleStyle::Added,
                     document::Side::Place => RuleStyle::Place,
                     document::Side::Same => RuleStyle::Plain,
                 };
-                ("The job file, line by line", text, style)
+                ("The job file, line by line", line, style)
             }));
         }
         let (sheet, _) = self.list("Rules", &[text("What"), text("In words")], &lines, |(part, words, style), rows| {
@@ -957,7 +995,7 @@ impl<'a> Book<'a> {
 
     /// A sentence that may run over the cells beside it.
     fn spread(&mut self, sheet: &mut Sheet, words: &str) -> Result<(), XlsxError> {
-        let words = self.fitting(&words.replace('`', ""));
+        let words = self.fitting(&unmarked(words));
         sheet.sheet.write_string_with_format(sheet.row, 0, words, &self.styles.text)?;
         sheet.row += 1;
         Ok(())
@@ -1077,7 +1115,7 @@ impl<'a> Book<'a> {
             for difference in &report.differences {
                 for part in &difference.parts {
                     let group = difference.group.as_deref();
-                    let why = part.why.words(&difference.system, &difference.reference).replace('`', "");
+                    let why = part.why.words(&difference.system, &difference.reference);
                     let row = vec![
                         Content::Text(&difference.field),
                         Content::text_or_blank(group),
@@ -1089,7 +1127,7 @@ impl<'a> Book<'a> {
                         self.write(sheet, column, content)?;
                     }
                     // Runs over the cells beside it.
-                    let why = self.fitting(&why);
+                    let why = self.fitting(&unmarked(&why));
                     sheet.sheet.write_string_with_format(sheet.row, 5, why, &self.styles.text)?;
                     sheet.row += 1;
                 }
@@ -1164,13 +1202,13 @@ impl<'a> Book<'a> {
             return Ok(());
         }
         self.heading(sheet, "Arithmetic that was checked")?;
-        self.header(sheet, &[text("Equation"), text("Holds"), text("Of"), text("With its numbers")])?;
+        self.header(sheet, &[text("Equation"), text("Holds"), text("Of, with its numbers")])?;
         for identity in &self.report.identities {
             let words = self.fitting(&identity.name);
             sheet.sheet.write_string_with_format(sheet.row, 0, words, &self.styles.text)?;
             self.write(sheet, 1, if identity.holds { Content::Good("✓ yes") } else { Content::Bad("✗ no") })?;
-            let of = format!("{}: {}", identity.of.replace('`', ""), identity.equation);
-            let of = self.fitting(&of);
+            let of = format!("{}: {}", identity.of, identity.equation);
+            let of = self.fitting(&unmarked(&of));
             sheet.sheet.write_string_with_format(sheet.row, 2, of, &self.styles.text)?;
             sheet.row += 1;
         }
@@ -1322,7 +1360,7 @@ mod tests {
             assert!(format.len() < 9 || format == "\"#,##0.00\"" || styles.contains(&format!("formatCode={format}")), "{format}: {styles}");
         }
         let summary = all_texts(&bytes).join("\n");
-        assert!(summary.contains("1 number stands as text: a spreadsheet keeps 15 digits"), "{summary}");
+        assert!(summary.contains("3 numbers stand as text: a spreadsheet keeps 15 digits"), "{summary}");
         assert!(part(&bytes, "xl/comments1.xml").contains("15 digits") || part(&bytes, "xl/comments2.xml").contains("15 digits"));
     }
 

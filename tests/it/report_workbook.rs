@@ -100,7 +100,10 @@ fn the_workbook_of_every_night_holds_what_its_report_says() {
         let [first, second, again] = shown.nights.as_slice() else { panic!("three nights") };
         assert_rolls_forward(&first.report, &second.report);
         assert_rolls_forward(&second.report, &again.report);
-        assert!(again.report.cleared.is_empty() && second.report.cleared.iter().all(|one| one.how != ClearedHow::Turned), "{name}");
+        assert!(again.report.cleared.is_empty(), "{name}");
+        // The record that waited to be created is one that no system wants now: it was cleared by nobody.
+        let turned: Vec<&str> = second.report.cleared.iter().filter(|one| one.how == ClearedHow::Turned).map(|one| one.key.as_str()).collect();
+        assert_eq!(turned, if *name == *"billing" { vec!["900001"] } else { vec![] });
     }
 }
 
@@ -146,7 +149,7 @@ fn openpyxl_reads_text_as_text_and_numbers_as_numbers() {
         return;
     }
     let root = tempfile::tempdir().unwrap();
-    let shown = demo::show("customers", &root.path().join("demo"), &|_| {}).unwrap();
+    let shown = ["customers", "billing"].map(|name| demo::show(name, &root.path().join(name), &|_| {}).unwrap());
     let script = r#"
 import sys, openpyxl
 book = openpyxl.load_workbook(sys.argv[1])
@@ -165,11 +168,17 @@ for sheet in ('Breaks', 'Changes', 'Drift'):
     for column in book[sheet].iter_cols(min_row=1):
         if column[0].value in ('Id', 'Record'):
             assert all(isinstance(c.value, str) for c in column if c.value is not None), (sheet, column[0].value)
+formats = {'JPY': '#,##0', 'EUR': '#,##0.00', 'KWD': '#,##0.000'}
+for row in book['Breaks'].iter_rows(min_row=2):
+    amount, currency = row[9], row[10]
+    if amount.value is not None:
+        assert isinstance(amount.value, (int, float)), amount.value
+        assert amount.number_format == formats[currency.value], (currency.value, amount.number_format)
 days = [row[5] for row in book['Breaks'].iter_rows(min_row=2)]
 assert all(c.is_date for c in days), [c.value for c in days]
 print(book.properties.created.isoformat())
 "#;
-    for night in &shown.nights {
+    for night in shown.iter().flat_map(|shown| &shown.nights) {
         let output = Command::new("python3").args(["-c", script]).arg(night.folder.join("report.xlsx")).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), night.report.started.trim_end_matches('Z'));
@@ -189,10 +198,10 @@ fn libreoffice_opens_and_prints_it() {
         let output = Command::new("soffice").args(["--headless", &profile, "--convert-to", to, "--outdir"]).arg(root.path()).arg(&book).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
-    // Every sheet as a file of its own, as it is shown.
+    // Every sheet as a file of its own.
     convert("csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false,false,false,-1");
     let breaks = std::fs::read_to_string(root.path().join("report-Breaks.csv")).unwrap();
-    assert!(breaks.contains("000351") && breaks.contains("8,809.99"), "{breaks}");
+    assert!(breaks.contains("000351") && breaks.contains("8809.99"), "{breaks}");
     let summary = std::fs::read_to_string(root.path().join("report-Summary.csv")).unwrap();
     assert!(summary.contains("KWD") && summary.contains("0.003"), "each currency has its own number of decimals: {summary}");
     convert("pdf");
