@@ -219,7 +219,7 @@ pub fn compose(report: &Report, from: &str, to: &[String], workbook: Option<&[u8
 /// Bytes as they are, whatever they are: no line end among them may be mended on the way.
 fn base64(bytes: &[u8]) -> Body {
     let encoded = Body::new_with_encoding(bytes.to_vec(), ContentTransferEncoding::Base64);
-    encoded.unwrap_or_else(|bytes| Body::new(bytes))
+    encoded.unwrap_or_else(Body::new)
 }
 
 fn no_address(place: Place, address: &str) -> Error {
