@@ -130,7 +130,7 @@ impl Post<'_> {
     ///
     /// # Errors
     /// The mail cannot be composed, or the ledger cannot be written.
-    pub fn queue(&self, ledger: &Ledger, job: &Job, report: &Report, folder: &Path, missed_runs: bool) -> Result<(), Error> {
+    pub fn queue(&self, ledger: &Ledger, job: &Job, report: &Report, workbook: Option<&[u8]>, folder: &Path, missed_runs: bool) -> Result<(), Error> {
         let past: Vec<PastMail> = ledger.queued_mails(PAST_MAX)?.iter().filter_map(past_mail).collect();
         let now = (self.now)();
         let missed = missed_runs.then(|| Due { why: Why::MissedRuns, after: past.last().copied() });
@@ -149,7 +149,7 @@ impl Post<'_> {
             message: &[],
             now: now.as_second(),
         };
-        match self.composed(report, due, &to) {
+        match self.composed(report, workbook, due, &to) {
             Ok(composed) => {
                 (mail.sender, mail.to, mail.message) = (&composed.sender, &composed.to, &composed.message);
                 let kept = disk::write_new(&folder.join("mail.eml"), &composed.message);
@@ -169,13 +169,13 @@ impl Post<'_> {
         }
     }
 
-    fn composed(&self, report: &Report, due: Due, to: &[String]) -> Result<Composed, Error> {
+    fn composed(&self, report: &Report, workbook: Option<&[u8]>, due: Due, to: &[String]) -> Result<Composed, Error> {
         let settings = &self.settings.mail;
         let sender = mail::resolved(&settings.from, "mail.from", self.root)?;
         let reply_to = settings.reply_to.as_ref().map(|reply_to| mail::resolved(reply_to, "mail.reply_to", self.root)).transpose()?;
         let to: Vec<String> = to.iter().map(|to| mail::resolved(to, "report.to", self.root)).collect::<Result<_, _>>()?;
         let letterhead = Letterhead { from: &sender, to: &to, reply_to: reply_to.as_deref(), due, by_month: settings.thread == Thread::Month };
-        let message = compose(report, &letterhead)?;
+        let message = compose(report, &letterhead, workbook)?;
         Ok(Composed { sender, to, message })
     }
 

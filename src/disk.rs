@@ -163,23 +163,47 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     sync_folder(path.parent().unwrap_or(Path::new("")))
 }
 
-/// Writes a file of ours, readable by its owner only, in the place of what it held, in one step and durably. It is for files
-/// that nobody else writes: nothing is kept of what was there.
+/// Writes a file of ours as a whole, readable by its owner only: whoever reads it meanwhile sees the former content or the
+/// new one. What stood there is gone: never for a file that a person may edit.
 ///
 /// # Errors
-/// `GiveAccess` if it cannot be written; then it is as it was.
-pub fn write_anew(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".tieout-part");
-    let part = path.with_file_name(name);
+/// `GiveAccess` if it cannot be written; then the file is as it was.
+pub fn publish(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let part = folder.join(format!(".{}.{}.tieout-part", file_name(path), std::process::id()));
     let _ = fs::remove_file(&part);
     write_new(&part, bytes)?;
-    fs::rename(&part, path).map_err(|error| {
+    if let Err(error) = fs::rename(&part, path) {
         let _ = fs::remove_file(&part);
-        refused(path, "the file cannot be written", &error)
-    })?;
-    sync_folder(path.parent().unwrap_or(Path::new("")))
+        return Err(refused(path, "the file cannot be written", &error));
+    }
+    sync_folder(folder)
+}
+
+/// Takes the lock `path` as [`lock`] does, and waits up to some seconds for whoever holds it.
+///
+/// # Errors
+/// `Wait` if it is not free by then, else as [`lock`].
+pub fn wait_for_lock(path: &Path) -> Result<Lock, Error> {
+    const TRIES: u32 = 100;
+    for _ in 1..TRIES {
+        match lock(path, &format!("process {}", std::process::id())) {
+            Err(error) if error.remedy == Remedy::Wait => std::thread::sleep(std::time::Duration::from_millis(50)),
+            other => return other,
+        }
+    }
+    lock(path, &format!("process {}", std::process::id()))
+}
+
+/// The names of the folders in a folder, sorted. Names that are no Unicode are left out.
+///
+/// # Errors
+/// `GiveAccess` if the folder cannot be listed.
+pub fn folders(path: &Path) -> Result<Vec<String>, Error> {
+    let entries = fs::read_dir(path).map_err(|error| refused(path, "the folder cannot be listed", &error))?;
+    let mut names: Vec<String> = entries.flatten().filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Makes a folder, and those above it, for its owner only. A folder that exists stays as it is.
@@ -865,5 +889,30 @@ mod tests {
         assert_eq!(write_new(&path, b"other").expect_err("exists").remedy, Remedy::GiveAccess);
         assert_eq!(read(&path).expect("there"), Contents { bytes: b"{}".to_vec(), sha256: digest(b"{}") });
         assert_eq!(digest(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn published_files_are_whole_and_private_and_those_who_wait_take_turns() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, key) = (folder.path().join("page.html"), folder.path().join(".lock"));
+        publish(&path, b"0").expect("publishes");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..5 {
+                        let _turn = wait_for_lock(&key).expect("a turn");
+                        let number: u32 = String::from_utf8(read(&path).expect("reads").bytes).expect("text").parse().expect("a number");
+                        publish(&path, (number + 1).to_string().as_bytes()).expect("publishes");
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read(&path).expect("reads"), b"20");
+        assert_eq!(fs::metadata(&path).expect("is there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(folders(folder.path()).expect("lists"), Vec::<String>::new());
+        assert_eq!(fs::read_dir(folder.path()).expect("lists").count(), 2, "nothing else is left there");
+        fs::create_dir(folder.path().join("taken")).expect("makes");
+        assert_eq!(publish(&folder.path().join("taken"), b"x").expect_err("a folder").remedy, Remedy::GiveAccess);
+        assert_eq!(fs::read_dir(folder.path()).expect("lists").count(), 3, "what was begun is gone");
     }
 }

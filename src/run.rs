@@ -32,7 +32,7 @@ use crate::reconcile::rest::{Rest, Resting, RestingSums};
 use crate::reconcile::settle::{ReadBack, Settlement, advance, settle, settle_interrupted};
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
 use crate::report::assemble::{self, Earlier, Facts, Heading};
-use crate::report::{self, JobChange, Report, Verdict};
+use crate::report::{self, JobChange, Report, Verdict, index};
 use crate::state::{self, JobState, Knowledge, Leaving, LostMail, Promoted, Promotion, Saving, SnapshotPlace};
 use crate::systems::{self, Opening, System, Wanted, WriteSet};
 
@@ -43,6 +43,8 @@ const FAILURES_PERCENT: usize = 20;
 
 /// What a run says that was asked to stop.
 const STOPPED_ON_REQUEST: &str = "stopped on request before writing";
+/// The list of a job's runs, from which the page of all jobs is made.
+const RUNS_FILE: &str = "runs.json";
 
 /// Where a run takes place.
 pub struct World<'a> {
@@ -247,8 +249,6 @@ impl Night<'_> {
         let (differences, of_differences) = differences::differences(self.job, &decisions, &after, &figures.totals);
         figures.identities.extend(of_differences);
         let breaks = assemble::breaks(self.job, &before, &nows, &decisions, Some(&settlement), &earlier);
-        let rested = (&rest, &resting);
-        self.promote(&after, &nows, &decisions, rested, &breaks, closings)?;
         let facts = Facts {
             before: &before,
             nows: &nows,
@@ -262,8 +262,9 @@ impl Night<'_> {
             plan_digest: plan_digest.as_deref(),
         };
         let mut report = assemble::report(&self.heading(), &facts, &breaks);
+        self.promote(&after, &nows, &decisions, (&rest, &resting), &breaks, &report, closings)?;
         // The writes are made and settled by now: what does not add up is told, not undone.
-        if let Err(error) = self.check_arithmetic(&figures.identities) {
+        if let Err(error) = self.check_arithmetic(&report.identities) {
             assemble::stop_before_writing(
                 &mut report,
                 error.remedy.exit_code(),
@@ -453,7 +454,7 @@ impl Night<'_> {
             .into_iter()
             .map(|(id, known)| {
                 let first_seen = known.first_seen.parse().unwrap_or(self.started);
-                (id, Earlier { first_run: known.first_run, first_seen, open: known.open })
+                (id, Earlier { first_run: known.first_run, first_seen, open: known.open, amount: known.amount, currency: known.currency })
             })
             .collect())
     }
@@ -638,6 +639,7 @@ impl Night<'_> {
     }
 
     /// Makes the new state the state of the job.
+    #[expect(clippy::too_many_arguments, reason = "all that a run leaves behind is told here, once")]
     fn promote(
         &self,
         after: &State,
@@ -645,6 +647,7 @@ impl Night<'_> {
         decisions: &Decisions,
         (rest, resting): (&Rest, &Resting),
         breaks: &[Break],
+        report: &Report,
         closings: Vec<Closing>,
     ) -> Result<(), Error> {
         let leaving = Leaving {
@@ -669,11 +672,13 @@ impl Night<'_> {
         let settles: Vec<&str> = self.cut_off.iter().map(|c| c.run.as_str()).collect();
         let decided: Vec<Decision> = self.cut_off.iter().flat_map(|c| &c.decisions).chain(&decisions.plan.decisions).cloned().collect();
         let links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
+        let stakes = report.breaks.iter().filter_map(|one| Some((one.id.clone(), report.stake(one)?))).filter(|(_, (amount, _))| amount.in_range()).collect();
         self.state.ledger.promote(Promotion {
             run: self.id,
             settles: &settles,
             knowledge: &knowledge,
             breaks,
+            stakes: &stakes,
             decisions: &decided,
             links: &links,
             now: &self.started.to_string(),
@@ -690,20 +695,54 @@ impl Night<'_> {
     fn conclude(&self, report: Report, plan: Option<&Plan>) -> Finished {
         self.say("report");
         let mut afterthoughts = Vec::new();
-        let folder = self.world.root.join(&self.world.settings.reports).join(&self.job.name).join(self.id);
-        let told = write_report(&folder, &report, plan);
+        let reports = self.world.root.join(&self.world.settings.reports);
+        let folder = reports.join(&self.job.name).join(self.id);
+        let workbook = match report::workbook::render(&report) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                afterthoughts.push(error);
+                None
+            }
+        };
+        let on_disk = match write_report(&folder, &report, plan, workbook.as_deref()) {
+            Ok(()) => true,
+            Err(error) => {
+                afterthoughts.push(error);
+                false
+            }
+        };
         if !self.request.plan_only {
             // A report that could not be written is a reason more to mail it.
-            let queued = self.world.post().queue(&self.state.ledger, self.job, &report, &folder, self.request.must_mail);
-            let noted = if told.is_ok() || queued.is_ok() { self.state.ledger.told_lost_mails(&self.lost_mails, self.id) } else { Ok(()) };
+            let post = self.world.post();
+            let queued = post.queue(&self.state.ledger, self.job, &report, workbook.as_deref(), &folder, self.request.must_mail);
+            let noted = if on_disk || queued.is_ok() { self.state.ledger.told_lost_mails(&self.lost_mails, self.id) } else { Ok(()) };
             afterthoughts.extend([queued, noted].into_iter().filter_map(Result::err));
         }
-        afterthoughts.extend(told.err());
         let finished = (self.world.now)().to_string();
         if let Err(error) = self.state.ledger.finish(self.id, report.verdict.word(), report.exit_code, &report.sentence, &finished) {
             afterthoughts.push(error);
         }
+        if on_disk && let Err(error) = self.publish_index(&reports, &report) {
+            afterthoughts.push(error);
+        }
         Finished { report, folder, afterthoughts, was_cancelled: self.was_cancelled }
+    }
+
+    /// Adds this run to the list of the job's runs, and writes the page of all jobs anew. Other jobs may end at the same
+    /// moment: one process at a time makes the page, from the lists of all jobs, so that none is missing from it.
+    fn publish_index(&self, reports: &Path, report: &Report) -> Result<(), Error> {
+        let list = reports.join(&self.job.name).join(RUNS_FILE);
+        let known = disk::read(&list).map(|file| index::read(&file.bytes)).unwrap_or_default();
+        let command = if self.request.plan_only { "plan" } else { "run" };
+        disk::publish(&list, &index::written(&index::with(known, report, command)))?;
+        let _one_at_a_time = disk::wait_for_lock(&reports.join(".index.lock"))?;
+        let mut jobs = BTreeMap::new();
+        for name in disk::folders(reports)? {
+            if let Ok(file) = disk::read(&reports.join(&name).join(RUNS_FILE)) {
+                jobs.insert(name, index::read(&file.bytes));
+            }
+        }
+        disk::publish(&reports.join("index.html"), index::render(&jobs).as_bytes())
     }
 }
 
@@ -826,11 +865,14 @@ fn addresses_after(job: &Job, system: usize, change: &Change, outcome: Option<&O
 }
 
 /// Writes the report's files into a folder of their own.
-fn write_report(folder: &Path, report: &Report, plan: Option<&Plan>) -> Result<(), Error> {
+fn write_report(folder: &Path, report: &Report, plan: Option<&Plan>, workbook: Option<&[u8]>) -> Result<(), Error> {
     disk::create_dir_private(folder)?;
     disk::write_new(&folder.join("report.json"), report::json::render(report).as_bytes())?;
     disk::write_new(&folder.join("report.txt"), report::text::render(report, 100).as_bytes())?;
     disk::write_new(&folder.join("report.html"), report::html::render(report).as_bytes())?;
+    if let Some(workbook) = workbook {
+        disk::write_new(&folder.join("report.xlsx"), workbook)?;
+    }
     // A plan holds values in clear: where one is sensitive, it stays in the state folder.
     if let Some(plan) = plan.filter(|_| report.sensitive.is_empty()) {
         disk::write_new(&folder.join("plan.jsonl"), &state::plan_bytes(plan))?;

@@ -7,9 +7,10 @@ use hashbrown::HashSet;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
-    BreakReport, CellReport, ChangeReport, ClearedBreak, ConflictReport, JobChange, QuarantinedReport, Report, SystemReport, ToleratedReport, Verdict,
+    AmountRoll, BreakReport, CellReport, ChangeReport, ClearedBreak, ClearedHow, ConflictReport, JobChange, QuarantinedReport, Report, RollForward,
+    SystemReport, ToleratedReport, Verdict,
 };
-use crate::change::{Break, BreakKind, key_for_people};
+use crate::change::{Action, Break, BreakKind, Change, Settled, key_for_people};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::frame::{Keyed, NO_ROW, Silence};
@@ -32,6 +33,10 @@ pub struct Earlier {
     pub first_seen: jiff::Timestamp,
     /// The break as it was seen last.
     pub open: Break,
+    /// What was at stake then, where that is known.
+    pub amount: Option<Decimal>,
+    /// The currency of the amount.
+    pub currency: Option<String>,
 }
 
 /// What every report says, whatever became of the run.
@@ -97,6 +102,7 @@ impl Heading<'_> {
             tolerated: Vec::new(),
             breaks: Vec::new(),
             cleared: Vec::new(),
+            roll_forward: None,
             quarantined: Vec::new(),
             duplicates: Vec::new(),
             links: Vec::new(),
@@ -268,6 +274,7 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
     for (index, (system, now)) in report.systems.iter_mut().zip(nows).enumerate() {
         system.evidence = Some(now.clean.pulled.evidence.clone());
         system.counts = totals::row_counts(job, index, now, decisions, resting);
+        system.newest_edit = newest_edit(now);
         system.cleaning = now.clean.counts.clone();
         for change in decisions.plan.changes.iter().filter(|c| c.system == system.name) {
             *system.planned.entry(change.action).or_default() += 1;
@@ -318,12 +325,19 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
     report.tolerated = tolerated(job, nows, decisions, before);
     let today = heading.started;
     let stakes = stakes(job, nows, decisions, breaks);
+    report.totals = totals.to_vec();
     report.breaks = breaks
         .iter()
         .map(|open| {
-            let (amount, currency) = stakes.get(open.key.as_str()).filter(|_| concerns_whole_record(open)).cloned().unwrap_or_default();
+            let whole = concerns_whole_record(open);
+            let (record_amount, mut currency) = total_of(job, open).and_then(|total| stakes.get(&(open.key.as_str(), total)).cloned()).unwrap_or_default();
+            let mut amount = record_amount.filter(|_| whole);
             let id = open.id(&job.name);
             let known = earlier.get(&id);
+            // A row that cannot be read tonight is still worth what it was worth when it was seen last.
+            if let Some(known) = known.filter(|known| whole && amount.is_none() && known.amount.is_some()) {
+                (amount, currency) = (known.amount, known.currency.clone());
+            }
             let first_seen = known.map_or(today, |k| k.first_seen);
             BreakReport {
                 first_run: known.map_or_else(|| heading.run.to_owned(), |k| k.first_run.clone()),
@@ -342,6 +356,10 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         one.currency = report.currencies.get(&(one.open.key.clone(), field)).cloned();
     }
     let still: BTreeSet<&str> = report.breaks.iter().map(|b| b.id.as_str()).collect();
+    let arrived: Vec<&Change> =
+        decisions.plan.changes.iter().filter(|change| fates.get(&change.number).is_some_and(|fate| has_arrived(fate.settled))).collect();
+    let mended = Mended::by(&arrived);
+    let still_at_odds: BTreeSet<(&str, Option<&str>)> = breaks.iter().map(|open| (open.key.as_str(), open.field.as_deref())).collect();
     report.cleared = earlier
         .iter()
         .filter(|(id, _)| !still.contains(id.as_str()))
@@ -351,6 +369,15 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
             key: key_for_people(&known.open.key),
             field: known.open.field.clone(),
             first_seen: known.first_seen.to_string()[..10].to_owned(),
+            how: if still_at_odds.contains(&(known.open.key.as_str(), known.open.field.as_deref())) {
+                ClearedHow::Turned
+            } else if mended.mends(&known.open) {
+                ClearedHow::ByUs
+            } else {
+                ClearedHow::AtSource
+            },
+            amount: known.amount,
+            currency: known.currency.clone(),
         })
         .collect();
     for (system, (spec, now)) in job.systems.iter().zip(nows).enumerate() {
@@ -370,9 +397,13 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         report.notes.extend(now.clean.pulled.evidence.notes.iter().map(|note| format!("`{}`: {note}", spec.name)));
     }
     report.links = decisions.linked.events.iter().chain(&decisions.events).filter(|event| event.notable).cloned().collect();
-    report.totals = totals.to_vec();
     report.differences = differences.to_vec();
     report.identities = identities.to_vec();
+    if settlement.is_some() {
+        let (roll_forward, of_breaks) = roll_forward(&report, earlier);
+        report.roll_forward = Some(roll_forward);
+        report.identities.extend(of_breaks);
+    }
 
     let changes = report.changes.len();
     let people =
@@ -417,24 +448,34 @@ fn concerns_whole_record(open: &Break) -> bool {
     }
 }
 
-/// What the records of breaks are worth: the amount of the first control total with its group, from the first system whose
-/// row of the record can be read.
-fn stakes<'b>(job: &Job, nows: &[Keyed], decisions: &Decisions, breaks: &'b [Break]) -> BTreeMap<&'b str, (Option<Decimal>, Option<String>)> {
-    let Some(total) = job.totals.first() else { return BTreeMap::new() };
-    let wanted: BTreeSet<&str> = breaks.iter().filter(|open| concerns_whole_record(open)).map(|open| open.key.as_str()).collect();
+/// The control total that says what a break is worth: that of its field, for a whole record the first.
+fn total_of(job: &Job, open: &Break) -> Option<usize> {
+    let of_field = |name: &str| job.totals.iter().position(|total| job.fields[total.field].name == name);
+    if concerns_whole_record(open) { (!job.totals.is_empty()).then_some(0) } else { of_field(open.field.as_deref()?) }
+}
+
+/// An amount with its currency.
+type Stake = (Option<Decimal>, Option<String>);
+
+/// What the records of breaks are worth, by key and control total: the amount with its group, from the first system whose row
+/// of the record can be read.
+fn stakes<'b>(job: &Job, nows: &[Keyed], decisions: &Decisions, breaks: &'b [Break]) -> BTreeMap<(&'b str, usize), Stake> {
     let mut stakes = BTreeMap::new();
-    if wanted.is_empty() {
-        return stakes;
-    }
-    for (system, now) in nows.iter().enumerate() {
-        let Some(column) = &now.clean.fields[total.field] else { continue };
-        for (record, row) in decisions.linked.now_rows[system].iter().enumerate().filter(|(_, row)| **row != NO_ROW) {
-            let Some(key) = now.clean.keys.get(*row as usize).and_then(|key| wanted.get(key)) else { continue };
-            let Some(amount) = column.value(*row).as_decimal() else { continue };
-            stakes.entry(*key).or_insert_with(|| {
-                let group = totals::group(job, total, system, record as u32, nows, &decisions.linked);
-                (Some(amount), total.by.map(|_| group))
-            });
+    for (index, total) in job.totals.iter().enumerate() {
+        let wanted: BTreeSet<&str> = breaks.iter().filter(|open| total_of(job, open) == Some(index)).map(|open| open.key.as_str()).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        for (system, now) in nows.iter().enumerate() {
+            let Some(column) = &now.clean.fields[total.field] else { continue };
+            for (record, row) in decisions.linked.now_rows[system].iter().enumerate().filter(|(_, row)| **row != NO_ROW) {
+                let Some(key) = now.clean.keys.get(*row as usize).and_then(|key| wanted.get(key)) else { continue };
+                let Some(amount) = column.value(*row).as_decimal() else { continue };
+                stakes.entry((*key, index)).or_insert_with(|| {
+                    let group = totals::group(job, total, system, record as u32, nows, &decisions.linked);
+                    (Some(amount), total.by.map(|_| group))
+                });
+            }
         }
     }
     stakes
@@ -485,6 +526,148 @@ fn currencies(job: &Job, nows: &[Keyed], decisions: &Decisions, report: &Report)
         }
     }
     currencies
+}
+
+fn has_arrived(settled: Settled) -> bool {
+    matches!(settled, Settled::Verified | Settled::Normalised)
+}
+
+/// The newest edit time among the records of a snapshot.
+fn newest_edit(now: &Keyed) -> Option<String> {
+    let newest = now.clean.edited_at.as_ref()?.iter().flatten().max()?;
+    jiff::Timestamp::from_microsecond(newest).ok().map(|instant| instant.to_string())
+}
+
+/// What verified writes of this run can have mended, by canonical key.
+struct Mended<'c> {
+    records: BTreeSet<&'c str>,
+    whole_records: BTreeSet<&'c str>,
+    fields: BTreeSet<(&'c str, &'c str)>,
+}
+
+impl<'c> Mended<'c> {
+    fn by(arrived: &[&'c Change]) -> Mended<'c> {
+        let mut mended = Mended { records: BTreeSet::new(), whole_records: BTreeSet::new(), fields: BTreeSet::new() };
+        for change in arrived {
+            mended.records.insert(&change.key);
+            if change.action != Action::Update {
+                mended.whole_records.insert(&change.key);
+            }
+            mended.fields.extend(change.cells.iter().filter_map(|cell| Some((change.key.as_str(), cell.field.as_deref()?))));
+        }
+        mended
+    }
+
+    fn mends(&self, open: &Break) -> bool {
+        // Rows that cannot be read, and rows that share a key, are only ever mended by people.
+        if matches!(open.kind, BreakKind::Quarantined | BreakKind::Duplicate | BreakKind::SuggestedLink) {
+            return false;
+        }
+        match &open.field {
+            Some(field) => self.fields.contains(&(open.key.as_str(), field.as_str())) || self.whole_records.contains(open.key.as_str()),
+            None => self.records.contains(open.key.as_str()),
+        }
+    }
+}
+
+/// How the open breaks moved, and the fourth identity: for their number, and for the amount in each currency.
+fn roll_forward(report: &Report, earlier: &BTreeMap<String, Earlier>) -> (RollForward, Vec<Identity>) {
+    let cleared = |how: ClearedHow| report.cleared.iter().filter(|one| one.how == how).count() as u64;
+    let new = |one: &&BreakReport| !earlier.contains_key(&one.id);
+    let mut roll = RollForward {
+        opening: earlier.len() as u64,
+        new: report.breaks.iter().filter(new).count() as u64,
+        cleared_by_us: cleared(ClearedHow::ByUs),
+        cleared_at_source: cleared(ClearedHow::AtSource),
+        turned: cleared(ClearedHow::Turned),
+        closing: report.breaks.len() as u64,
+        amounts: Vec::new(),
+    };
+    let mut identities = vec![Identity {
+        name: "breaks".to_owned(),
+        of: "all kinds".to_owned(),
+        equation: format!(
+            "{} opening + {} new - {} cleared by us - {} cleared at the source - {} of another kind now = {} closing",
+            roll.opening, roll.new, roll.cleared_by_us, roll.cleared_at_source, roll.turned, roll.closing
+        ),
+        holds: roll.opening + roll.new == roll.cleared_by_us + roll.cleared_at_source + roll.turned + roll.closing,
+    }];
+    let mut sums: BTreeMap<String, AmountRoll> = BTreeMap::new();
+    let mut overflowed: BTreeSet<String> = BTreeSet::new();
+    let mut add = |currency: &str, part: fn(&mut AmountRoll) -> &mut Decimal, amount: Decimal| {
+        let zero = Decimal::ZERO;
+        let row = sums.entry(currency.to_owned()).or_insert_with(|| AmountRoll {
+            currency: currency.to_owned(),
+            opening: zero,
+            new: zero,
+            changed: zero,
+            cleared_by_us: zero,
+            cleared_at_source: zero,
+            turned: zero,
+            closing: zero,
+        });
+        let sum = part(row);
+        match sum.checked_add(amount) {
+            Some(added) => *sum = added,
+            None => {
+                overflowed.insert(currency.to_owned());
+            }
+        }
+    };
+    let minus = |amount: Decimal| Decimal { units: amount.units.checked_neg().unwrap_or(i128::MAX), scale: amount.scale };
+    let stake = |amount: Option<Decimal>, currency: Option<&String>| amount.zip(currency.cloned());
+    for known in earlier.values() {
+        if let Some((amount, currency)) = stake(known.amount, known.currency.as_ref()) {
+            add(&currency, |row| &mut row.opening, amount);
+        }
+    }
+    for one in &report.breaks {
+        let now = report.stake(one);
+        if let Some((amount, currency)) = &now {
+            add(currency, |row| &mut row.closing, *amount);
+        }
+        match earlier.get(&one.id) {
+            None => {
+                if let Some((amount, currency)) = &now {
+                    add(currency, |row| &mut row.new, *amount);
+                }
+            }
+            Some(known) => {
+                let before = stake(known.amount, known.currency.as_ref());
+                if before != now {
+                    if let Some((amount, currency)) = &before {
+                        add(currency, |row| &mut row.changed, minus(*amount));
+                    }
+                    if let Some((amount, currency)) = &now {
+                        add(currency, |row| &mut row.changed, *amount);
+                    }
+                }
+            }
+        }
+    }
+    for one in &report.cleared {
+        let Some((amount, currency)) = stake(one.amount, one.currency.as_ref()) else { continue };
+        match one.how {
+            ClearedHow::ByUs => add(&currency, |row| &mut row.cleared_by_us, amount),
+            ClearedHow::AtSource => add(&currency, |row| &mut row.cleared_at_source, amount),
+            ClearedHow::Turned => add(&currency, |row| &mut row.turned, amount),
+        }
+    }
+    for row in sums.values() {
+        let parts = [row.new, row.changed, minus(row.cleared_by_us), minus(row.cleared_at_source), minus(row.turned)];
+        let expected = parts.into_iter().try_fold(row.opening, Decimal::checked_add);
+        identities.push(Identity {
+            name: "open amounts".to_owned(),
+            of: row.currency.clone(),
+            equation: format!(
+                "{} opening + {} new + {} changed - {} cleared by us - {} cleared at the source - {} of another kind now = {} closing",
+                row.opening, row.new, row.changed, row.cleared_by_us, row.cleared_at_source, row.turned, row.closing
+            ),
+            holds: !overflowed.contains(&row.currency) && expected == Some(row.closing),
+        });
+    }
+    roll.amounts = sums.into_values().collect();
+    (roll, identities)
 }
 
 /// Turns a finished plan's report into that of a run which something stopped before the first write.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use similar::{ChangeTag, TextDiff};
 
 use super::shown::{self, EMPTY, count, plural};
-use super::{BreakReport, ChangeReport, Report, TotalReport, Verdict, severity};
+use super::{AmountRoll, BreakReport, ChangeReport, JobChange, Report, RollForward, TotalReport, Verdict, severity};
 use crate::change::{Action, Break, BreakKind, Settled, SystemValue, key_for_people};
 use crate::diagnostic::Diagnostic;
 use crate::value::{Decimal, Value};
@@ -35,6 +35,8 @@ pub(super) enum Piece {
     Good(String),
     /// Does not hold, did not arrive.
     Bad(String),
+    /// A line for a person to write on.
+    ToSign,
 }
 
 pub(super) type Line = Vec<Piece>;
@@ -228,9 +230,9 @@ const NEEDS_MAX: usize = 10;
 pub(super) fn document(report: &Report, extent: Extent) -> Document {
     let page = Page { report, extent };
     let mut sections = vec![page.stopped_by(), page.needs(), page.totals(), page.counts(), page.breaks()];
-    sections.push(page.changes());
-    sections.extend([page.conflicts(), page.drift(), page.tolerance(), page.quality(), page.failed_writes(), page.job_change()]);
-    sections.extend([page.evidence(), page.rules(), page.identities()]);
+    sections.extend([page.changes(), page.conflicts(), page.drift(), page.tolerance()]);
+    sections.extend([page.quality(), page.failed_writes(), page.job_change()]);
+    sections.extend([page.identities(), page.evidence(), page.rules(), page.sign_off()]);
     let mut sections: Vec<Section> = sections.into_iter().flatten().collect();
     if extent.one_screen {
         sections.retain(|section| matches!(section.anchor, "stopped" | "needs" | "totals" | "changes" | "failed"));
@@ -287,23 +289,11 @@ pub(super) fn breaks_new(report: &Report) -> u64 {
 pub(super) fn open_amounts(report: &Report) -> BTreeMap<String, Decimal> {
     let mut sums: BTreeMap<String, Decimal> = BTreeMap::new();
     for one in &report.breaks {
-        let Some(amount) = one.at_stake().filter(|amount| !amount.is_zero()) else { continue };
-        let Some(currency) = currency_of(report, one) else { continue };
+        let Some((amount, currency)) = report.stake(one).filter(|(amount, _)| !amount.is_zero()) else { continue };
         let sum = sums.entry(currency).or_insert(Decimal::ZERO);
         *sum = sum.checked_add(amount).unwrap_or(*sum);
     }
     sums
-}
-
-/// The currency of a break: its own, else the only group of the control total of its field.
-fn currency_of(report: &Report, one: &BreakReport) -> Option<String> {
-    if one.currency.is_some() {
-        return one.currency.clone();
-    }
-    let field = one.open.field.as_deref()?;
-    let mut groups = report.totals.iter().filter(|total| total.field == field).map(|total| total.group.as_deref());
-    let first = groups.next()??;
-    groups.all(|group| group == Some(first)).then(|| first.to_owned())
 }
 
 /// The open amounts in one line; empty if there are none.
@@ -429,9 +419,77 @@ pub(super) fn total_groups(report: &Report) -> Vec<(&str, Option<&str>, Vec<&Tot
     groups
 }
 
+/// What became of the change of a cell, by system, key for people, and field.
+pub(super) fn outcomes_by_cell(report: &Report) -> BTreeMap<(&str, String, &str), Option<Settled>> {
+    let mut outcomes = BTreeMap::new();
+    for change in &report.changes {
+        for one in &change.cells {
+            outcomes.insert((change.system.as_str(), key_for_people(&change.key), one.field.as_str()), change.settled);
+        }
+    }
+    outcomes
+}
+
+/// Changes that did not arrive, and those that did after they had been sent in vain before.
+pub(super) fn failed_and_retried(report: &Report) -> impl Iterator<Item = &ChangeReport> {
+    report.changes.iter().filter(|change| change.settled.is_some_and(|settled| !shown::arrived(settled) || change.attempts > 0))
+}
+
+/// By the days that a break is open: what a bucket is called, and its last day.
+pub(super) const AGE_BUCKETS: [(&str, i64); 7] = [("0–1", 1), ("2–7", 7), ("8–30", 30), ("31–60", 60), ("61–90", 90), ("91–180", 180), ("over 180", i64::MAX)];
+
+/// The bucket of an age, as its place in [`AGE_BUCKETS`].
+pub(super) fn age_bucket(days: i64) -> usize {
+    AGE_BUCKETS.iter().position(|(_, last)| days <= *last).unwrap_or(AGE_BUCKETS.len() - 1)
+}
+
+/// The open breaks by age: how many, and what is at stake in each currency.
+pub(super) struct Ageing {
+    pub counts: [u64; AGE_BUCKETS.len()],
+    pub amounts: BTreeMap<String, [Decimal; AGE_BUCKETS.len()]>,
+}
+
+pub(super) fn ageing(report: &Report) -> Ageing {
+    let mut ageing = Ageing { counts: [0; AGE_BUCKETS.len()], amounts: BTreeMap::new() };
+    for one in &report.breaks {
+        let bucket = age_bucket(one.age_days);
+        ageing.counts[bucket] += 1;
+        if let Some((amount, currency)) = report.stake(one).filter(|(amount, _)| !amount.is_zero()) {
+            let sum = &mut ageing.amounts.entry(currency).or_insert([Decimal::ZERO; AGE_BUCKETS.len()])[bucket];
+            *sum = sum.checked_add(amount).unwrap_or(*sum);
+        }
+    }
+    ageing
+}
+
+/// Who signs a report.
+pub(super) const SIGNATURES: [&str; 3] = ["Prepared", "Reviewed", "Approved"];
+
+/// The job file before and now as a unified diff.
+pub(super) fn unified(change: &JobChange) -> Vec<(Side, String)> {
+    let diff = TextDiff::from_lines(change.before.as_str(), change.after.as_str());
+    let unified = diff.unified_diff().context_radius(3).header("the run before", "now").to_string();
+    let sided = unified.lines().enumerate().map(|(place, line)| {
+        let side = match line.chars().next() {
+            _ if place < 2 => Side::Place,
+            Some('-') => Side::Removed,
+            Some('+') => Side::Added,
+            Some('@') => Side::Place,
+            _ => Side::Same,
+        };
+        (side, line.to_owned())
+    });
+    sided.collect()
+}
+
+/// What must be known before anything else, of a report that is masked already.
+pub(super) fn remarks(report: &Report, extent: Extent) -> Vec<Line> {
+    Page { report, extent }.remarks()
+}
+
 /// The texts of one field before and after in one line, word by word; nothing where one of them is no long text, or where
 /// they have too little in common to be compared.
-fn comparison(before: &Value, after: &Value, extent: Extent) -> Option<Line> {
+pub(super) fn comparison(before: &Value, after: &Value, extent: Extent) -> Option<Line> {
     const LONG_CHARACTERS_MIN: usize = 40;
     const COMPARED_BYTES_MAX: usize = 40_000;
     const CONTEXT_CHARACTERS: usize = 60;
@@ -598,7 +656,7 @@ impl Page<'_> {
 
     fn break_amount(&self, one: &BreakReport) -> Option<String> {
         let amount = one.at_stake()?;
-        Some(shown::money(amount, currency_of(self.report, one).as_deref()))
+        Some(shown::money(amount, self.report.currency_of(one).as_deref()))
     }
 
     fn age(&self, one: &BreakReport) -> String {
@@ -791,18 +849,15 @@ impl Page<'_> {
         if open + cleared == 0 {
             return section("breaks", "Breaks", Some(0), vec![Block::Line(vec![words("No break is open.")])]);
         }
-        let mut blocks = vec![Block::Facts(vec![
-            ("Opening".to_owned(), vec![Piece::Held(count(open - new + cleared))]),
-            ("New".to_owned(), vec![Piece::Held(format!("+{}", count(new)))]),
-            ("Cleared".to_owned(), vec![Piece::Held(format!("−{}", count(cleared)))]),
-            ("Closing".to_owned(), vec![Piece::Held(count(open))]),
-        ])];
-        let amounts = open_amounts(report);
-        if !amounts.is_empty() {
-            let lines =
-                amounts.iter().take(self.extent.rows_max).map(|(currency, sum)| ("Open".to_owned(), vec![Piece::Held(shown::money(*sum, Some(currency)))]));
-            blocks.push(Block::Facts(lines.collect()));
-        }
+        let mut blocks = match &report.roll_forward {
+            Some(roll) => vec![Block::Table(self.roll_forward(roll))],
+            None => vec![Block::Facts(vec![
+                ("Opening".to_owned(), vec![Piece::Held(count(open - new + cleared))]),
+                ("New".to_owned(), vec![Piece::Held(format!("+{}", count(new)))]),
+                ("Cleared".to_owned(), vec![Piece::Held(format!("−{}", count(cleared)))]),
+                ("Closing".to_owned(), vec![Piece::Held(count(open))]),
+            ])],
+        };
         if open > 0 {
             blocks.push(Block::Table(self.ageing()));
             let mut columns = vec![column("Id"), column("Break"), column("Record"), column("Values"), number_column("Age"), number_column("Amount")];
@@ -827,32 +882,78 @@ impl Page<'_> {
             }));
         }
         if cleared > 0 {
-            let columns = vec![column("Id"), column("Break"), column("Record"), column("Field"), column("First seen")];
-            blocks.extend(self.table("Cleared since the last run", columns, &report.cleared, |one| {
+            let mut columns = vec![column("Id"), column("Break"), column("Record"), column("Field"), column("First seen"), column("Cleared")];
+            columns.push(number_column("Amount"));
+            let caption = match &report.job_change {
+                Some(_) => "Cleared since the last run; the job file changed, so that a break may be gone because of that",
+                None => "Cleared since the last run",
+            };
+            blocks.extend(self.table(caption, columns, &report.cleared, |one| {
                 vec![
                     cell(words(self.text(&one.id))),
                     cell(words(self.text(&one.kind))),
                     cell(self.key(&one.key)),
                     cell(words(one.field.as_deref().unwrap_or("–"))),
                     cell(words(&one.first_seen)),
+                    cell(words(one.how.words())),
+                    match one.amount {
+                        Some(amount) => number(shown::money(amount, one.currency.as_deref())),
+                        None => Cell { right: true, ..cell(quiet("–")) },
+                    },
                 ]
             }));
         }
         section("breaks", "Breaks and ageing", Some(open), blocks)
     }
 
-    fn ageing(&self) -> Table {
-        const LAST_DAYS: [(&str, i64); 7] = [("0–1", 1), ("2–7", 7), ("8–30", 30), ("31–60", 60), ("61–90", 90), ("91–180", 180), ("over 180", i64::MAX)];
-        let mut counts = [0_u64; LAST_DAYS.len()];
-        for one in &self.report.breaks {
-            let bucket = LAST_DAYS.iter().position(|(_, last)| one.age_days <= *last).unwrap_or(LAST_DAYS.len() - 1);
-            counts[bucket] += 1;
+    /// The open breaks from the last run to this one: their number, and what is at stake in each currency.
+    fn roll_forward(&self, roll: &RollForward) -> Table {
+        let amounts = &roll.amounts[..roll.amounts.len().min(self.extent.rows_max)];
+        let mut columns = vec![column(""), number_column("Breaks")];
+        columns.extend(amounts.iter().map(|one| number_column(&one.currency)));
+        type Amount = fn(&AmountRoll) -> Decimal;
+        let movement: [(&str, Option<u64>, Amount); 7] = [
+            ("Opening", Some(roll.opening), |one| one.opening),
+            ("+ new", Some(roll.new), |one| one.new),
+            ("± changed", None, |one| one.changed),
+            ("− cleared by us", Some(roll.cleared_by_us), |one| one.cleared_by_us),
+            ("− cleared at the source", Some(roll.cleared_at_source), |one| one.cleared_at_source),
+            ("− another kind now", Some(roll.turned), |one| one.turned),
+            ("Closing", Some(roll.closing), |one| one.closing),
+        ];
+        let last = movement.len() - 1;
+        let (mut rows, mut results) = (Vec::new(), Vec::new());
+        for (place, (label, breaks, amount)) in movement.into_iter().enumerate() {
+            let rare = matches!(place, 2 | 5) && breaks.unwrap_or(0) == 0;
+            if rare && amounts.iter().all(|one| amount(one).is_zero()) {
+                continue;
+            }
+            if place == 0 || place == last {
+                results.push(rows.len());
+            }
+            let mut row = vec![cell(words(label)), breaks.map_or_else(|| Cell { right: true, ..cell(quiet("–")) }, |breaks| number(count(breaks)))];
+            row.extend(amounts.iter().map(|one| number(shown::amount(amount(one), Some(&one.currency)))));
+            rows.push(row);
         }
+        Table { caption: "Open breaks, from the last run to this one".to_owned(), columns, rows, results }
+    }
+
+    fn ageing(&self) -> Table {
+        let ageing = ageing(self.report);
         let mut columns = vec![column("Days open")];
-        columns.extend(LAST_DAYS.iter().map(|(label, _)| number_column(label)));
+        columns.extend(AGE_BUCKETS.iter().map(|(label, _)| number_column(label)));
         let mut row = vec![cell(words("Breaks"))];
-        row.extend(counts.iter().map(|number_open| number(count(*number_open))));
-        Table { caption: "Open breaks by age".to_owned(), columns, rows: vec![row], results: Vec::new() }
+        row.extend(ageing.counts.iter().map(|number_open| number(count(*number_open))));
+        let mut rows = vec![row];
+        for (currency, amounts) in ageing.amounts.iter().take(self.extent.rows_max) {
+            let mut row = vec![cell(words(currency))];
+            row.extend(amounts.iter().map(|amount| match amount.is_zero() {
+                true => Cell { right: true, ..cell(quiet("–")) },
+                false => number(shown::amount(*amount, Some(currency))),
+            }));
+            rows.push(row);
+        }
+        Table { caption: "Open breaks by age".to_owned(), columns, rows, results: Vec::new() }
     }
 
     fn changes(&self) -> Option<Section> {
@@ -997,12 +1098,7 @@ impl Page<'_> {
         if all.is_empty() {
             return None;
         }
-        let mut outcomes: BTreeMap<(&str, String, &str), Option<Settled>> = BTreeMap::new();
-        for change in &self.report.changes {
-            for one in &change.cells {
-                outcomes.insert((&change.system, key_for_people(&change.key), &one.field), change.settled);
-            }
-        }
+        let outcomes = outcomes_by_cell(self.report);
         let columns =
             vec![column("Record"), column("System"), column("Field"), column("At the last run"), column("Found"), column("Decided"), column("Put back")];
         let blocks = self.table("Edits in systems that do not decide the field", columns, all, |one| {
@@ -1025,23 +1121,50 @@ impl Page<'_> {
     }
 
     fn tolerance(&self) -> Option<Section> {
-        let all = &self.report.tolerated;
-        if all.is_empty() {
+        let report = self.report;
+        let proposed: Vec<_> = report
+            .differences
+            .iter()
+            .flat_map(|difference| difference.parts.iter().map(move |part| (difference, part)))
+            .filter(|(_, part)| part.why == super::WhyDifferent::WithinTolerance)
+            .collect();
+        if report.tolerated.is_empty() && proposed.is_empty() {
             return None;
         }
-        let columns = vec![column("Record"), column("System"), column("Field"), number_column("Holds"), number_column("Compared with"), number_column("Apart")];
-        let blocks = self.table("Differences that the job accepts: nothing is written, and they stay", columns, all, |one| {
-            let apart = one.apart.map(Value::Decimal);
-            vec![
-                cell(self.key(&one.key)),
-                cell(words(&one.system)),
-                cell(words(&one.field)),
-                self.value_cell(&one.key, &one.field, &one.value),
-                self.value_cell(&one.key, &one.field, &one.decided),
-                apart.map_or_else(|| Cell { right: true, ..cell(quiet("–")) }, |apart| self.value_cell(&one.key, &one.field, &apart)),
-            ]
-        });
-        section("tolerance", "Tolerance", Some(all.len() as u64), blocks)
+        let mut blocks = vec![Block::Line(vec![words(
+            "These values differ by no more than the tolerance of their field: they are no breaks, and nothing is written because of them.",
+        )])];
+        if !proposed.is_empty() {
+            let columns =
+                vec![column("Field"), column("Currency"), column("System"), column("Compared with"), number_column("Records"), number_column("To write off")];
+            blocks.extend(self.table("Proposed write-offs: what would make the control totals equal", columns, &proposed, |(difference, part)| {
+                let group = difference.group.as_deref();
+                vec![
+                    cell(words(&difference.field)),
+                    group.map_or_else(|| cell(quiet("–")), |group| cell(words(self.text(group)))),
+                    cell(words(&difference.system)),
+                    cell(words(&difference.reference)),
+                    number(count(part.records)),
+                    number(shown::amount(part.amount, group)),
+                ]
+            }));
+        }
+        if !report.tolerated.is_empty() {
+            let columns =
+                vec![column("Record"), column("System"), column("Field"), number_column("Holds"), number_column("Compared with"), number_column("Apart")];
+            blocks.extend(self.table("Differences that the job accepts: nothing is written, and they stay", columns, &report.tolerated, |one| {
+                let apart = one.apart.map(Value::Decimal);
+                vec![
+                    cell(self.key(&one.key)),
+                    cell(words(&one.system)),
+                    cell(words(&one.field)),
+                    self.value_cell(&one.key, &one.field, &one.value),
+                    self.value_cell(&one.key, &one.field, &one.decided),
+                    apart.map_or_else(|| Cell { right: true, ..cell(quiet("–")) }, |apart| self.value_cell(&one.key, &one.field, &apart)),
+                ]
+            }));
+        }
+        section("tolerance", "Tolerance and proposed write-offs", Some(report.tolerated.len() as u64), blocks)
     }
 
     fn quality(&self) -> Option<Section> {
@@ -1091,41 +1214,39 @@ impl Page<'_> {
     }
 
     fn failed_writes(&self) -> Option<Section> {
-        let failed: Vec<&ChangeReport> = self.report.changes.iter().filter(|change| change.settled.is_some_and(|settled| !shown::arrived(settled))).collect();
-        if failed.is_empty() {
-            return None;
+        let (retried, failed): (Vec<&ChangeReport>, Vec<&ChangeReport>) =
+            failed_and_retried(self.report).partition(|change| change.settled.is_some_and(shown::arrived));
+        let sent_before = |change: &ChangeReport| if change.attempts == 0 { number("never".to_owned()) } else { number(shown::times(change.attempts)) };
+        let mut blocks = Vec::new();
+        if !failed.is_empty() {
+            let columns =
+                vec![column("Record"), column("System"), column("What"), column("Outcome"), column("The system's words"), number_column("Sent before")];
+            blocks.extend(self.table("Writes that did not arrive: each is owed and sent again", columns, &failed, |change| {
+                vec![
+                    cell(self.key(&change.key)),
+                    cell(words(&change.system)),
+                    cell(words(change.action.to_string())),
+                    cell(Piece::Bad(change.settled.map(|settled| settled.to_string()).unwrap_or_default())),
+                    cell(change.detail.as_deref().map_or_else(|| quiet("–"), |detail| words(self.text(detail)))),
+                    sent_before(change),
+                ]
+            }));
         }
-        let columns = vec![column("Record"), column("System"), column("What"), column("Outcome"), column("The system's words"), number_column("Sent before")];
-        let blocks = self.table("Writes that did not arrive: each is owed and sent again", columns, &failed, |change| {
-            vec![
-                cell(self.key(&change.key)),
-                cell(words(&change.system)),
-                cell(words(change.action.to_string())),
-                cell(Piece::Bad(change.settled.map(|settled| settled.to_string()).unwrap_or_default())),
-                cell(change.detail.as_deref().map_or_else(|| quiet("–"), |detail| words(self.text(detail)))),
-                if change.attempts == 0 { number("never".to_owned()) } else { number(shown::times(change.attempts)) },
-            ]
-        });
-        section("failed", "Failed writes", Some(failed.len() as u64), blocks)
+        if !retried.is_empty() {
+            let columns = vec![column("Record"), column("System"), column("What"), number_column("Sent before")];
+            blocks.extend(self.table("Sent again, and arrived", columns, &retried, |change| {
+                vec![cell(self.key(&change.key)), cell(words(&change.system)), cell(words(change.action.to_string())), sent_before(change)]
+            }));
+        }
+        section("failed", if retried.is_empty() { "Failed writes" } else { "Failed and retried writes" }, Some(failed.len() as u64), blocks)
     }
 
     fn job_change(&self) -> Option<Section> {
         let change = self.report.job_change.as_ref()?;
         let mut blocks = vec![Block::List(change.terms.iter().take(self.extent.rows_max).map(|term| vec![words(self.text(term))]).collect())];
-        let diff = TextDiff::from_lines(change.before.as_str(), change.after.as_str());
-        let unified = diff.unified_diff().context_radius(3).header("the run before", "now").to_string();
-        let lines: Vec<&str> = unified.lines().collect();
+        let lines = unified(change);
         let shown = lines.len().min(self.extent.rows_max.max(100));
-        let sided = lines.iter().take(shown).enumerate().map(|(place, line)| {
-            let side = match line.chars().next() {
-                _ if place < 2 => Side::Place,
-                Some('-') => Side::Removed,
-                Some('+') => Side::Added,
-                Some('@') => Side::Place,
-                _ => Side::Same,
-            };
-            (side, self.text(line))
-        });
+        let sided = lines.iter().take(shown).map(|(side, line)| (*side, self.text(line)));
         blocks.push(Block::Diff(sided.collect()));
         blocks.extend(self.more(lines.len(), shown));
         section("job", "The job file changed", None, blocks)
@@ -1146,6 +1267,9 @@ impl Page<'_> {
             facts.push(("Received".to_owned(), vec![words(announced)]));
             if let Some(digest) = &evidence.sha256 {
                 facts.push(("SHA-256".to_owned(), vec![Piece::Held(self.text(digest))]));
+            }
+            if let Some(newest) = &system.newest_edit {
+                facts.push(("Newest edit".to_owned(), vec![Piece::Held(self.text(newest))]));
             }
             facts.extend(evidence.found.iter().map(|(name, found)| (shown::visible(&capitalised(name)).into_owned(), vec![Piece::Held(self.text(found))])));
             facts.extend(evidence.notes.iter().map(|note| ("Note".to_owned(), vec![words(self.text(note))])));
@@ -1189,6 +1313,31 @@ impl Page<'_> {
         });
         section("identities", "Arithmetic", None, blocks)
     }
+
+    /// Lines for the people who sign, below what they sign.
+    fn sign_off(&self) -> Option<Section> {
+        let report = self.report;
+        let held = report.identities.iter().filter(|identity| identity.holds).count() as u64;
+        let open = report.breaks.len() as u64;
+        let amounts = open_line(report);
+        let mut open_words = if open == 0 { "no break is open".to_owned() } else { plural(open, "open break", "open breaks") };
+        if !amounts.is_empty() {
+            open_words.push_str(&format!(", {amounts}"));
+        }
+        let all = report.identities.len() as u64;
+        let arithmetic = if held == all { format!("all {} equations hold", count(all)) } else { format!("{} of {} equations hold", count(held), count(all)) };
+        let facts = vec![
+            ("Run".to_owned(), vec![Piece::Held(self.text(&report.run))]),
+            ("Verdict".to_owned(), vec![words(report.verdict.word())]),
+            ("Left open".to_owned(), vec![words(open_words)]),
+            ("Arithmetic".to_owned(), vec![words(arithmetic)]),
+        ];
+        let columns = vec![column(""), column("Name"), column("Date"), column("Signature")];
+        let to_sign = || cell(Piece::ToSign);
+        let rows = SIGNATURES.iter().map(|role| vec![cell(words(role)), to_sign(), to_sign(), to_sign()]).collect();
+        let table = Table { caption: "Seen and accepted".to_owned(), columns, rows, results: Vec::new() };
+        section("signoff", "Sign-off", None, vec![Block::Facts(facts), Block::Table(table)])
+    }
 }
 
 fn section(anchor: &'static str, title: &str, count: Option<u64>, blocks: Vec<Block>) -> Option<Section> {
@@ -1196,7 +1345,7 @@ fn section(anchor: &'static str, title: &str, count: Option<u64>, blocks: Vec<Bl
 }
 
 /// What kind of break, as a person would say it.
-fn kind_words(kind: BreakKind) -> &'static str {
+pub(super) fn kind_words(kind: BreakKind) -> &'static str {
     match kind {
         BreakKind::Missing => "missing in a system",
         BreakKind::Amount => "amounts differ",
@@ -1221,12 +1370,16 @@ fn capitalised(text: &str) -> String {
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
+/// How long a line to write on is in plain text.
+pub(super) const TO_SIGN_CHARACTERS: usize = 18;
+
 /// A line without marks, for places that have none.
 pub(super) fn plain(line: &[Piece]) -> String {
     line.iter()
         .map(|piece| match piece {
             Piece::Words(text) | Piece::Held(text) | Piece::Quiet(text) | Piece::Good(text) | Piece::Bad(text) => text.clone(),
             Piece::Empty => EMPTY.to_owned(),
+            Piece::ToSign => "_".repeat(TO_SIGN_CHARACTERS),
             Piece::Removed(text) => format!("[-{text}-]"),
             Piece::Added(text) => format!("{{+{text}+}}"),
         })

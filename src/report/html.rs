@@ -147,6 +147,7 @@ impl Writer {
                 Piece::Words(text) => self.words(text),
                 Piece::Held(text) => self.element("bdi", "", text),
                 Piece::Empty => self.element("span", "empty", EMPTY),
+                Piece::ToSign => self.element("span", "sign", "\u{a0}"),
                 Piece::Removed(text) => self.element("del", "gone", text),
                 Piece::Added(text) => self.element("ins", "new", text),
                 Piece::Quiet(text) => self.element("span", "quiet", text),
@@ -363,7 +364,9 @@ fn need(out: &mut Writer, need: &Need) {
 
 /// A table with caption and scopes. A cell that is the same as the one above is joined with it.
 pub(super) fn table(out: &mut Writer, table: &Table) {
-    out.open("table", "list");
+    // In a table with results, the names of the other rows are no headings.
+    let tallied = out.skin == Skin::Page && !table.results.is_empty();
+    out.open("table", if tallied { "list sums" } else { "list" });
     out.open("caption", "");
     out.text(&table.caption);
     out.close("caption");
@@ -444,4 +447,4 @@ fn table_cell(out: &mut Writer, table: &Table, cell: &Cell, column: usize, (row,
     out.close(tag);
 }
 
-const PAGE_STYLE: &str = include_str!("page.css");
+pub(super) const PAGE_STYLE: &str = include_str!("page.css");

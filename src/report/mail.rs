@@ -10,8 +10,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::Message;
-use lettre::message::header::{Header, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Body, Mailbox, MultiPart, SinglePart};
 use sha2::{Digest, Sha256};
 
 use super::document::{self, Block, Document, Extent, Need, Section, document};
@@ -24,11 +24,17 @@ use super::{Report, Verdict};
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
 
+/// What a workbook is called in a mail.
+const WORKBOOK_TYPE: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+
 /// A subject has at most this many characters.
 const SUBJECT_CHARACTERS_MAX: usize = 78;
 
 /// The columns of the text part.
 const TEXT_WIDTH: usize = 72;
+
+/// A larger workbook is not attached: many servers take no larger mail.
+const ATTACHMENT_BYTES_MAX: usize = 10 * 1024 * 1024;
 
 /// The HTML part stays below this, so that no reader cuts it.
 const HTML_BYTES_MAX: usize = 80 * 1024;
@@ -156,11 +162,13 @@ fn day_of(started: &str) -> Option<String> {
     Some(day.strftime("%-d %b").to_string())
 }
 
-/// The mail of a run, ready to be sent or kept: `multipart/alternative` of a text that stands alone and HTML.
+/// The mail of a run, ready to be sent or kept: a text that stands alone, the same as HTML, and the workbook attached if
+/// there is one. Of a workbook of more than 10 MB the mail only says where it is.
 ///
 /// # Errors
 /// There is no recipient, or an address is none.
-pub fn compose(report: &Report, letterhead: &Letterhead<'_>) -> Result<Vec<u8>, Error> {
+pub fn compose(report: &Report, letterhead: &Letterhead<'_>, workbook: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+    let attached = workbook.filter(|bytes| bytes.len() <= ATTACHMENT_BYTES_MAX);
     let why = letterhead.due.why;
     let mut report = masked(report).into_owned();
     if let Some(occasion) = occasion(letterhead.due) {
@@ -178,10 +186,12 @@ pub fn compose(report: &Report, letterhead: &Letterhead<'_>) -> Result<Vec<u8>, 
     if letterhead.to.is_empty() {
         return Err(Error::new(Remedy::MendJob, place(), "the report has no recipient").seen("no mail was made").hint("name one in `to` under `[report]`"));
     }
-    let extent = Extent { rows_max: 10, characters_max: 120, one_screen: true, wide: false, rest: "report.html" };
+    let extent =
+        Extent { rows_max: 10, characters_max: 120, one_screen: true, wide: false, rest: if attached.is_some() { "the workbook" } else { "report.html" } };
     let page = document(report, extent);
-    let text = text_part(report, &page);
-    let html = html_part(report, extent, why);
+    let ending = ending(report, workbook, attached.is_some());
+    let text = text_part(&page, &ending);
+    let html = html_part(report, extent, why, &ending);
 
     let domain = from.email.domain().to_owned();
     let id = format!("<{}.{}@{domain}>", atom(&report.run), atom(&report.job));
@@ -218,6 +228,13 @@ pub fn compose(report: &Report, letterhead: &Letterhead<'_>) -> Result<Vec<u8>, 
     let digest = Sha256::new().chain_update(report.run.as_bytes()).chain_update(text.as_bytes()).chain_update(html.as_bytes()).finalize();
     let boundary: String = digest.iter().take(20).map(|byte| format!("{byte:02x}")).collect();
     let parts = MultiPart::alternative().boundary(format!("tieout-{boundary}")).singlepart(SinglePart::plain(text)).singlepart(SinglePart::html(html));
+    let parts = match attached {
+        None => parts,
+        Some(bytes) => {
+            let workbook = Attachment::new("report.xlsx".to_owned()).body(base64(bytes), ContentType::parse(WORKBOOK_TYPE).unwrap_or(ContentType::TEXT_PLAIN));
+            MultiPart::mixed().boundary(format!("tieout-mixed-{boundary}")).multipart(parts).singlepart(workbook)
+        }
+    };
     let message = message.multipart(parts).map_err(|failure| {
         Error::new(Remedy::MendJob, place(), "the mail of the report cannot be made")
             .seen(failure.to_string())
@@ -267,6 +284,12 @@ fn occasion(due: Due) -> Option<String> {
     }
 }
 
+/// Bytes as they are, whatever they are: no line end among them may be mended on the way.
+fn base64(bytes: &[u8]) -> Body {
+    let encoded = Body::new_with_encoding(bytes.to_vec(), ContentTransferEncoding::Base64);
+    encoded.unwrap_or_else(Body::new)
+}
+
 fn no_address(place: Place, address: &str) -> Error {
     Error::new(Remedy::MendJob, place, format!("`{}` is no mail address", one_line(address, 80)))
         .seen("no mail was made")
@@ -310,24 +333,36 @@ text_header! {
     TieoutWhy "X-Tieout-Why",
 }
 
-/// Where the whole report is.
-fn whole_report(report: &Report) -> String {
-    format!("The whole report: reports/{}/{}/report.html", one_line(&report.job, 60), one_line(&report.run, 60))
+/// Where the whole report is, a line each.
+fn ending(report: &Report, workbook: Option<&[u8]>, attached: bool) -> Vec<String> {
+    let folder = format!("reports/{}/{}", one_line(&report.job, 60), one_line(&report.run, 60));
+    let mut lines = Vec::new();
+    match workbook {
+        None => {}
+        Some(_) if attached => lines.push("All rows are in the attached workbook, report.xlsx.".to_owned()),
+        Some(bytes) => {
+            let megabytes = count(bytes.len().div_ceil(1024 * 1024) as u64);
+            lines.push(format!("The workbook has {megabytes} MB, too many for a mail:"));
+            lines.push(format!("{folder}/report.xlsx"));
+        }
+    }
+    lines.push(format!("The whole report: {folder}/report.html"));
+    lines
 }
 
-fn text_part(report: &Report, page: &Document) -> String {
+fn text_part(page: &Document, ending: &[String]) -> String {
     let mut text = text::lay_out(page, TEXT_WIDTH, Colour::Never);
     text.push('\n');
-    text.push_str(&whole_report(report));
+    text.push_str(&ending.join("\n"));
     text.push('\n');
     text
 }
 
 /// One screen of HTML. Where long values make it too large, it shows fewer rows and shorter values.
-fn html_part(report: &Report, extent: Extent, why: Why) -> String {
+fn html_part(report: &Report, extent: Extent, why: Why, ending: &[String]) -> String {
     let mut extent = extent;
     loop {
-        let html = html_of(report, &document(report, extent), why);
+        let html = html_of(report, &document(report, extent), why, ending);
         if html.len() < HTML_BYTES_MAX || extent.rows_max == 1 {
             return html;
         }
@@ -335,7 +370,7 @@ fn html_part(report: &Report, extent: Extent, why: Why) -> String {
     }
 }
 
-fn html_of(report: &Report, page: &Document, why: Why) -> String {
+fn html_of(report: &Report, page: &Document, why: Why, ending: &[String]) -> String {
     let mut out = Writer::new(Skin::Mail);
     out.raw("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">");
     out.raw("<meta name=\"color-scheme\" content=\"light dark\"><meta name=\"supported-color-schemes\" content=\"light dark\"><title>");
@@ -378,7 +413,7 @@ fn html_of(report: &Report, page: &Document, why: Why) -> String {
     for section in &page.sections {
         mail_section(&mut out, section);
     }
-    out.element("p", "foot", &format!("{} · tieout {}", whole_report(report), page.version));
+    out.element("p", "foot", &format!("{} · tieout {}", ending.join(" "), page.version));
     out.raw("</td></tr>");
     out.close("table");
     out.raw("</td></tr>");

@@ -297,7 +297,25 @@ fn mask_records(report: &mut Report) {
         secrets.hide(&mut one.event);
     }
     records.into_values().for_each(|secrets| all.extend(secrets));
-    report.cleared.iter_mut().for_each(|one| keys.mask(&mut one.key, &mut all));
+    let sensitive_totals = report.totals.iter().any(|total| sensitive(&total.field));
+    for one in &mut report.cleared {
+        keys.mask(&mut one.key, &mut all);
+        if sensitive_totals && let Some(amount) = one.amount.take() {
+            all.add(&Value::Decimal(amount));
+        }
+    }
+    // What is at stake is an amount of a control total, and a sum of it may be that of one record.
+    if sensitive_totals {
+        if let Some(roll) = &mut report.roll_forward {
+            roll.amounts.clear();
+        }
+        report.identities.retain(|identity| identity.name != "open amounts");
+        for one in &mut report.breaks {
+            if let Some(amount) = one.amount.take() {
+                all.add(&Value::Decimal(amount));
+            }
+        }
+    }
     for one in &mut report.duplicates {
         keys.mask(&mut one.key, &mut all);
         if keys.any() && one.known_by == "id" {

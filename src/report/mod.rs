@@ -1,4 +1,4 @@
-//! What a run did and what is still open, as data, and what renders it: text, HTML, JSON and the mail.
+//! What a run did and what is still open, as data, and what renders it: text, HTML, JSON, the workbook and the mail.
 //!
 //! Pure: the same [`Report`] always gives the same bytes. A report is complete before it is rendered; renderers decide
 //! nothing but how much of it they show.
@@ -28,11 +28,13 @@ pub mod assemble;
 mod document;
 pub mod due;
 pub mod html;
+pub mod index;
 pub mod json;
 pub mod mail;
 mod masked;
 mod shown;
 pub mod text;
+pub mod workbook;
 
 #[cfg(test)]
 mod sample;
@@ -142,6 +144,8 @@ pub struct Report {
     pub breaks: Vec<BreakReport>,
     /// Breaks of the run before that are gone.
     pub cleared: Vec<ClearedBreak>,
+    /// How the open breaks moved since the last run; nothing where the run did not come to its end.
+    pub roll_forward: Option<RollForward>,
     /// Rows that could not be read, by system.
     pub quarantined: Vec<QuarantinedReport>,
     /// Keys that stand on several rows.
@@ -185,6 +189,8 @@ pub struct SystemReport {
     pub role: String,
     /// Where its snapshot came from. Nothing if it was not pulled.
     pub evidence: Option<Evidence>,
+    /// The newest edit time among the records read, RFC 3339 in UTC, where the system tells edit times.
+    pub newest_edit: Option<String>,
     /// Rows by what became of them.
     pub counts: RowCounts,
     /// What cleaning altered.
@@ -297,6 +303,24 @@ impl BreakReport {
     }
 }
 
+impl Report {
+    /// The currency of a break: its own, else the only group of the control total of its field.
+    pub fn currency_of(&self, one: &BreakReport) -> Option<String> {
+        if one.currency.is_some() {
+            return one.currency.clone();
+        }
+        let field = one.open.field.as_deref()?;
+        let mut groups = self.totals.iter().filter(|total| total.field == field).map(|total| total.group.as_deref());
+        let first = groups.next()??;
+        groups.all(|group| group == Some(first)).then(|| first.to_owned())
+    }
+
+    /// What is at stake in a break, never negative, with its currency; nothing where one of them is not known.
+    pub fn stake(&self, one: &BreakReport) -> Option<(Decimal, String)> {
+        one.at_stake().zip(self.currency_of(one))
+    }
+}
+
 /// The place of a kind of break in the order of severity: 0 is the most severe.
 ///
 /// First what we wrote and did not arrive, then what only a person can decide, then what cannot be read, then plain
@@ -321,6 +345,69 @@ pub fn severity(kind: BreakKind) -> u8 {
     }
 }
 
+/// How a break came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClearedHow {
+    /// A write of this run, verified.
+    ByUs,
+    /// When the systems were read, it was gone.
+    AtSource,
+    /// It goes on as a break of another kind.
+    Turned,
+}
+
+impl ClearedHow {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            ClearedHow::ByUs => "by us",
+            ClearedHow::AtSource => "at the source",
+            ClearedHow::Turned => "goes on as another kind of break",
+        }
+    }
+}
+
+/// How the open breaks moved since the last run. Each number is counted in its own way, so that the sums can be checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RollForward {
+    /// Open after the last run.
+    pub opening: u64,
+    /// Open for the first time.
+    pub new: u64,
+    /// Gone by a write of this run.
+    pub cleared_by_us: u64,
+    /// Gone when the systems were read.
+    pub cleared_at_source: u64,
+    /// Open as a break of another kind, which is among the new ones.
+    pub turned: u64,
+    /// Open after this run.
+    pub closing: u64,
+    /// The same in money, by currency: of the breaks whose amount and currency are known. Never netted.
+    pub amounts: Vec<AmountRoll>,
+}
+
+/// How the amount at stake in one currency moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AmountRoll {
+    /// The currency.
+    pub currency: String,
+    /// At stake after the last run.
+    pub opening: Decimal,
+    /// Of new breaks.
+    pub new: Decimal,
+    /// Of breaks that stay, and whose amount is another.
+    pub changed: Decimal,
+    /// Of breaks that a write of this run cleared.
+    pub cleared_by_us: Decimal,
+    /// Of breaks that were gone when the systems were read.
+    pub cleared_at_source: Decimal,
+    /// Of breaks that go on as another kind.
+    pub turned: Decimal,
+    /// At stake after this run.
+    pub closing: Decimal,
+}
+
 /// A break that is gone.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClearedBreak {
@@ -334,6 +421,12 @@ pub struct ClearedBreak {
     pub field: Option<String>,
     /// The day it was first seen.
     pub first_seen: String,
+    /// What cleared it.
+    pub how: ClearedHow,
+    /// What was at stake when it was seen last, where that is known.
+    pub amount: Option<Decimal>,
+    /// The currency of the amount.
+    pub currency: Option<String>,
 }
 
 /// A quarantined row in a report.

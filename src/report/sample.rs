@@ -75,6 +75,7 @@ fn system(name: &str, kind: &str, role: &str, origin: &str, rows: u64, quarantin
         }),
         counts: RowCounts { read: rows, compared: rows - quarantined - 3, repeats: 1, held: 2, filtered: 0, quarantined },
         cleaning: vec![CleaningCount { field: "name".to_owned(), rule: "no-break space removed".to_owned(), cells: 1_204 }],
+        newest_edit: Some("2026-03-30T17:42:00Z".to_owned()),
         planned: BTreeMap::new(),
         settled: BTreeMap::new(),
     }
@@ -257,7 +258,28 @@ pub(super) fn rich() -> Report {
             key: "carol@example.com".to_owned(),
             field: Some("credit_limit".to_owned()),
             first_seen: "2026-03-29".to_owned(),
+            how: ClearedHow::ByUs,
+            amount: Some(cents("12.50")),
+            currency: Some("EUR".to_owned()),
         }],
+        roll_forward: Some(RollForward {
+            opening: 13,
+            new: 2,
+            cleared_by_us: 1,
+            cleared_at_source: 0,
+            turned: 0,
+            closing: 14,
+            amounts: vec![AmountRoll {
+                currency: "EUR".to_owned(),
+                opening: cents("1253.00"),
+                new: cents("0"),
+                changed: cents("0"),
+                cleared_by_us: cents("12.50"),
+                cleared_at_source: cents("0"),
+                turned: cents("0"),
+                closing: cents("1240.50"),
+            }],
+        }),
         quarantined: vec![QuarantinedReport {
             system: "sheet".to_owned(),
             unkeyed: Some("row 05d1f0a3c7 without a key".to_owned()),
@@ -355,6 +377,7 @@ pub(super) fn quiet() -> Report {
         drift: Vec::new(),
         breaks: Vec::new(),
         cleared: Vec::new(),
+        roll_forward: Some(RollForward::default()),
         quarantined: Vec::new(),
         duplicates: Vec::new(),
         links: Vec::new(),
@@ -420,6 +443,7 @@ pub(super) fn hostile() -> Report {
     report.stopped_by = vec![Diagnostic::new(Place::of(bad()), bad()).seen(bad()).hint(bad())];
     for system in &mut report.systems {
         (system.name, system.kind, system.role) = (bad(), bad(), bad());
+        system.newest_edit = Some(bad());
         system.cleaning = poisoned(&system.cleaning, &["cells"]);
         system.evidence = Some(Evidence {
             origin: bad(),
@@ -456,7 +480,17 @@ pub(super) fn hostile() -> Report {
             next_step: bad(),
         };
     }
-    report.cleared = vec![ClearedBreak { id: bad(), kind: bad(), key: bad(), field: Some(bad()), first_seen: bad() }];
+    report.cleared = vec![ClearedBreak {
+        id: bad(),
+        kind: bad(),
+        key: bad(),
+        field: Some(bad()),
+        first_seen: bad(),
+        how: ClearedHow::AtSource,
+        amount: Some(Decimal { units: i128::MAX, scale: 9 }),
+        currency: Some(bad()),
+    }];
+    report.roll_forward.iter_mut().flat_map(|roll| &mut roll.amounts).for_each(|one| one.currency = bad());
     for one in &mut report.quarantined {
         (one.system, one.unkeyed) = (bad(), Some(bad()));
         one.row =

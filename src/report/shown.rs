@@ -83,6 +83,11 @@ fn with_thousands(digits: &str) -> String {
     text
 }
 
+/// The number without zeros beyond the second decimal: a field of several currencies has the decimals of the finest.
+pub(super) fn without_idle_zeros(number: Decimal) -> Decimal {
+    (2..number.scale).find_map(|scale| number.rescale(scale)).unwrap_or(number)
+}
+
 /// An amount with the decimals of its currency; where that would lose a digit, with the field's own.
 pub(super) fn amount(number: Decimal, currency: Option<&str>) -> String {
     decimal(number.in_currency(currency))
@@ -97,11 +102,11 @@ pub(super) fn money(number: Decimal, currency: Option<&str>) -> String {
 }
 
 /// A value for people: a null is `(empty)`, a number has thousands separators. Whole numbers have none, because many of them
-/// are ids; zeros beyond the second decimal are left out, because a field of several currencies has the decimals of the finest.
+/// are ids; zeros beyond the second decimal are left out.
 pub fn value(value: &Value) -> String {
     match value {
         Value::Null => EMPTY.to_owned(),
-        Value::Decimal(number) => decimal((2..number.scale).find_map(|scale| number.rescale(scale)).unwrap_or(*number)),
+        Value::Decimal(number) => decimal(without_idle_zeros(*number)),
         Value::List(items) => items.join("; "),
         other => other.to_string(),
     }

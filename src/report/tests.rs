@@ -12,7 +12,7 @@ fn letterhead(to: &[String]) -> Letterhead<'_> {
 }
 
 fn composed(report: &Report) -> String {
-    String::from_utf8(mail::compose(report, &letterhead(&["cfo@example.com".to_owned()])).expect("composes")).expect("is ASCII")
+    String::from_utf8(mail::compose(report, &letterhead(&["cfo@example.com".to_owned()]), None).expect("composes")).expect("is ASCII")
 }
 
 /// Header name and unfolded value, in order.
@@ -98,9 +98,7 @@ fn the_text_says_what_an_accountant_must_do() {
             "  of it only in `crm`, 1 record                                         -1,240.51",
             "  of it within the tolerance, 3 records                                      0.01",
             "  crm        csv, peer    8,412     8,409        1     2         0            0",
-            "  Opening  13",
-            "  Closing  14",
-            "  Breaks       2    1     1      1      0       0         9",
+            "  Breaks       2         1     1      1      0       0         9",
             "3 changes: 1 create, 2 updates; 2 verified, 1 normalised.",
             "  anna@example.com  sheet          line 17  lines 203, 1410  edited last",
             "  zoë@example.nl   sheet   update  rejected  CHECK constraint failed: credit_limit <=          twice",
@@ -501,14 +499,14 @@ fn both_parts_of_a_mail_stand_alone() {
 
 #[test]
 fn addresses_that_are_none_are_told() {
-    let to = |address: &str| mail::compose(&rich(), &letterhead(&[address.to_owned()]));
+    let to = |address: &str| mail::compose(&rich(), &letterhead(&[address.to_owned()]), None);
     for bad in ["nobody", "", "a@b\r\nBcc: c@d.example"] {
         let error = to(bad).expect_err("no address");
         assert!(error.to_string().contains("is no mail address") && error.to_string().contains("no mail was made"), "{error}");
         assert!(!error.to_string().contains('\r'), "{error:?}");
     }
     assert!(to("Zoë Müller <zoe@example.nl>").is_ok());
-    assert!(mail::compose(&rich(), &letterhead(&[])).is_err());
+    assert!(mail::compose(&rich(), &letterhead(&[]), None).is_err());
 }
 
 #[test]
@@ -538,7 +536,7 @@ fn amounts_have_the_decimals_of_their_currency() {
 fn a_mail_says_why_it_comes() {
     let past = |verdict| PastMail { at: "2026-03-29T01:00:00Z".parse().expect("a moment"), verdict, exit_code: 1, why: Why::Problem };
     let told = |report: &Report, why, after| {
-        let message = mail::compose(report, &Letterhead { due: Due { why, after }, ..letterhead(&["cfo@example.com".to_owned()]) }).expect("composes");
+        let message = mail::compose(report, &Letterhead { due: Due { why, after }, ..letterhead(&["cfo@example.com".to_owned()]) }, None).expect("composes");
         String::from_utf8(message).expect("is ASCII")
     };
     let reminder = told(&rich(), Why::Reminder, Some(past(Verdict::Action)));
@@ -559,7 +557,8 @@ fn a_mail_says_why_it_comes() {
 #[test]
 fn mails_of_a_month_stand_together_where_that_is_wanted() {
     let to = ["cfo@example.com".to_owned()];
-    let composed = |by_month| String::from_utf8(mail::compose(&rich(), &Letterhead { by_month, ..letterhead(&to) }).expect("composes")).expect("is ASCII");
+    let composed =
+        |by_month| String::from_utf8(mail::compose(&rich(), &Letterhead { by_month, ..letterhead(&to) }, None).expect("composes")).expect("is ASCII");
     assert_eq!(header(&composed(false), "References"), None);
     assert_eq!(header(&composed(true), "References").as_deref(), Some("<202603.customers.month@example.com>"));
 }
@@ -568,11 +567,57 @@ fn mails_of_a_month_stand_together_where_that_is_wanted() {
 fn answers_go_to_the_contact_or_where_the_settings_say() {
     let to = ["cfo@example.com".to_owned()];
     let reply_to = |report: &Report, reply_to| {
-        let message = mail::compose(report, &Letterhead { reply_to, ..letterhead(&to) }).expect("composes");
+        let message = mail::compose(report, &Letterhead { reply_to, ..letterhead(&to) }, None).expect("composes");
         header(&String::from_utf8(message).expect("is ASCII"), "Reply-To")
     };
     let without = Report { contact: Some("the finance team".to_owned()), ..rich() };
     assert_eq!(reply_to(&rich(), Some("desk@example.com")).as_deref(), Some("Finance <finance@example.com>"));
     assert_eq!(reply_to(&without, Some("desk@example.com")).as_deref(), Some("desk@example.com"));
     assert_eq!(reply_to(&without, Some("no address\r\nBcc: x@y.example")), None);
+}
+
+#[test]
+fn the_workbook_is_attached_where_it_fits() {
+    let to = ["cfo@example.com".to_owned()];
+    let mail = |workbook: Option<&[u8]>| String::from_utf8(mail::compose(&rich(), &letterhead(&to), workbook).expect("composes")).expect("is ASCII");
+    let with = mail(Some(b"PK workbook"));
+    let kinds: Vec<&str> = with.lines().filter(|line| line.starts_with("Content-Type: ")).map(|line| line.split(';').next().unwrap_or_default()).collect();
+    let workbook = "Content-Type: application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+    assert_eq!(
+        kinds,
+        ["Content-Type: multipart/mixed", "Content-Type: multipart/alternative", "Content-Type: text/plain", "Content-Type: text/html", workbook]
+    );
+    assert!(with.contains("Content-Disposition: attachment; filename=\"report.xlsx\"") && with.contains("UEsgd29ya2Jvb2s="), "{with}");
+    assert!(with.contains("All rows are in the attached workbook, report.xlsx."), "{with}");
+    assert!(with.contains("more in the workbook"), "{with}");
+    assert_eq!(with, mail(Some(b"PK workbook")));
+    assert!(!mail(None).contains("workbook"), "nothing is said of a workbook that could not be made");
+    let large = mail(Some(&vec![0; 10 * 1024 * 1024 + 1]));
+    assert!(large.len() < 200 * 1024 && large.contains("The workbook has 11 MB, too many for a mail:"), "{large}");
+    assert!(large.contains("reports/customers/20260331T010000Z/report.xlsx"), "{large}");
+    assert!(mail(Some(&vec![0; 10 * 1024 * 1024])).len() > 10 * 1024 * 1024);
+}
+
+#[test]
+fn what_a_tolerance_accepts_is_listed_with_what_to_write_off() {
+    let shown = text::render(&rich(), 120);
+    assert_lines(
+        &shown,
+        &[
+            "Tolerance and proposed write-offs (1)",
+            "  credit_limit  EUR       sheet   crm                  3          0.01",
+            "  pat@example.com  credit_limit  sheet   800.01  crm            800.00  EUR 0.01",
+        ],
+    );
+    let mut report = rich();
+    report.sensitive = vec!["credit_limit".to_owned()];
+    assert!(!text::render(&report, 120).contains("800.0"));
+}
+
+#[test]
+fn what_arrived_only_when_sent_again_is_said() {
+    let mut report = rich();
+    report.changes[1].attempts = 3;
+    let shown = text::render(&report, 100);
+    assert_lines(&shown, &["Failed and retried writes (2)", "Sent again, and arrived", "  ada@example.com  invoicing  update      3 times"]);
 }

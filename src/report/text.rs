@@ -220,6 +220,7 @@ fn runs(line: &[Piece]) -> Vec<Run> {
                 Piece::Words(text) | Piece::Held(text) => (text.clone(), None),
                 Piece::Quiet(text) => (text.clone(), Some("2")),
                 Piece::Empty => (EMPTY.to_owned(), Some("2")),
+                Piece::ToSign => ("_".repeat(document::TO_SIGN_CHARACTERS), Some("2")),
                 Piece::Removed(text) => (format!("[-{text}-]"), Some("31")),
                 Piece::Added(text) => (format!("{{+{text}+}}"), Some("32")),
                 Piece::Good(text) => (text.clone(), Some("32")),

@@ -113,6 +113,6 @@ impl Slots {
         let document = Document { version: VERSION, jobs: self.jobs.clone() };
         let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
         text.push('\n');
-        disk::write_anew(&self.path, text.as_bytes())
+        disk::publish(&self.path, text.as_bytes())
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Error, Remedy};
 use crate::frame::Pulled;
 use crate::job::Job;
 use crate::reconcile::totals::Closing;
+use crate::value::Decimal;
 
 mod mail;
 
@@ -192,6 +193,30 @@ pub struct KnownBreak {
     pub first_seen: String,
     /// The break as it was seen last.
     pub open: Break,
+    /// What was at stake then, where that is known.
+    pub amount: Option<Decimal>,
+    /// The currency of the amount.
+    pub currency: Option<String>,
+}
+
+/// A break as the ledger stores it.
+#[derive(Serialize)]
+struct BreakBody<'a> {
+    #[serde(flatten)]
+    open: &'a Break,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<&'a Decimal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<&'a str>,
+}
+
+/// What is at stake in a stored break.
+#[derive(Deserialize)]
+struct StakeBody {
+    #[serde(default)]
+    amount: Option<Decimal>,
+    #[serde(default)]
+    currency: Option<String>,
 }
 
 /// What one run adds to the ledger when it is promoted.
@@ -205,6 +230,8 @@ pub struct Promotion<'a> {
     pub knowledge: &'a Knowledge,
     /// What is open after it.
     pub breaks: &'a [Break],
+    /// By the id of a break: what is at stake, with its currency, where that is known.
+    pub stakes: &'a BTreeMap<String, (Decimal, String)>,
     /// Its decisions with the values that lost.
     pub decisions: &'a [Decision],
     /// What happened to links.
@@ -437,7 +464,7 @@ impl Ledger {
         let wrong = self.wrong();
         let json = |value: &dyn erased::Json| value.json().map_err(|e| damaged(&self.path, &e));
         let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
-        let Promotion { run, settles, knowledge, breaks, decisions, links, now } = promotion;
+        let Promotion { run, settles, knowledge, breaks, stakes, decisions, links, now } = promotion;
         transaction.execute("UPDATE runs SET status = 'promoted', knowledge = ?2 WHERE run = ?1", params![run, json(knowledge)?]).map_err(&wrong)?;
         transaction.execute("INSERT INTO promoted VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET run = excluded.run", [run]).map_err(&wrong)?;
         for cut_off in settles {
@@ -458,7 +485,10 @@ impl Ledger {
                 )
                 .map_err(&wrong)?;
             for open in breaks {
-                insert.execute(params![open.id(&job), run, now, json(open)?]).map_err(&wrong)?;
+                let id = open.id(&job);
+                let stake = stakes.get(&id);
+                let body = BreakBody { open, amount: stake.map(|(amount, _)| amount), currency: stake.map(|(_, currency)| currency.as_str()) };
+                insert.execute(params![id, run, now, json(&body)?]).map_err(&wrong)?;
             }
             transaction.execute("UPDATE breaks SET cleared_run = ?1 WHERE cleared_run IS NULL AND last_run <> ?1", [run]).map_err(&wrong)?;
             let mut insert = transaction.prepare("INSERT INTO discarded VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)").map_err(&wrong)?;
@@ -512,8 +542,10 @@ impl Ledger {
         let mut known = BTreeMap::new();
         for row in rows {
             let (id, first_run, first_seen, body) = row.map_err(&wrong)?;
-            let open = serde_json::from_str(&body).map_err(|e| damaged(&self.path, &format!("break {id}: {e}")))?;
-            known.insert(id.clone(), KnownBreak { id, first_run, first_seen, open });
+            let unreadable = |e: serde_json::Error| damaged(&self.path, &format!("break {id}: {e}"));
+            let open = serde_json::from_str(&body).map_err(unreadable)?;
+            let StakeBody { amount, currency } = serde_json::from_str(&body).map_err(unreadable)?;
+            known.insert(id.clone(), KnownBreak { id, first_run, first_seen, open, amount, currency });
         }
         Ok(known)
     }

@@ -8,6 +8,7 @@ mod errors;
 mod laws;
 mod mail;
 mod oracle;
+mod report_workbook;
 mod rest;
 mod scenarios;
 mod serve;
