@@ -21,7 +21,7 @@ use crate::frame::{Clean, Keyed, Pulled};
 use crate::job::{Job, Mode, Settings};
 use crate::mail;
 use crate::reconcile::base::State;
-use crate::reconcile::clean::clean;
+use crate::reconcile::clean::{Marks, clean};
 use crate::reconcile::dedupe::dedupe;
 use crate::reconcile::differences;
 use crate::reconcile::gates::{self, Allowed, Gate, LastRun, Trip};
@@ -140,7 +140,33 @@ impl Night<'_> {
     fn reconcile(&mut self, interrupted: &[state::Interrupted]) -> Result<(Report, Option<Plan>), Error> {
         self.tidy()?;
         let mut systems = self.open()?;
-        let (mut before, cleaned) = self.recall_and_pull(&mut systems)?;
+        let (before, pulled) = self.recall_and_pull(&mut systems)?;
+        let mut job = self.job.clone();
+        pulled.iter().for_each(|(_, marks)| marks.tell(&mut job));
+        let cleaned = pulled.into_iter().map(|(clean, _)| clean).collect();
+        // From here on the job knows how its columns are spelled tonight.
+        let mut night = Night {
+            job: &job,
+            promoted: self.promoted.clone(),
+            cut_off: std::mem::take(&mut self.cut_off),
+            notes: std::mem::take(&mut self.notes),
+            allowed: std::mem::take(&mut self.allowed),
+            ..*self
+        };
+        let done = night.decide(before, cleaned, systems, interrupted);
+        let Night { cut_off, notes, allowed, .. } = night;
+        (self.cut_off, self.notes, self.allowed) = (cut_off, notes, allowed);
+        done
+    }
+
+    /// Everything after the pull.
+    fn decide(
+        &mut self,
+        mut before: State,
+        cleaned: Vec<Clean>,
+        mut systems: Vec<Box<dyn System>>,
+        interrupted: &[state::Interrupted],
+    ) -> Result<(Report, Option<Plan>), Error> {
         let snapshots = self.save_snapshots(&cleaned);
         for cut_off in interrupted {
             before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
@@ -244,7 +270,7 @@ impl Night<'_> {
     }
 
     /// The state that the last promoted run left, read while the systems are pulled.
-    fn recall_and_pull(&self, systems: &mut [Box<dyn System>]) -> Result<(State, Vec<Clean>), Error> {
+    fn recall_and_pull(&self, systems: &mut [Box<dyn System>]) -> Result<(State, Vec<(Clean, Marks)>), Error> {
         let Some(promoted) = &self.promoted else {
             return Ok((State::first_contact(self.job), self.pull(systems)?));
         };
@@ -273,15 +299,19 @@ impl Night<'_> {
         gather(opened)
     }
 
-    /// Full snapshots of all systems, each pulled and cleaned on a thread of its own.
-    fn pull(&self, systems: &mut [Box<dyn System>]) -> Result<Vec<Clean>, Error> {
+    /// Full snapshots of all systems, each pulled and cleaned on a thread of its own, and the decimal marks that they show.
+    fn pull(&self, systems: &mut [Box<dyn System>]) -> Result<Vec<(Clean, Marks)>, Error> {
         self.say("pull, clean");
         let job = self.job;
-        let pulled: Vec<Result<Clean, Error>> = std::thread::scope(|scope| {
+        let known = self.promoted.as_ref().map(|promoted| &promoted.knowledge.found);
+        let pulled: Vec<Result<(Clean, Marks), Error>> = std::thread::scope(|scope| {
             let threads: Vec<_> = systems
                 .iter_mut()
                 .enumerate()
-                .map(|(index, system)| scope.spawn(move || system.pull().map(|pulled| clean(job, index, Arc::new(pulled)))))
+                .map(|(index, system)| {
+                    let known = known.and_then(|found| found.get(&job.systems[index].name));
+                    scope.spawn(move || system.pull().and_then(|pulled| clean_as_spelled(job, index, pulled, known)))
+                })
                 .collect();
             let joined = threads.into_iter().zip(&job.systems).map(|(thread, spec)| {
                 thread.join().unwrap_or_else(|_| {
@@ -297,7 +327,7 @@ impl Night<'_> {
             joined.collect()
         });
         for (spec, result) in job.systems.iter().zip(&pulled) {
-            if let Ok(clean) = result {
+            if let Ok((clean, _)) = result {
                 self.say(&format!("  {}: {} rows", spec.name, gates::count(clean.pulled.evidence.rows_read)));
             }
         }
@@ -632,7 +662,7 @@ pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
     gather(job.systems.iter().enumerate().map(|(index, spec)| {
         let columns = needed_columns(job, index);
         let mut system = systems::open(Opening { root, job: &job.name, spec, columns, known: BTreeMap::new() })?;
-        let rows = clean(job, index, Arc::new(system.pull()?));
+        let (rows, _) = clean_as_spelled(job, index, system.pull()?, None)?;
         let mut notes = rows.pulled.evidence.notes.clone();
         for row in rows.quarantined.iter().take(5) {
             notes.push(format!("line {}{}: {}", row.line, row.column.as_ref().map(|c| format!(", column `{c}`")).unwrap_or_default(), row.reason));
@@ -642,6 +672,15 @@ pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
         }
         Ok(Connected { name: spec.name.clone(), place: spec.kind.place(), rows: rows.pulled.evidence.rows_read, notes })
     }))
+}
+
+/// Cleans a snapshot with the decimal marks that its own cells show, which it keeps for the next run.
+fn clean_as_spelled(job: &Job, system: usize, mut pulled: Pulled, known: Option<&BTreeMap<String, String>>) -> Result<(Clean, Marks), Error> {
+    let marks = Marks::find(job, system, &pulled, known.unwrap_or(&BTreeMap::new()))?;
+    marks.keep(job, &mut pulled.evidence.found);
+    let mut job = job.clone();
+    marks.tell(&mut job);
+    Ok((clean(&job, system, Arc::new(pulled)), marks))
 }
 
 /// All results, or all their errors in one.

@@ -17,7 +17,7 @@ mod written;
 
 pub use ready::*;
 pub use settings::{Settings, read_settings};
-pub use spelling::{Reference, resolve};
+pub use spelling::{EPOCH_FORMATS, Reference, has_short_year, resolve, year_of};
 
 use crate::diagnostic::Diagnostic;
 use read::{Page, Written};
