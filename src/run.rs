@@ -22,7 +22,7 @@ use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
 use crate::job::{Job, Mode, Permission, Settings};
 use crate::reconcile::base::State;
-use crate::reconcile::clean::clean;
+use crate::reconcile::clean::{Marks, clean};
 use crate::reconcile::dedupe::dedupe;
 use crate::reconcile::differences;
 use crate::reconcile::gates::{self, Allowed, Gate, LastRun, Trip};
@@ -114,7 +114,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
 
     let mut night = Night {
         world,
-        job,
+        job: job.clone(),
         request,
         id: &id,
         started,
@@ -158,7 +158,8 @@ fn deliver(world: &World<'_>, job: &Job) -> Option<Error> {
 /// One run that has its lock.
 struct Night<'a> {
     world: &'a World<'a>,
-    job: &'a Job,
+    /// The job; after the pull with what the columns show of their spelling.
+    job: Job,
     request: &'a Request,
     id: &'a str,
     started: Timestamp,
@@ -195,6 +196,8 @@ impl Night<'_> {
         self.stop_if_asked()?;
         let (rest, pulled) = self.recall_and_pull(&mut systems, interrupted.is_empty())?;
         self.stop_if_asked()?;
+        let pulled = self.learn_spelling(pulled)?;
+        let rest = if self.is_spelled_as_before() { rest } else { Rest::default() };
         let snapshots = self.save_snapshots(&pulled);
         self.say("clean");
         let (resting, cleaned) = self.clean_what_changed(&rest, &pulled);
@@ -205,9 +208,9 @@ impl Night<'_> {
         self.say("dedupe, link, diff, merge");
         let nows = self.dedupe(cleaned, &before);
         self.stop_if_asked()?;
-        let linked = link(self.job, &before, &nows, self.is_allowed(Gate::Restored, None));
-        let decisions = plan(self.job, &before, &nows, linked, self.header(&nows));
-        let at_rest = rest.sums(self.job, &resting);
+        let linked = link(&self.job, &before, &nows, self.is_allowed(Gate::Restored, None));
+        let decisions = plan(&self.job, &before, &nows, linked, self.header(&nows));
+        let at_rest = rest.sums(&self.job, &resting);
         let mut figures = self.figures(&before, &nows, &decisions, &at_rest);
         self.check_arithmetic(&figures.identities)?;
         let earlier = self.earlier_breaks()?;
@@ -243,12 +246,12 @@ impl Night<'_> {
         }
 
         self.say("settle");
-        let after = advance(self.job, &before, &nows, &decisions, &settlement);
-        let (of_after, closings) = totals::after_writes(self.job, &nows, &decisions, &settlement, &after, &at_rest, &mut figures.totals);
+        let after = advance(&self.job, &before, &nows, &decisions, &settlement);
+        let (of_after, closings) = totals::after_writes(&self.job, &nows, &decisions, &settlement, &after, &at_rest, &mut figures.totals);
         figures.identities.extend(of_after);
-        let (differences, of_differences) = differences::differences(self.job, &decisions, &after, &figures.totals);
+        let (differences, of_differences) = differences::differences(&self.job, &decisions, &after, &figures.totals);
         figures.identities.extend(of_differences);
-        let breaks = assemble::breaks(self.job, &before, &nows, &decisions, Some(&settlement), &earlier);
+        let breaks = assemble::breaks(&self.job, &before, &nows, &decisions, Some(&settlement), &earlier);
         let facts = Facts {
             before: &before,
             nows: &nows,
@@ -293,7 +296,7 @@ impl Night<'_> {
 
     fn heading(&self) -> Heading<'_> {
         Heading {
-            job: self.job,
+            job: &self.job,
             run: self.id,
             previous_run: self.promoted.as_ref().map(|p| p.run.as_str()),
             started: self.started,
@@ -330,9 +333,9 @@ impl Night<'_> {
 
     /// Full snapshots of all systems, and, read meanwhile, the records that the last promoted run left at rest. Nothing is at
     /// rest where somebody wants every record looked into, and where a run was cut off.
-    fn recall_and_pull(&self, systems: &mut [Box<dyn System>], may_rest: bool) -> Result<(Rest, Vec<Arc<Pulled>>), Error> {
+    fn recall_and_pull(&self, systems: &mut [Box<dyn System>], may_rest: bool) -> Result<(Rest, Vec<Pulled>), Error> {
         let promoted = self.promoted.as_ref().filter(|_| may_rest && !self.request.every_record);
-        let (folder, job) = (self.state.bases(), self.job);
+        let (folder, job) = (self.state.bases(), &self.job);
         std::thread::scope(|scope| {
             let recalled = scope.spawn(|| promoted.map_or(Ok(None), |promoted| state::load_rest(&folder, job, promoted)));
             let pulled = self.pull(systems);
@@ -341,15 +344,35 @@ impl Night<'_> {
         })
     }
 
+    /// Looks how the columns of tonight spell their numbers, where the job file does not say. From here on the job knows.
+    fn learn_spelling(&mut self, mut pulled: Vec<Pulled>) -> Result<Vec<Arc<Pulled>>, Error> {
+        let nothing = BTreeMap::new();
+        let known = |name: &str| self.promoted.as_ref().and_then(|promoted| promoted.knowledge.found.get(name)).unwrap_or(&nothing);
+        let job = &self.job;
+        let marks = gather(pulled.iter().enumerate().map(|(system, pulled)| Marks::find(job, system, pulled, known(&job.systems[system].name))))?;
+        for (marks, pulled) in marks.iter().zip(&mut pulled) {
+            marks.keep(&self.job, &mut pulled.evidence.found);
+        }
+        marks.iter().for_each(|marks| marks.tell(&mut self.job));
+        Ok(pulled.into_iter().map(Arc::new).collect())
+    }
+
+    /// Whether every column is read as when the last promoted run left its records at rest.
+    fn is_spelled_as_before(&self) -> bool {
+        let rest = self.promoted.as_ref().and_then(|promoted| promoted.knowledge.bases.rest.as_ref());
+        rest.is_some_and(|rest| rest.spelling == self.job.found_spelling())
+    }
+
     /// The rows of all records that are not at rest, clean.
     fn clean_what_changed(&self, rest: &Rest, pulled: &[Arc<Pulled>]) -> (Resting, Vec<Clean>) {
         let whole: Vec<&Pulled> = pulled.iter().map(Arc::as_ref).collect();
         let mut resting = if rest.records.is_empty() { Resting::default() } else { rest.found_in(&whole) };
         loop {
             let awake = (!resting.positions.is_empty()).then(|| resting.awake_rows(&whole));
+            let job = &self.job;
             let of_system = |(system, pulled): (usize, &Arc<Pulled>)| {
                 let rows = awake.as_ref().map_or_else(|| Arc::clone(pulled), |awake| Arc::new(pulled.take(&awake[system])));
-                clean(self.job, system, rows)
+                clean(job, system, rows)
             };
             let cleaned: Vec<Clean> = pulled.par_iter().enumerate().map(of_system).collect();
             if resting.positions.is_empty() || !rest.wake_claimed(&mut resting, &cleaned) {
@@ -361,8 +384,8 @@ impl Night<'_> {
     /// The state that the last promoted run left, of the records that are not at rest.
     fn recall(&self, rest: &Rest, resting: &Resting) -> Result<State, Error> {
         match &self.promoted {
-            None => Ok(State::first_contact(self.job)),
-            Some(promoted) => state::load(&self.state.bases(), self.job, promoted, Some((rest, resting))),
+            None => Ok(State::first_contact(&self.job)),
+            Some(promoted) => state::load(&self.state.bases(), &self.job, promoted, Some((rest, resting))),
         }
     }
 
@@ -373,7 +396,7 @@ impl Night<'_> {
                 root: self.world.root,
                 job: &self.job.name,
                 spec,
-                columns: needed_columns(self.job, index),
+                columns: needed_columns(&self.job, index),
                 known: known.and_then(|found| found.get(&spec.name)).cloned().unwrap_or_default(),
             })
         });
@@ -381,10 +404,10 @@ impl Night<'_> {
     }
 
     /// Full snapshots of all systems, each pulled on a thread of its own.
-    fn pull(&self, systems: &mut [Box<dyn System>]) -> Result<Vec<Arc<Pulled>>, Error> {
+    fn pull(&self, systems: &mut [Box<dyn System>]) -> Result<Vec<Pulled>, Error> {
         self.say("pull");
-        let pulled: Vec<Result<Arc<Pulled>, Error>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = systems.iter_mut().map(|system| scope.spawn(|| system.pull().map(Arc::new))).collect();
+        let pulled: Vec<Result<Pulled, Error>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = systems.iter_mut().map(|system| scope.spawn(|| system.pull())).collect();
             let joined = threads.into_iter().zip(&self.job.systems).map(|(thread, spec)| {
                 thread.join().unwrap_or_else(|_| {
                     Err(Error::new(
@@ -407,7 +430,7 @@ impl Night<'_> {
     }
 
     fn dedupe(&self, cleaned: Vec<Clean>, before: &State) -> Vec<Keyed> {
-        cleaned.into_iter().enumerate().map(|(index, clean)| dedupe(self.job, index, clean, &before.bases[index])).collect()
+        cleaned.into_iter().enumerate().map(|(index, clean)| dedupe(&self.job, index, clean, &before.bases[index])).collect()
     }
 
     fn header(&self, nows: &[Keyed]) -> PlanHeader {
@@ -427,13 +450,13 @@ impl Night<'_> {
 
     fn figures(&self, before: &State, nows: &[Keyed], decisions: &Decisions, at_rest: &RestingSums) -> Figures {
         let opening = self.promoted.as_ref().map_or(&[][..], |p| &p.knowledge.closings);
-        let (totals, of_totals) = totals::totals(self.job, before, nows, decisions, at_rest, opening);
+        let (totals, of_totals) = totals::totals(&self.job, before, nows, decisions, at_rest, opening);
         let mut identities: Vec<Identity> = self
             .job
             .systems
             .iter()
             .enumerate()
-            .map(|(index, spec)| totals::rows_identity(&spec.name, &totals::row_counts(self.job, index, &nows[index], decisions, at_rest.records)))
+            .map(|(index, spec)| totals::rows_identity(&spec.name, &totals::row_counts(&self.job, index, &nows[index], decisions, at_rest.records)))
             .collect();
         identities.extend(of_totals);
         Figures { totals, identities }
@@ -461,7 +484,7 @@ impl Night<'_> {
 
     /// The gates that trip and may not pass. Those that may are noted.
     fn trips(&mut self, before: &State, nows: &[Keyed], decisions: &Decisions, resting: u64) -> Vec<Trip> {
-        let all = gates::trips(self.job, before, nows, decisions, resting, self.last_run().as_ref());
+        let all = gates::trips(&self.job, before, nows, decisions, resting, self.last_run().as_ref());
         let (passed, stopped): (Vec<Trip>, Vec<Trip>) = all.into_iter().partition(|trip| self.is_allowed(trip.gate, trip.system.as_deref()));
         self.allowed = passed.iter().map(|trip| format!("{}: {}", trip.gate.word(), trip.message)).collect();
         stopped
@@ -474,7 +497,7 @@ impl Night<'_> {
         let facts = Facts { plan_digest: Some(&digest), ..facts };
         // What a gate does not trust is told by the gate alone: open is what was open before.
         let breaks: Vec<Break> = if trips.is_empty() {
-            assemble::breaks(self.job, before, nows, decisions, None, earlier)
+            assemble::breaks(&self.job, before, nows, decisions, None, earlier)
         } else {
             earlier.values().map(|earlier| earlier.open.clone()).collect()
         };
@@ -524,7 +547,7 @@ impl Night<'_> {
     fn save_snapshots(&self, pulled: &[Arc<Pulled>]) -> Saving {
         let wanted = if self.request.plan_only { &[][..] } else { pulled };
         let pulled = self.job.systems.iter().zip(wanted).map(|(spec, pulled)| (spec.name.clone(), Arc::clone(pulled))).collect();
-        self.state.start_saving(self.id, self.job, self.promoted.as_ref(), pulled)
+        self.state.start_saving(self.id, &self.job, self.promoted.as_ref(), pulled)
     }
 
     /// Everything that the next run would need if this one were killed from here on. Systems first prove that they can be
@@ -583,11 +606,11 @@ impl Night<'_> {
             }
             self.say(&format!("verify: {}", spec.name));
             let wanted =
-                Wanted { addresses: changes.iter().flat_map(|change| addresses_after(self.job, index, change, outcomes.get(&change.number))).collect() };
+                Wanted { addresses: changes.iter().flat_map(|change| addresses_after(&self.job, index, change, outcomes.get(&change.number))).collect() };
             match system.read_back(&wanted) {
                 Ok(pulled) => {
                     // Where several rows have a key, the one that speaks now is the one that was written.
-                    let rows = dedupe(self.job, index, clean(self.job, index, Arc::new(pulled)), &before.bases[index]).clean;
+                    let rows = dedupe(&self.job, index, clean(&self.job, index, Arc::new(pulled)), &before.bases[index]).clean;
                     read_back.push(Some(ReadBack { rows }));
                 }
                 Err(error) => {
@@ -602,7 +625,7 @@ impl Night<'_> {
                 }
             }
         }
-        settle(self.job, &before.open, plan, &outcomes, &read_back, &atomic)
+        settle(&self.job, &before.open, plan, &outcomes, &read_back, &atomic)
     }
 
     /// Settles a run that was cut off while it wrote: its plan says what was sent, tonight's snapshot says what arrived.
@@ -613,7 +636,7 @@ impl Night<'_> {
             interrupted.sent.iter().map(|(number, outcome)| (*number, outcome.clone().unwrap_or_else(|| cut_off.clone()))).collect();
         let read_back: Vec<Option<ReadBack>> = cleaned.iter().map(|rows| Some(ReadBack { rows: rows.clone() })).collect();
         let atomic: Vec<bool> = systems.iter().map(|system| system.describe().atomic).collect();
-        let settlement = settle(self.job, &before.open, &plan, &outcomes, &read_back, &atomic);
+        let settlement = settle(&self.job, &before.open, &plan, &outcomes, &read_back, &atomic);
         if !self.request.plan_only {
             // A row that is not there tonight was not made by that run. If this one is cut off as well, the next one must not
             // take the row that this one makes for the other's.
@@ -627,7 +650,7 @@ impl Night<'_> {
                 .collect();
             self.state.ledger.outcomes(&interrupted.run, not_made.iter().map(|(number, outcome)| (*number, outcome)))?;
         }
-        let settled = settle_interrupted(self.job, &before, &plan, &settlement);
+        let settled = settle_interrupted(&self.job, &before, &plan, &settlement);
         self.notes.push(format!(
             "run {} was cut off while it wrote: {} of its {} changes had been sent, and what became of them was read from the systems",
             interrupted.run,
@@ -654,9 +677,9 @@ impl Night<'_> {
             state: after,
             looked_into: &decisions.linked.records,
             rested: Some((rest, resting)),
-            rest: &rest.after(self.job, resting, nows, decisions, after),
+            rest: &rest.after(&self.job, resting, nows, decisions, after),
         };
-        let bases = self.state.save(self.job, self.id, self.promoted.as_ref(), &leaving)?;
+        let bases = self.state.save(&self.job, self.id, self.promoted.as_ref(), &leaving)?;
         let of_each = |system: usize| &nows[system].clean.pulled.evidence;
         let names = self.job.systems.iter().map(|s| s.name.clone()).enumerate();
         let knowledge = Knowledge {
@@ -714,7 +737,7 @@ impl Night<'_> {
         if !self.request.plan_only {
             // A report that could not be written is a reason more to mail it.
             let post = self.world.post();
-            let queued = post.queue(&self.state.ledger, self.job, &report, workbook.as_deref(), &folder, self.request.must_mail);
+            let queued = post.queue(&self.state.ledger, &self.job, &report, workbook.as_deref(), &folder, self.request.must_mail);
             let noted = if on_disk || queued.is_ok() { self.state.ledger.told_lost_mails(&self.lost_mails, self.id) } else { Ok(()) };
             afterthoughts.extend([queued, noted].into_iter().filter_map(Result::err));
         }
@@ -774,7 +797,10 @@ pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
             // It refuses before it touches anything, and in its own words.
             system.prepare()?;
         }
-        let rows = clean(job, index, Arc::new(system.pull()?));
+        let pulled = system.pull()?;
+        let mut job = job.clone();
+        Marks::find(&job, index, &pulled, &BTreeMap::new())?.tell(&mut job);
+        let rows = clean(&job, index, Arc::new(pulled));
         let mut notes = rows.pulled.evidence.notes.clone();
         for row in rows.quarantined.iter().take(5) {
             notes.push(format!("line {}{}: {}", row.line, row.column.as_ref().map(|c| format!(", column `{c}`")).unwrap_or_default(), row.reason));

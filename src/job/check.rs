@@ -16,10 +16,13 @@ use toml::de::DeValue;
 
 use super::read::{At, Page, Span, Table, Written};
 use super::ready::*;
-use super::spelling::{format_problem, has_literal_secret, has_reference, is_mail_address, is_timezone, read_cron, reference_problem, timezone_meant};
+use super::spelling::{
+    format_problem, has_literal_secret, has_reference, has_short_year, is_epoch_format, is_mail_address, is_timezone, read_cron, reference_problem,
+    timezone_meant,
+};
 use super::written::{
-    Column, ColumnTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable, Field as FieldWritten, FieldTable, JobTable, LimitsTable, Missed, Rule,
-    Settings as Kinds, Switch, System, SystemTable, unsigned,
+    BesideWritten, Column, ColumnTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable, Field as FieldWritten, FieldTable, JobTable, LimitsTable,
+    Missed, OnFormula, Rule, Settings as Kinds, Switch, System, SystemTable, unsigned,
 };
 use super::{JobFile, Settings};
 use crate::value::{FieldType, Tolerance, Value};
@@ -111,6 +114,8 @@ struct SystemDraft {
     /// Whether there is an edit time, readable or not.
     has_edit_time: bool,
     gates: Gates,
+    /// Whether a text that a spreadsheet would run is never written.
+    refuses_formulas: bool,
     /// Whether all of it could be read.
     is_whole: bool,
 }
@@ -165,7 +170,7 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
     let mut ready = Vec::new();
     for (index, field) in fields.iter().enumerate() {
         let is_key = key.contains(&index);
-        ready.push(check_field(field, is_key, &systems, mode, table, page));
+        ready.push(check_field(field, is_key, &fields, &systems, mode, table, page));
     }
 
     let dedupe = check_dedupe(table, &systems, page);
@@ -307,6 +312,7 @@ fn check_systems(table: &JobTable, mode: Mode, page: &mut Page<'_>) -> Vec<Syste
                 edited_at: None,
                 has_edit_time: true,
                 gates: Gates::default(),
+                refuses_formulas: false,
                 is_whole: false,
             },
         };
@@ -353,6 +359,7 @@ fn check_system(name: &At<String>, system: &System, mode: Mode, page: &mut Page<
         }),
         has_edit_time: common.edited_at.is_some() || !system.is_whole,
         gates: Gates::default(),
+        refuses_formulas: matches!(&system.settings, Some(Kinds::Csv(csv)) if csv.on_formula.as_ref().is_none_or(|on| on.value == OnFormula::Reject)),
         is_whole: system.is_whole,
     }
 }
@@ -620,7 +627,7 @@ fn role_word(role: Role) -> &'static str {
 fn check_edited_at(written: &EditedAtWritten, stores_moments: bool, page: &mut Page<'_>) -> Option<EditedAt> {
     let EditedAtWritten(table) = written;
     if let Some(format) = &table.format {
-        refuse_format(format, FieldType::Instant, page);
+        refuse_unreadable_format(format, FieldType::Instant, None, page);
     }
     if let Some(timezone) = &table.timezone {
         refuse_timezone(timezone, page);
@@ -637,8 +644,17 @@ fn check_edited_at(written: &EditedAtWritten, stores_moments: bool, page: &mut P
     })
 }
 
-fn refuse_format(format: &At<String>, field_type: FieldType, page: &mut Page<'_>) {
-    if let Some(problem) = format_problem(format.as_str(), field_type) {
+fn refuse_format(format: &At<String>, field_type: FieldType, century_pivot: Option<u8>, page: &mut Page<'_>) {
+    if has_short_year(format.as_str()) && century_pivot.is_none() {
+        page.refuse(&format.span, format!("`{}` has a two-digit year, and nothing says of which century", format.value))
+            .hint("add `century_pivot` to the column: with 50, `49` is 2049 and `50` is 1950");
+    } else {
+        refuse_unreadable_format(format, field_type, century_pivot, page);
+    }
+}
+
+fn refuse_unreadable_format(format: &At<String>, field_type: FieldType, century_pivot: Option<u8>, page: &mut Page<'_>) {
+    if let Some(problem) = format_problem(format.as_str(), field_type, century_pivot) {
         let example = if field_type == FieldType::Date { "%d.%m.%Y" } else { "%Y-%m-%d %H:%M:%S" };
         page.refuse(&format.span, format!("`{}` cannot spell values of type `{field_type}`: {problem}", format.value)).hint(format!("for example `{example}`"));
     }
@@ -711,6 +727,10 @@ fn check_fields<'t>(table: &'t JobTable, systems: &[SystemDraft], page: &mut Pag
     if fields.value.0.is_empty() {
         page.refuse(&fields.span, "the job has no fields");
     }
+    if let Some(timezone) = &table.business_timezone {
+        refuse_timezone(timezone, page);
+    }
+    let business_timezone = table.business_timezone.as_ref().map(At::as_str);
     let mut drafts: Vec<FieldDraft<'t>> = Vec::new();
     for (name, field) in &fields.value.0 {
         let is_name = name.value.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -724,13 +744,19 @@ fn check_fields<'t>(table: &'t JobTable, systems: &[SystemDraft], page: &mut Pag
             page.refuse(&name.span, format!("fields `{}` and `{}` differ only in capitals", twin.name.value, name.value));
         }
         if let Some(field) = field {
-            drafts.push(check_columns_of(name, field, systems, page));
+            drafts.push(check_columns_of(name, field, systems, business_timezone, page));
         }
     }
     drafts
 }
 
-fn check_columns_of<'t>(name: &'t At<String>, written: &'t FieldWritten, systems: &[SystemDraft], page: &mut Page<'_>) -> FieldDraft<'t> {
+fn check_columns_of<'t>(
+    name: &'t At<String>,
+    written: &'t FieldWritten,
+    systems: &[SystemDraft],
+    business_timezone: Option<&str>,
+    page: &mut Page<'_>,
+) -> FieldDraft<'t> {
     let table = &written.keys;
     let field_type = table.field_type.as_ref().map(|field_type| field_type.value);
     let null_tokens = match &table.null_tokens {
@@ -754,7 +780,8 @@ fn check_columns_of<'t>(name: &'t At<String>, written: &'t FieldWritten, systems
         if let Some(width) = column.as_ref().and_then(|Column(table)| table.fixed_width.as_ref()) {
             refuse_fixed_width(width, &systems[system], page);
         }
-        let spec = column.as_ref().and_then(|column| check_column(&draft, column, page));
+        let spec = column.as_ref().and_then(|column| check_column(&draft, column, business_timezone, page));
+        let spec = spec.map(|spec| ColumnSpec { refuses_formulas: systems[system].refuses_formulas, ..spec });
         draft.columns[system] = Some(ColumnDraft { span: system_name.span.clone(), spec });
     }
     draft
@@ -771,16 +798,25 @@ fn refuse_fixed_width(width: &At<u32>, system: &SystemDraft, page: &mut Page<'_>
     }
 }
 
-fn check_column(field: &FieldDraft<'_>, column: &Column, page: &mut Page<'_>) -> Option<ColumnSpec> {
+fn check_column(field: &FieldDraft<'_>, column: &Column, business_timezone: Option<&str>, page: &mut Page<'_>) -> Option<ColumnSpec> {
     let Column(table) = column;
+    let century_pivot = check_century_pivot(table, page);
+    let is_date = field.field_type == Some(FieldType::Date);
+    let timezone = table.timezone.as_ref().map(At::as_str).or(business_timezone.filter(|_| is_date));
     if let Some(field_type) = field.field_type {
         refuse_options_of_other_types(table, field_type, page);
         if matches!(field_type, FieldType::Date | FieldType::Instant | FieldType::Datetime) {
             for format in table.dates.iter().flat_map(|dates| &dates.value.0) {
-                refuse_format(format, field_type, page);
+                refuse_format(format, field_type, century_pivot, page);
+                if is_date && is_epoch_format(format.as_str()) && timezone.is_none() {
+                    page.refuse(&format.span, format!("`{}` spells a moment, and field `{}` holds days", format.value, field.name.value))
+                        .seen("a moment belongs to different days in different places")
+                        .hint("give the column a `timezone`, or the job a `business_timezone`");
+                }
             }
         }
     }
+    check_amount_options(field, table, page);
     if let Some(timezone) = &table.timezone {
         refuse_timezone(timezone, page);
     }
@@ -819,12 +855,46 @@ fn check_column(field: &FieldDraft<'_>, column: &Column, page: &mut Page<'_>) ->
         name: name.value.clone(),
         decimal,
         dates: table.dates.iter().flat_map(|dates| &dates.value.0).map(|format| format.value.clone()).collect(),
-        timezone: table.timezone.as_ref().map(|timezone| timezone.value.clone()),
+        timezone: timezone.map(str::to_owned),
         blank_as: table.blank_as.as_ref().map(|blank| blank.value.clone()),
         booleans,
         separator: table.separator.as_ref().map(|separator| separator.value.clone()),
         fixed_width: table.fixed_width.as_ref().map(|width| width.value),
+        found: FoundMark::default(),
+        unit: table.unit.as_ref().map(|unit| unit.value),
+        minor_units: table.minor_units.as_ref().is_some_and(|minor| minor.value),
+        credit: table.credit.as_ref().map(|credit| credit.value),
+        century_pivot,
+        dst: table.dst.as_ref().map_or(Dst::Reject, |dst| dst.value),
+        refuses_formulas: false,
     })
+}
+
+/// The pivot of two-digit years, where some format of the column has them.
+fn check_century_pivot(table: &ColumnTable, page: &mut Page<'_>) -> Option<u8> {
+    const YEARS: u32 = 100;
+    let written = table.century_pivot.as_ref()?;
+    let pivot = u8::try_from(written.value).ok().filter(|_| written.value <= YEARS);
+    if pivot.is_none() {
+        page.refuse(&written.span, format!("`century_pivot` is {}, and a two-digit year is below {YEARS}", written.value))
+            .hint("with `century_pivot = 50`, `49` is 2049 and `50` is 1950");
+    } else if !table.dates.iter().flat_map(|dates| &dates.value.0).any(|format| has_short_year(format.as_str())) {
+        page.refuse(&written.span, "`century_pivot` needs a format with a two-digit year").hint("for example `dates = \"%d.%m.%y\"`");
+    }
+    pivot
+}
+
+/// What must come together so that an amount has one meaning.
+fn check_amount_options(field: &FieldDraft<'_>, table: &ColumnTable, page: &mut Page<'_>) {
+    let Some(minor) = table.minor_units.as_ref().filter(|minor| minor.value) else { return };
+    if field.table.currency.is_none() && field.is_whole {
+        page.refuse(&minor.span, format!("`minor_units` needs the currency of field `{}`", field.name.value))
+            .seen("a minor unit is a hundredth of a euro, and a whole yen")
+            .hint("write `currency = \"EUR\"`, or `currency = { field = \"..\" }`");
+    }
+    if let Some(unit) = &table.unit {
+        page.refuse(&unit.span, "a column cannot have both `minor_units` and a `unit`");
+    }
 }
 
 fn refuse_options_of_other_types(table: &ColumnTable, field_type: FieldType, page: &mut Page<'_>) {
@@ -837,10 +907,25 @@ fn refuse_options_of_other_types(table: &ColumnTable, field_type: FieldType, pag
             matches!(field_type, FieldType::Date | FieldType::Instant | FieldType::Datetime),
             "dates and moments",
         ),
-        ("timezone", span(table.timezone.as_ref().map(|at| &at.span)), field_type == FieldType::Instant, "fields of type `instant`"),
+        (
+            "timezone",
+            span(table.timezone.as_ref().map(|at| &at.span)),
+            matches!(field_type, FieldType::Instant | FieldType::Date),
+            "fields of type `instant` and `date`",
+        ),
         ("booleans", span(table.booleans.as_ref().map(|at| &at.span)), field_type == FieldType::Boolean, "fields of type `boolean`"),
         ("fixed_width", span(table.fixed_width.as_ref().map(|at| &at.span)), field_type == FieldType::Text, "fields of type `text`"),
         ("separator", span(table.separator.as_ref().map(|at| &at.span)), field_type == FieldType::List, "fields of type `list`"),
+        ("unit", span(table.unit.as_ref().map(|at| &at.span)), matches!(field_type, FieldType::Decimal(_)), "fields of type `decimal(n)`"),
+        ("minor_units", span(table.minor_units.as_ref().map(|at| &at.span)), matches!(field_type, FieldType::Decimal(_)), "fields of type `decimal(n)`"),
+        ("credit", span(table.credit.as_ref().map(|at| &at.span)), matches!(field_type, FieldType::Integer | FieldType::Decimal(_)), "numbers"),
+        (
+            "century_pivot",
+            span(table.century_pivot.as_ref().map(|at| &at.span)),
+            matches!(field_type, FieldType::Date | FieldType::Instant | FieldType::Datetime),
+            "dates and moments",
+        ),
+        ("dst", span(table.dst.as_ref().map(|at| &at.span)), field_type == FieldType::Instant, "fields of type `instant`"),
     ];
     for (key, span, fits, purpose) in options {
         if let Some(span) = span.filter(|_| !fits) {
@@ -938,7 +1023,15 @@ fn find_system(name: &At<String>, by: &str, systems: &[SystemDraft], page: &mut 
     found
 }
 
-fn check_field(field: &FieldDraft<'_>, is_key: bool, systems: &[SystemDraft], mode: Mode, job: &JobTable, page: &mut Page<'_>) -> Option<Field> {
+fn check_field(
+    field: &FieldDraft<'_>,
+    is_key: bool,
+    fields: &[FieldDraft<'_>],
+    systems: &[SystemDraft],
+    mode: Mode,
+    job: &JobTable,
+    page: &mut Page<'_>,
+) -> Option<Field> {
     let table = field.table;
     let owner = check_owner(field, systems, mode, page);
     let merge = check_merge(field, &owner, systems, page);
@@ -949,6 +1042,8 @@ fn check_field(field: &FieldDraft<'_>, is_key: bool, systems: &[SystemDraft], mo
         page.refuse(&round.span, format!("`round` says nothing about a field of type `{field_type}`")).seen("it is for numbers");
     }
     let tolerance = check_tolerance(field, is_key, page);
+    let clean = check_clean(field, is_key, page);
+    let standards = check_standards(field, is_key, &clean, fields, systems, job, page);
     let columns: Option<Vec<Option<ColumnSpec>>> =
         field.columns.iter().map(|column| column.as_ref().map_or(Some(None), |column| column.spec.clone().map(Some))).collect();
     let flag = |flag: &Option<At<bool>>| flag.as_ref().is_some_and(|flag| flag.value);
@@ -956,7 +1051,7 @@ fn check_field(field: &FieldDraft<'_>, is_key: bool, systems: &[SystemDraft], mo
         name: field.name.value.clone(),
         field_type: field.field_type?,
         columns: columns?,
-        clean: table.clean.iter().flat_map(|rules| &rules.value).map(|rule| rule.value).collect(),
+        clean,
         null_tokens: field.null_tokens.clone(),
         owner,
         merge,
@@ -971,7 +1066,90 @@ fn check_field(field: &FieldDraft<'_>, is_key: bool, systems: &[SystemDraft], mo
         standardise: flag(&table.standardise),
         round: table.round.as_ref().map(|round| round.value),
         sensitive: flag(&table.sensitive),
+        standards,
     })
+}
+
+/// The cleaning rules of a field. An address that identifies a record is one address in any letters.
+fn check_clean(field: &FieldDraft<'_>, is_key: bool, page: &mut Page<'_>) -> Vec<CleanRule> {
+    let Some(written) = &field.table.clean else { return Vec::new() };
+    if let Some(field_type) = field.field_type.filter(|field_type| !matches!(field_type, FieldType::Text | FieldType::List)) {
+        page.refuse(&written.span, format!("`clean` says nothing about field `{}`, which is `{field_type}`", field.name.value)).seen("its rules are for text");
+    }
+    let mut rules: Vec<CleanRule> = written.value.iter().map(|rule| rule.value).collect();
+    let mut identifiers = written.value.iter().filter(|rule| rule.value.is_identifier());
+    if let (Some(_), Some(second)) = (identifiers.next(), identifiers.next()) {
+        page.refuse(&second.span, format!("field `{}` cannot be two identifiers at once", field.name.value));
+    }
+    if is_key && rules.contains(&CleanRule::Email) && !rules.contains(&CleanRule::Lower) {
+        rules.push(CleanRule::Lower);
+    }
+    rules
+}
+
+fn check_standards(
+    field: &FieldDraft<'_>,
+    is_key: bool,
+    clean: &[CleanRule],
+    fields: &[FieldDraft<'_>],
+    systems: &[SystemDraft],
+    job: &JobTable,
+    page: &mut Page<'_>,
+) -> Standards {
+    let table = field.table;
+    let name = &field.name.value;
+    let is_number = matches!(field.field_type, Some(FieldType::Decimal(_)) | None);
+    let uses_region = clean.iter().any(|rule| matches!(rule, CleanRule::Phone | CleanRule::VatId));
+    if let Some(currency) = table.currency.as_ref().filter(|_| !is_number) {
+        page.refuse(&currency.span, format!("`currency` says nothing about field `{name}`")).seen("it is for fields of type `decimal(n)`");
+    }
+    if let Some(region) = table.region.as_ref().filter(|_| !uses_region) {
+        page.refuse(&region.span, format!("`region` says nothing about field `{name}`")).seen("it is for fields that are cleaned as `phone` or `vat-id`");
+    }
+    if let Some(valid) = table.must_be_valid.as_ref().filter(|valid| valid.value && !clean.iter().any(|rule| rule.is_identifier())) {
+        page.refuse(&valid.span, format!("field `{name}` is no identifier that could be valid or not"))
+            .hint("name what it is in `clean`: `email`, `phone`, `country`, `currency`, `iban` or `vat-id`");
+    }
+    if let Some(placeholders) = table.placeholders.as_ref().filter(|_| !is_key) {
+        page.refuse(&placeholders.span, format!("`placeholders` says nothing about field `{name}`, which is not in the key"));
+    }
+    let known_currency: fn(&str) -> bool = |code| iso_currency::Currency::from_code(code).is_some();
+    let known_region: fn(&str) -> bool = |code| rust_iso3166::from_alpha2(code).is_some();
+    let mut beside = |written: &Option<At<BesideWritten>>, key: &str, is_known: fn(&str) -> bool, example: &str| match &written.as_ref()?.value {
+        BesideWritten::Constant(code) => {
+            let code = code.trim().to_uppercase();
+            if !is_known(&code) {
+                let span = &written.as_ref()?.span;
+                page.refuse(span, format!("there is no {key} `{code}`")).hint(format!("write its code, such as `{example}`, or `{{ field = \"..\" }}`"));
+            }
+            Some(Beside::Constant(code))
+        }
+        BesideWritten::Field(other) => {
+            let index = find_field(other, key, job, fields, page)?;
+            let found = &fields[index];
+            if is_key {
+                page.refuse(&other.span, format!("key field `{name}` cannot depend on another field")).hint(format!("give a constant, such as `{example}`"));
+            } else if found.field_type.is_some_and(|field_type| field_type != FieldType::Text) {
+                page.refuse(&other.span, format!("`{key}` names field `{}`, which is no text", other.value));
+            } else if found.table.region.is_some() || found.table.currency.is_some() {
+                page.refuse(&other.span, format!("`{key}` names field `{}`, which depends on another field itself", other.value));
+            }
+            for (system, spec) in systems.iter().enumerate() {
+                let is_needed = field.columns[system].as_ref().and_then(|column| column.spec.as_ref()).is_some_and(|column| column.minor_units);
+                if is_needed && found.columns[system].is_none() {
+                    page.refuse(&other.span, format!("system `{}` holds minor units of `{name}`, and no `{}`", spec.name.value, other.value))
+                        .hint("carry the currency there too, or give a constant");
+                }
+            }
+            Some(Beside::Field(index))
+        }
+    };
+    Standards {
+        currency: beside(&table.currency, "currency", known_currency, "EUR"),
+        region: beside(&table.region, "region", known_region, "GB"),
+        must_be_valid: table.must_be_valid.as_ref().is_some_and(|valid| valid.value),
+        placeholders: table.placeholders.iter().flat_map(|texts| &texts.value).map(|text| text.value.trim().to_lowercase()).collect(),
+    }
 }
 
 /// The owners of a field. A source that carries it is one without being named.

@@ -50,6 +50,19 @@ impl Job {
         self.fields.iter().position(|field| field.name == name)
     }
 
+    /// What the columns show of their spelling tonight, where the job file does not say: empty if it says everything.
+    pub fn found_spelling(&self) -> String {
+        let mut words: Vec<String> = Vec::new();
+        for field in &self.fields {
+            for (system, column) in self.systems.iter().zip(&field.columns) {
+                let Some(column) = column.as_ref().filter(|column| column.found != FoundMark::default()) else { continue };
+                let mark = column.found.mark.map_or("none".to_owned(), String::from);
+                words.push(format!("{} {} {mark}{}", system.name, column.name, if column.found.is_doubtful { " doubtful" } else { "" }));
+            }
+        }
+        words.join("\n")
+    }
+
     /// What the bases depend on, a line each by its word: when one of these changes, the differences that a run would find
     /// may come from the job file and not from an edit.
     pub fn terms(&self) -> BTreeMap<String, String> {
@@ -106,6 +119,7 @@ impl Job {
                 let rules: Vec<String> = field.clean.iter().filter_map(|rule| serde_json::to_string(rule).ok()).collect();
                 term.push_str(&format!(", cleaned by {}", rules.join(", ").replace('"', "")));
             }
+            term.push_str(&field.standards.spelling(&self.fields));
             terms.insert(format!("field {}", field.name), term);
         }
         terms
@@ -415,6 +429,56 @@ pub struct Field {
     pub round: Option<Round>,
     /// Whether reports mask its values.
     pub sensitive: bool,
+    /// What its values are held against beyond their type.
+    pub standards: Standards,
+}
+
+/// What the values of a field are held against beyond their type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standards {
+    /// The currency of amounts: it says how many decimals they may have, and what a minor unit is.
+    pub currency: Option<Beside>,
+    /// The country of phone numbers and VAT ids that do not name theirs.
+    pub region: Option<Beside>,
+    /// Whether a text that is no valid identifier is never written.
+    pub must_be_valid: bool,
+    /// Texts that fill a key field and identify nothing; lower case.
+    pub placeholders: Vec<String>,
+}
+
+impl Standards {
+    /// The field of the same record that is needed to read a value, if there is one. At most one is.
+    pub fn beside(&self) -> Option<usize> {
+        [&self.currency, &self.region].into_iter().find_map(|beside| match beside {
+            Some(Beside::Field(field)) => Some(*field),
+            _ => None,
+        })
+    }
+
+    /// All of it that decides how a cell is read, in words; empty if nothing does.
+    fn spelling(&self, fields: &[Field]) -> String {
+        let place = |beside: &Beside| match beside {
+            Beside::Constant(constant) => constant.clone(),
+            Beside::Field(field) => format!("as in {}", fields[*field].name),
+        };
+        let mut words = String::new();
+        for (what, beside) in [("currency", &self.currency), ("region", &self.region)] {
+            words.extend(beside.as_ref().map(|beside| format!(", {what} {}", place(beside))));
+        }
+        if !self.placeholders.is_empty() {
+            words.push_str(&format!(", placeholders {}", self.placeholders.join(" ")));
+        }
+        words
+    }
+}
+
+/// Something that is the same for all records, or stands in another field of the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// This, in every record.
+    Constant(String),
+    /// What this text field holds.
+    Field(usize),
 }
 
 impl Field {
@@ -448,6 +512,79 @@ pub struct ColumnSpec {
     pub separator: Option<String>,
     /// How many digits an identifier has that a workbook holds as a number; as many as it has, if not given.
     pub fixed_width: Option<u32>,
+    /// The decimal mark that the cells themselves show, where none is declared. Never in a job as it was checked: a run adds
+    /// what it found.
+    pub found: FoundMark,
+    /// What a bare number counts, and whether it has a sign; whole units if not given.
+    pub unit: Option<Unit>,
+    /// Whether amounts are whole numbers of the currency's smallest unit.
+    pub minor_units: bool,
+    /// The sign of an amount with `CR` after it; `DR` is the other. Both are refused if not given.
+    pub credit: Option<Credit>,
+    /// Two-digit years below this are in the century of 2000, the others in that of 1900; two digits are no year if not given.
+    pub century_pivot: Option<u8>,
+    /// What a local time means that the clocks skip or repeat; refused if not given.
+    pub dst: Dst,
+    /// Whether a text that a spreadsheet would run as a formula is never written.
+    pub refuses_formulas: bool,
+}
+
+/// The decimal mark that the cells of a column show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FoundMark {
+    /// The mark; nothing if no cell shows one.
+    pub mark: Option<char>,
+    /// Whether a cell such as `1.234`, which has two readings, cannot be read: nothing tells which is meant, or the cells disagree.
+    pub is_doubtful: bool,
+}
+
+/// What a number in a column counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Whole units; a number with a sign is taken at its word.
+    Fraction,
+    /// Hundredths, written without a sign.
+    Percent,
+    /// Thousandths, written without a sign.
+    Permille,
+    /// Hundredths, always with the sign.
+    PercentSign,
+    /// Thousandths, always with the sign.
+    PermilleSign,
+}
+
+impl Unit {
+    /// The word of the job file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Unit::Fraction => "fraction",
+            Unit::Percent => "percent",
+            Unit::Permille => "permille",
+            Unit::PercentSign => "%",
+            Unit::PermilleSign => "‰",
+        }
+    }
+}
+
+/// The sign of an amount with `CR` after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credit {
+    /// `CR` is a plus, `DR` a minus: a bank's statement.
+    Plus,
+    /// `CR` is a minus, `DR` a plus: a ledger of expenses.
+    Minus,
+}
+
+/// What a local time means that the clocks skip or repeat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dst {
+    /// Nothing: it cannot be read.
+    #[default]
+    Reject,
+    /// The earlier of the two moments.
+    Earlier,
+    /// The later of the two moments.
+    Later,
 }
 
 impl ColumnSpec {
@@ -461,6 +598,15 @@ impl ColumnSpec {
         more.extend(self.booleans.as_ref().map(|(yes, no)| format!("true is {yes}, false is {no}")));
         more.extend(self.separator.as_ref().map(|separator| format!("items end with {separator}")));
         more.extend(self.fixed_width.map(|width| format!("{width} digits")));
+        more.extend(self.unit.map(|unit| format!("unit {}", unit.word())));
+        more.extend(self.minor_units.then(|| "in minor units".to_owned()));
+        more.extend(self.credit.map(|credit| if credit == Credit::Plus { "credit is plus" } else { "credit is minus" }.to_owned()));
+        more.extend(self.century_pivot.map(|pivot| format!("years below {pivot} are 20..")));
+        more.extend(match self.dst {
+            Dst::Reject => None,
+            Dst::Earlier => Some("a doubtful time is the earlier".to_owned()),
+            Dst::Later => Some("a doubtful time is the later".to_owned()),
+        });
         if more.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, more.join("; ")) }
     }
 }
@@ -477,10 +623,29 @@ pub enum CleanRule {
     Lower,
     /// Typographic quotes and dashes become ASCII ones.
     AsciiPunct,
-    /// An e-mail address: without `mailto:` and angle brackets, lower case.
+    /// Runs of white space within a line become one space; lines are kept.
+    CollapseInLines,
+    /// An e-mail address: without `mailto:` and angle brackets, the domain in lower case and ASCII.
     Email,
     /// Only digits are kept, leading zeros among them.
     Digits,
+    /// A phone number: E.164, with its extension.
+    Phone,
+    /// A country: the two letters of ISO 3166.
+    Country,
+    /// A currency: the three letters of ISO 4217.
+    Currency,
+    /// An international bank account number: upper case, without spaces.
+    Iban,
+    /// A VAT id: upper case, without spaces and points, its country first.
+    VatId,
+}
+
+impl CleanRule {
+    /// Whether it reads an identifier, which is valid or not.
+    pub fn is_identifier(self) -> bool {
+        matches!(self, CleanRule::Email | CleanRule::Phone | CleanRule::Country | CleanRule::Currency | CleanRule::Iban | CleanRule::VatId)
+    }
 }
 
 /// What decides a conflict.

@@ -221,16 +221,47 @@ pub(super) fn timezone_meant(written: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// What is wrong with a date format for fields of a type: it must give back what it wrote.
+/// Names of formats that count from 1970-01-01T00:00Z: in seconds, in milliseconds, and in milliseconds as `/Date(..)/`.
+pub const EPOCH_FORMATS: [&str; 3] = ["unix", "unix-ms", "ms-json"];
+
+/// Whether a date format is one of [`EPOCH_FORMATS`].
+pub(super) fn is_epoch_format(format: &str) -> bool {
+    EPOCH_FORMATS.contains(&format)
+}
+
+/// Whether a date format has a year of two digits.
+pub fn has_short_year(format: &str) -> bool {
+    let mut letters = format.bytes();
+    while let Some(letter) = letters.next() {
+        // Padding and width may stand between the sign and its letter.
+        if letter == b'%' && letters.find(|letter| letter.is_ascii_alphabetic() || *letter == b'%').is_some_and(|letter| matches!(letter, b'y' | b'D')) {
+            return true;
+        }
+    }
+    false
+}
+
+/// The year that two digits mean: in the century of 2000 below the pivot, else in that of 1900.
+pub fn year_of(two_digits: u32, century_pivot: u8) -> u32 {
+    if two_digits < u32::from(century_pivot) { 2000 + two_digits } else { 1900 + two_digits }
+}
+
+/// What is wrong with a date format for fields of a type: it must give back what it wrote. Years of two digits are those of
+/// `century_pivot`.
 ///
 /// A moment may be spelled without its time of day, as a day; a day may not lack anything.
-pub(super) fn format_problem(format: &str, field_type: FieldType) -> Option<String> {
+pub(super) fn format_problem(format: &str, field_type: FieldType, century_pivot: Option<u8>) -> Option<String> {
     if format.trim().is_empty() {
         return Some("it is empty".to_owned());
     }
+    if is_epoch_format(format) {
+        return (field_type == FieldType::Datetime).then(|| "it spells a moment, and a datetime has no zone".to_owned());
+    }
+    // The two years of these samples are told apart by two digits as well, in the way that the format's library reads them.
+    let early = if century_pivot.is_some() { civil::datetime(1981, 11, 3, 13, 45, 0, 0) } else { civil::datetime(1931, 11, 3, 13, 45, 0, 0) };
     // Two days of two centuries, one of them a leap day, in the afternoon: every directive that is too weak for its job
     // (`%y`, `%I` without `%p`, `%d` without `%m`) gives something else back.
-    let samples = [civil::datetime(2024, 2, 29, 13, 45, 0, 0), civil::datetime(1931, 11, 3, 13, 45, 0, 0)];
+    let samples = [civil::datetime(2024, 2, 29, 13, 45, 0, 0), early];
     for sample in samples {
         let Ok(written) = write(format, sample, field_type) else {
             return Some("it cannot be written".to_owned());
@@ -378,7 +409,7 @@ mod tests {
             ("%s", FieldType::Instant, true),
             ("%H:%M", FieldType::Instant, false),
         ] {
-            let problem = format_problem(format, field_type);
+            let problem = format_problem(format, field_type, None);
             assert_eq!(problem.is_none(), is_right, "{format} for {field_type}: {problem:?}");
         }
     }

@@ -468,6 +468,43 @@ const SLIPS: &[(&str, &str, &[&str])] = &[
     ("tolerance = \"0.01\"", "merge = { most-restrictive = [\"1\"] }", &["61:9: `most-restrictive` cannot decide field `credit_limit`, which is `decimal(2)`"]),
     ("merge = \"latest\"", "merge = \"latest\"\ntolerance = \"1\"", &["51:13: field `phone` is `text`, which has no tolerance"]),
     ("owner = \"crm\"", "owner = \"crm\"\ntolerance = \"1\"", &["40:13: field `email` identifies records and cannot have a `tolerance`"]),
+    // what values are held against
+    ("tolerance = \"0.01\"", "currency = \"EURO\"", &["61:12: there is no currency `EURO` ? write its code, such as `EUR`, or `{ field = \"..\" }`"]),
+    (
+        "tolerance = \"0.01\"",
+        "currency = { field = \"curency\" }",
+        &["61:22: `currency` names field `curency`, which the job does not have ? did you mean `currency`?"],
+    ),
+    ("tolerance = \"0.01\"", "region = \"GB\"", &["61:10: `region` says nothing about field `credit_limit`"]),
+    ("tolerance = \"0.01\"", "clean = [\"upper\"]", &["61:9: `clean` says nothing about field `credit_limit`, which is `decimal(2)`"]),
+    ("merge = \"latest\"", "merge = \"latest\"\ncurrency = \"EUR\"", &["51:12: `currency` says nothing about field `phone`"]),
+    (
+        "merge = \"latest\"",
+        "merge = \"latest\"\nmust_be_valid = true",
+        &[
+            "51:17: field `phone` is no identifier that could be valid or not ? name what it is in `clean`: `email`, `phone`, `country`, `currency`, `iban` or `vat-id`",
+        ],
+    ),
+    ("merge = \"latest\"", "merge = \"latest\"\nplaceholders = [\"0\"]", &["51:16: `placeholders` says nothing about field `phone`, which is not in the key"]),
+    ("merge = \"latest\"", "merge = \"latest\"\nclean = [\"phone\", \"iban\"]", &["51:19: field `phone` cannot be two identifiers at once"]),
+    (
+        "{ name = \"Credit limit\", decimal = \",\" }",
+        "{ name = \"Credit limit\", minor_units = true }",
+        &[r#"59:60: `minor_units` needs the currency of field `credit_limit` ? write `currency = "EUR"`, or `currency = { field = ".." }`"#],
+    ),
+    (
+        "{ name = \"Credit limit\", decimal = \",\" }",
+        "{ name = \"Credit limit\", century_pivot = 50 }",
+        &[
+            r#"59:62: `century_pivot` needs a format with a two-digit year ? for example `dates = "%d.%m.%y"`"#,
+            "59:62: `century_pivot` says nothing about a field of type `decimal(2)`",
+        ],
+    ),
+    (
+        "{ name = \"Credit limit\", decimal = \",\" }",
+        "{ name = \"Credit limit\", dst = \"later\" }",
+        &["59:52: `dst` says nothing about a field of type `decimal(2)`"],
+    ),
     // the rest
     ("keep = \"refuse\"", "keep = \"newest\"", &["64:8: `dedupe.keep` cannot be `newest`"]),
     (
@@ -555,12 +592,15 @@ fn customers_are_ready() {
     assert_eq!(sheet.gates, Gates { shrink: Limit::Off, empty: false, ..all });
 
     let [email, name, phone, currency, credit_limit] = job.fields.as_slice() else { panic!("five fields") };
-    assert_eq!((email.clean.as_slice(), email.owner.as_slice(), email.merge.as_slice()), (&[CleanRule::Email][..], &[0][..], &[MergeRule::Review][..]));
+    assert_eq!(
+        (email.clean.as_slice(), email.owner.as_slice(), email.merge.as_slice()),
+        (&[CleanRule::Email, CleanRule::Lower][..], &[0][..], &[MergeRule::Review][..])
+    );
     assert_eq!(name.merge, [MergeRule::Priority(vec![0, 2, 1]), MergeRule::Review]);
     assert_eq!((phone.merge.as_slice(), phone.columns[1].as_ref()), (&[MergeRule::Latest, MergeRule::Review][..], None));
     assert_eq!(currency.owner, [2]);
     assert_eq!(credit_limit.field_type, FieldType::Decimal(2));
-    assert_eq!(credit_limit.columns[1], Some(ColumnSpec { name: "Credit limit".into(), decimal: Some(','), ..ColumnSpec::default() }));
+    assert_eq!(credit_limit.columns[1], Some(ColumnSpec { name: "Credit limit".into(), decimal: Some(','), refuses_formulas: true, ..ColumnSpec::default() }));
     assert_eq!(credit_limit.tolerance, Some(Tolerance::Absolute(Decimal { units: 1, scale: 2 })));
     assert!(email.null_tokens.contains(&"n/a".to_owned()) && !email.null_tokens.contains(&"na".to_owned()));
     assert_eq!((email.on_drift, email.first_contact, email.blank), (OnDrift::Overwrite, FirstContact::Decide, None));
@@ -905,6 +945,7 @@ mode = "sync"
 contact = "finance@example.com"
 attempts = 3
 first_contact = "review"
+business_timezone = "Europe/Berlin"
 schedule = { cron = "0 2 * * *", timezone = "UTC", missed = "skip" }
 dedupe = { keep = "latest" }
 deletes = { policy = "archive", archive = { field = "open", value = false } }
@@ -929,6 +970,7 @@ delimiter = "\t"
 quote = "'"
 encoding = "utf-16le"
 header = 3
+on_formula = "allow"
 id = "nr"
 edited_at = { name = "edited", format = "%d.%m.%Y", timezone = "UTC" }
 only = { State = "open" }
@@ -963,6 +1005,7 @@ type = "text"
 columns = { a = "nr", b = "nr", c = { name = "nr", fixed_width = 8 }, d = "nr" }
 clean = ["digits", "upper"]
 null_tokens = ["leer"]
+placeholders = ["00000"]
 owner = ["a", "b"]
 sensitive = true
 
@@ -977,6 +1020,41 @@ on_drift = "report"
 first_contact = "fill-blanks"
 standardise = true
 round = "half-even"
+
+[fields.paid]
+type = "decimal(2)"
+columns = { a = { name = "Paid", minor_units = true }, b = { name = "paid", credit = "minus" } }
+currency = { field = "currency" }
+merge = "latest"
+
+[fields.rate]
+type = "decimal(4)"
+columns = { a = { name = "Rate", unit = "%" }, b = "rate" }
+merge = "latest"
+
+[fields.currency]
+type = "text"
+columns = { a = "Currency", b = "currency" }
+clean = ["currency"]
+must_be_valid = true
+merge = "latest"
+
+[fields.phone]
+type = "text"
+columns = { a = "Phone", b = "phone" }
+clean = ["phone"]
+region = "GB"
+merge = "latest"
+
+[fields.due]
+type = "date"
+columns = { a = { name = "Due", dates = "%d.%m.%y", century_pivot = 50 }, b = { name = "due", dates = "unix-ms" } }
+merge = "latest"
+
+[fields.seen]
+type = "instant"
+columns = { a = { name = "Seen", timezone = "Europe/Berlin", dst = "earlier" }, b = "seen" }
+merge = "max"
 
 [fields.open]
 type = "boolean"

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::read::{At, Named, Names, Page, Presence, Row, Rows, Table, Word, Written, closed, described, object_schema, prose, read_table, refuse_sort, table};
-use super::ready::{Blank, CleanRule, Dedupe, FirstContact, Limit, Mode, OnDrift, Permission, ReportWhen, Role, Round};
+use super::ready::{Blank, CleanRule, Credit, Dedupe, Dst, FirstContact, Limit, Mode, OnDrift, Permission, ReportWhen, Role, Round, Unit};
 use crate::value::{Decimal, FieldType, SCALE_MAX};
 
 table! {
@@ -31,6 +31,8 @@ table! {
         Optional "attempts" attempts: u32,
         /// What happens to differences at first contact, for fields that do not say it themselves.
         Optional "first_contact" first_contact: FirstContact,
+        /// The IANA time zone in which a moment belongs to a day, for fields of type `date` whose system delivers moments.
+        Optional "business_timezone" business_timezone: String,
         /// When the job runs.
         Optional "schedule" schedule: Schedule,
         /// The systems, by a name of your choice. Their order is the last tie-break of every rule.
@@ -93,6 +95,8 @@ table! {
         Optional "encoding" encoding: String,
         /// The line of the header, counted from 1 (the default); 0 for a file without one, whose columns are called 1, 2, 3.
         Optional "header" header: u32,
+        /// What happens to a new text that a spreadsheet would run as a formula; `reject` if not given.
+        Optional "on_formula" on_formula: OnFormula,
     }
 }
 
@@ -222,6 +226,14 @@ table! {
         Optional "round" round: Round,
         /// Whether reports mask its values.
         Optional "sensitive" sensitive: bool,
+        /// The currency of the amounts: a code such as `EUR`, or `{ field = ".." }`. No amount has more decimals than its currency.
+        Optional "currency" currency: BesideWritten,
+        /// The country of phone numbers and VAT ids that do not name theirs: two letters such as `GB`, or `{ field = ".." }`.
+        Optional "region" region: BesideWritten,
+        /// Whether an identifier that is not valid is never written.
+        Optional "must_be_valid" must_be_valid: bool,
+        /// Texts that fill a key and identify nothing, such as `00000`: a row with one is set aside.
+        Optional "placeholders" placeholders: Vec<At<String>>,
     }
 }
 
@@ -232,9 +244,10 @@ table! {
         Required "name" name: String,
         /// The decimal mark, `.` or `,`.
         Optional "decimal" decimal: String,
-        /// How dates and moments are spelled, in `strftime` directives such as `%d.%m.%Y`. The first is the one that is written.
+        /// How dates and moments are spelled, in `strftime` directives such as `%d.%m.%Y`, or `unix`, `unix-ms`, `ms-json`. The
+        /// first is the one that is written.
         Optional "dates" dates: Names,
-        /// The IANA time zone of moments without an offset.
+        /// The IANA time zone of moments without an offset; for a date, the zone in which a moment belongs to its day.
         Optional "timezone" timezone: String,
         /// How an empty value is written.
         Optional "blank_as" blank_as: String,
@@ -244,6 +257,16 @@ table! {
         Optional "separator" separator: String,
         /// How many digits an identifier has that a workbook holds as a number: the zeros that it lost come back.
         Optional "fixed_width" fixed_width: u32,
+        /// What a number counts, where it is a share: `percent`, `permille` or `fraction`; `%` or `‰` if it always has the sign.
+        Optional "unit" unit: Unit,
+        /// Whether amounts are whole numbers of the smallest unit of the field's `currency`, such as cents.
+        Optional "minor_units" minor_units: bool,
+        /// The sign of an amount with `CR` after it; `DR` is the other one.
+        Optional "credit" credit: Credit,
+        /// Two-digit years below this number are 20.., the others 19..
+        Optional "century_pivot" century_pivot: u32,
+        /// What a local time means that a change of the clocks skips or repeats; `reject` if not given.
+        Optional "dst" dst: Dst,
     }
 }
 
@@ -349,6 +372,13 @@ pub(super) enum DeletesWord {
     Recreate,
 }
 
+/// What happens to a new text that a spreadsheet would run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnFormula {
+    Reject,
+    Allow,
+}
+
 /// Whether a gate without a number is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Switch {
@@ -389,8 +419,30 @@ words! {
         "upper" => CleanRule::Upper, "Upper case.";
         "lower" => CleanRule::Lower, "Lower case.";
         "ascii-punct" => CleanRule::AsciiPunct, "Typographic quotes and dashes become plain ones.";
-        "email" => CleanRule::Email, "A mail address: without `mailto:` and angle brackets, lower case.";
+        "collapse-in-lines" => CleanRule::CollapseInLines, "Runs of white space within a line become one space; lines are kept.";
+        "email" => CleanRule::Email, "A mail address: without `mailto:` and angle brackets, its domain in lower case and ASCII.";
         "digits" => CleanRule::Digits, "Only digits are kept, leading zeros among them.";
+        "phone" => CleanRule::Phone, "A phone number in E.164, such as `+442079460958`, and its extension.";
+        "country" => CleanRule::Country, "The two letters of a country, from its name or any of its codes.";
+        "currency" => CleanRule::Currency, "The three letters of a currency.";
+        "iban" => CleanRule::Iban, "A bank account number: upper case, without spaces.";
+        "vat-id" => CleanRule::VatId, "A VAT id: upper case, without spaces and points, its country first.";
+    }
+    Unit {
+        "fraction" => Unit::Fraction, "A bare number is the share itself.";
+        "percent" => Unit::Percent, "A bare number is per cent.";
+        "permille" => Unit::Permille, "A bare number is per mille.";
+        "%" => Unit::PercentSign, "Per cent, always with the sign.";
+        "‰" => Unit::PermilleSign, "Per mille, always with the sign.";
+    }
+    Credit {
+        "plus" => Credit::Plus, "`CR` is a plus and `DR` a minus.";
+        "minus" => Credit::Minus, "`CR` is a minus and `DR` a plus.";
+    }
+    Dst {
+        "reject" => Dst::Reject, "It cannot be read, and its row is set aside.";
+        "earlier" => Dst::Earlier, "The earlier of the two moments.";
+        "later" => Dst::Later, "The later of the two moments.";
     }
     Blank {
         "ignore" => Blank::Ignore, "It is no edit, and is filled again.";
@@ -420,6 +472,10 @@ words! {
         "propagate" => DeletesWord::Propagate, "It is deleted everywhere.";
         "archive" => DeletesWord::Archive, "A field is set everywhere else.";
         "recreate" => DeletesWord::Recreate, "It is created again.";
+    }
+    OnFormula {
+        "reject" => OnFormula::Reject, "It is held: nothing that begins with `=` or `@` is written.";
+        "allow" => OnFormula::Allow, "It is written as it is.";
     }
     Switch {
         "stop" => Switch::Stop, "It stops the run.";
@@ -632,6 +688,38 @@ impl Written for EditedAtWritten {
 
     fn schema() -> JsonValue {
         json!({ "anyOf": [{ "type": "string", "description": "The column, verbatim." }, EditedAtTable::schema()] })
+    }
+}
+
+table! {
+    /// The field of the same record that holds it.
+    BesideTable {
+        /// The field.
+        Required "field" field: String,
+    }
+}
+
+/// Something that is the same in all records, or stands in another field.
+#[derive(Clone, Debug)]
+pub(super) enum BesideWritten {
+    Constant(String),
+    Field(At<String>),
+}
+
+impl Written for BesideWritten {
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<BesideWritten> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(BesideWritten::Constant(text.to_string())),
+            DeValue::Table(_) => read_table::<BesideTable>(value, name, page)?.field.map(BesideWritten::Field),
+            _ => {
+                refuse_sort(value, name, "text or a table", page);
+                None
+            }
+        }
+    }
+
+    fn schema() -> JsonValue {
+        json!({ "anyOf": [{ "type": "string" }, object_schema(&prose(BesideTable::ABOUT), BesideTable::properties())] })
     }
 }
 

@@ -284,6 +284,7 @@ mod tests {
             standardise: false,
             round: None,
             sensitive: false,
+            standards: crate::job::Standards::default(),
         }
     }
 

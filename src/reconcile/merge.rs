@@ -28,9 +28,10 @@
 //! the systems it came from, but only against an edit in a system that is owed it; a newer edit anywhere else replaces it.
 
 use super::base::{FieldDebt, OpenField};
+use super::clean;
 use crate::change::{BreakKind, Reason};
 use crate::job::{Blank, Field, FirstContact, Job, MergeRule, Role};
-use crate::value::{Decimal, Value};
+use crate::value::{Decimal, FieldType, Value};
 
 /// The least lead of the newest edit under `latest`, in microseconds.
 const LEAD_MIN_MICROS: i64 = 120 * 1_000_000;
@@ -401,6 +402,7 @@ impl<'a> Case<'a> {
 
     /// One value out of several. Equal values are no conflict.
     fn elect(&self, contenders: &[Contender]) -> Ruling {
+        let contenders = &self.refined(contenders);
         let first = &contenders[0];
         let names = |systems: &[usize]| systems.iter().map(|s| self.name(*s)).collect::<Vec<_>>();
         if contenders.iter().all(|c| c.value == first.value) {
@@ -439,6 +441,26 @@ impl<'a> Case<'a> {
         let what =
             if contenders.iter().any(unseen) { "hold different values, and no earlier run knows which is right" } else { "changed it to different values" };
         self.held(BreakKind::Conflict, format!("{who} {what}{because}"))
+    }
+
+    /// The contenders, each moment as fine as anybody tells it: a system of minutes that holds 13:05 agrees with one of seconds
+    /// that holds 13:05:07.
+    fn refined(&self, contenders: &[Contender]) -> Vec<Contender> {
+        let mut refined = contenders.to_vec();
+        if !matches!(self.field.field_type, FieldType::Instant | FieldType::Datetime) {
+            return refined;
+        }
+        for contender in &mut refined {
+            let Some(column) = self.field.columns.get(contender.system).and_then(Option::as_ref) else { continue };
+            let is_finer = |other: &&Contender| {
+                let differs = other.value != contender.value && !other.value.is_null();
+                differs && clean::canonical(self.field, column, &other.value) == contender.value
+            };
+            if let Some(finer) = contenders.iter().find(is_finer) {
+                contender.value = finer.value.clone();
+            }
+        }
+        refined
     }
 
     /// The value that a rule takes, and the system that holds it; nothing if the rule's condition fails.
@@ -531,8 +553,8 @@ impl<'a> Case<'a> {
             }
         }
         let value = sum.filter(|s| s.in_range()).and_then(|s| match self.field.field_type {
-            crate::value::FieldType::Integer => i64::try_from(s.units).ok().filter(|_| s.scale == 0).map(Value::Integer),
-            crate::value::FieldType::Decimal(scale) => s.rescale(scale).map(Value::Decimal),
+            FieldType::Integer => i64::try_from(s.units).ok().filter(|_| s.scale == 0).map(Value::Integer),
+            FieldType::Decimal(scale) => s.rescale(scale).map(Value::Decimal),
             _ => None,
         });
         let Some(value) = value else {

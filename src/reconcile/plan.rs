@@ -28,7 +28,7 @@ use crate::change::{
     key_for_people,
 };
 use crate::frame::{Keyed, NO_ROW, Silence};
-use crate::job::{Blank, Deletes, Job, Mode, OnDrift, Permission, Role};
+use crate::job::{Blank, Deletes, Field, Job, Mode, OnDrift, Permission, Role};
 use crate::value::{FieldType, KEY_SEPARATOR, Raw, Value};
 
 /// What happens to a field's bases.
@@ -610,7 +610,11 @@ impl Planner<'_> {
     fn fields(&mut self, record: u32, key: &str, presence: &[Presence], rulings: &[(Vec<Voice>, Ruling)]) -> Vec<BaseMove> {
         let mut cells: BTreeMap<usize, (Vec<CellChange>, u32)> = BTreeMap::new();
         let mut moves = vec![BaseMove::Stay; self.job.fields.len()];
-        for (index, (voices, ruling)) in rulings.iter().enumerate() {
+        // What depends on another field is spelled for what the row will hold of that one, so that one comes first.
+        let mut order: Vec<usize> = (0..rulings.len()).collect();
+        order.sort_by_key(|index| self.job.fields[*index].standards.beside().is_some());
+        for index in order {
+            let (voices, ruling) = &rulings[index];
             let seen: Vec<SystemValue> = voices.iter().filter_map(|v| v.now.clone().map(|value| SystemValue { system: self.name(v.system), value })).collect();
             match ruling {
                 Ruling::NoVoter => {}
@@ -623,8 +627,9 @@ impl Planner<'_> {
                 }
             }
         }
-        for (system, (cells, attempts)) in cells {
+        for (system, (mut cells, attempts)) in cells {
             let Presence::Here(row) = presence[system] else { continue };
+            cells.sort_by_key(|cell| cell.field.as_deref().and_then(|field| self.job.field(field)));
             let reason = cells[0].reason.clone();
             self.changes.push(Change {
                 number: 0,
@@ -675,12 +680,18 @@ impl Planner<'_> {
                 continue;
             };
             let Some(column) = &field.columns[voice.system] else { continue };
+            let (beside_now, beside) = self.beside(index, voice.system, row, cells.get(&voice.system).map(|(cells, _)| cells.as_slice()));
             let target = clean::canonical(field, column, &decided.value);
-            let holds = voice.holds(field, open.as_ref(), &target) || voice.holds(field, open.as_ref(), &decided.value);
-            let respell = holds
-                && field.standardise
-                && spec.role.is_written()
-                && clean::spell(field, column, now).text != self.nows[voice.system].raw(&column.name, row).text;
+            let holds = voice.holds(field, open.as_ref(), &target)
+                || voice.holds(field, open.as_ref(), &decided.value)
+                || self.is_as_fine_as(field, &decided.from, now, &decided.value);
+            // The same digits mean another amount once the currency beside them is another.
+            let is_moved = spec.role.is_written() && clean::changes_beside(field, column, beside_now.as_deref(), beside.as_deref());
+            let respell = is_moved
+                || holds
+                    && field.standardise
+                    && spec.role.is_written()
+                    && clean::spell_beside(field, column, beside.as_deref(), now).text != self.nows[voice.system].raw(&column.name, row).text;
             if holds && !respell {
                 self.tolerate(record, index, voice.system, now, if *now == target { &target } else { &decided.value });
                 continue;
@@ -822,7 +833,7 @@ impl Planner<'_> {
                 unsent.push(voice.system);
                 continue;
             }
-            if let Some(why) = clean::why_not_held(field, column, &decided.value) {
+            if let Some(why) = clean::why_not_held_beside(field, column, beside.as_deref(), &decided.value) {
                 let why = format!("`{}` cannot hold `{}`: {why}", spec.name, decided.value);
                 self.push_break(
                     BreakKind::Locked,
@@ -856,9 +867,9 @@ impl Planner<'_> {
                 before: now.clone(),
                 after: decided.value.clone(),
                 after_raw: if field.standardise {
-                    clean::spell(field, column, &decided.value)
+                    clean::spell_beside(field, column, beside.as_deref(), &decided.value)
                 } else {
-                    clean::spell_over(field, column, &decided.value, &before_raw)
+                    clean::spell_over(field, column, beside.as_deref(), &decided.value, &before_raw)
                 },
                 before_raw: Some(before_raw),
                 reason,
@@ -888,6 +899,23 @@ impl Planner<'_> {
         if value != decided && self.job.fields[field].tolerance.is_some_and(|tolerance| tolerance.covers(decided, value)) {
             self.tolerated.push(Tolerated { record, field, system, value: value.clone(), decided: decided.clone() });
         }
+    }
+
+    /// What stands in a row beside a field, where the field depends on another one: tonight, and after these cells are written.
+    fn beside(&self, field: usize, system: usize, row: u32, cells: Option<&[CellChange]>) -> (Option<String>, Option<String>) {
+        let Some(other) = self.job.fields[field].standards.beside() else { return (None, None) };
+        let now = self.nows[system].clean.fields[other].as_ref().map(|column| column.value(row)).filter(|value| !value.is_null());
+        let name = self.job.fields[other].name.as_str();
+        let written = cells.and_then(|cells| cells.iter().find(|cell| cell.field.as_deref() == Some(name)));
+        let after = written.map(|cell| cell.after.clone()).or_else(|| now.clone());
+        (now.map(|value| value.to_string()), after.filter(|value| !value.is_null()).map(|value| value.to_string()))
+    }
+
+    /// Whether a moment is the decided one as far as the systems that decided it can tell: one of minutes has no say in seconds.
+    fn is_as_fine_as(&self, field: &Field, from: &[usize], now: &Value, decided: &Value) -> bool {
+        let is_moment = matches!(field.field_type, FieldType::Instant | FieldType::Datetime);
+        let tells = |system: &usize| field.columns[*system].as_ref().is_some_and(|column| clean::canonical(field, column, now) == *decided);
+        is_moment && !now.is_null() && !from.is_empty() && from.iter().all(tells)
     }
 
     /// How a system finds the row: its native id, else its key as it stands there.
@@ -1014,7 +1042,11 @@ impl Planner<'_> {
             if !carried_elsewhere && value.is_null() {
                 continue;
             }
-            if let Some(why) = clean::why_not_held(field, column, &value) {
+            let beside = field.standards.beside().and_then(|other| match &rulings[other].1 {
+                Ruling::Value(decided) => Some(decided.value.to_string()),
+                Ruling::Held { .. } | Ruling::NoVoter => self.last_known(record, other).map(|value| value.to_string()),
+            });
+            if let Some(why) = clean::why_not_held_beside(field, column, beside.as_deref(), &value) {
                 self.missing(
                     key,
                     system,
@@ -1028,7 +1060,7 @@ impl Planner<'_> {
                 column: column.name.clone(),
                 before_raw: None,
                 before: Value::Null,
-                after_raw: clean::spell(field, column, &value),
+                after_raw: clean::spell_beside(field, column, beside.as_deref(), &value),
                 after: value,
                 reason: reason.clone(),
             });

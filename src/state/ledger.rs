@@ -133,6 +133,9 @@ pub struct RestPlace {
     pub job_digest: String,
     /// The version of the program, whose cleaning and rules they were left by.
     pub version: String,
+    /// How their columns showed to be spelled, where the job file does not say.
+    #[serde(default)]
+    pub spelling: String,
 }
 
 impl Promoted {

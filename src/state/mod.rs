@@ -217,7 +217,12 @@ impl JobState {
         let mut frame = rest.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
         // Hashes cannot be made smaller.
         write_parquet_as(&path, &mut frame, ParquetCompression::Uncompressed)?;
-        Ok(RestPlace { run: run.to_owned(), job_digest: job.source.digest.clone(), version: env!("CARGO_PKG_VERSION").to_owned() })
+        Ok(RestPlace {
+            run: run.to_owned(),
+            job_digest: job.source.digest.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            spelling: job.found_spelling(),
+        })
     }
 
     /// Removes bases that no promoted run needs, and snapshots and plans older than `oldest`, a run id.

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use polars::prelude::*;
 
 use crate::frame::{FieldColumn, Pulled};
-use crate::job::{ColumnSpec, Field};
+use crate::job::{Beside, ColumnSpec, Field};
 use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
 use crate::reconcile::clean::moment::Moments;
 use crate::reconcile::clean::number::Numbers;
@@ -23,6 +23,8 @@ const SEPARATOR: &str = ";";
 /// How one field is read from one column.
 pub(super) struct Reader<'a> {
     null: NullTokens,
+    /// The country of all records, where the field declares one.
+    region: Option<&'a str>,
     kind: Kind<'a>,
 }
 
@@ -60,6 +62,8 @@ pub(super) struct Cells<'a> {
     pub(super) reads_outside: bool,
     /// The cells that hold no value, by row, and why.
     pub(super) faults: &'a [(u32, String)],
+    /// What stands in the same rows of the field that the values depend on, where there is one.
+    pub(super) beside: Option<&'a StringChunked>,
 }
 
 /// What a pass over a column gives.
@@ -88,20 +92,23 @@ impl<'a> Cells<'a> {
             outside: &[],
             reads_outside: false,
             faults: pulled.faults.get(name).map_or(&[], Vec::as_slice),
+            beside: None,
         })
     }
 
     /// Reads each cell in turn and hands on the value; nothing for a null, for a cell that could not be read, and outside.
     fn each<T>(
         &self,
-        mut read: impl FnMut(&'a str, Storage, &mut Counts) -> Result<Option<T>, Unreadable>,
+        mut read: impl FnMut(&'a str, Storage, Option<&'a str>, &mut Counts) -> Result<Option<T>, Unreadable>,
         mut take: impl FnMut(usize, Option<T>),
     ) -> (Counts, Vec<(u32, Unreadable)>) {
         let (mut counts, mut uncounted) = (Counts::new(), Counts::new());
         let mut unreadable = Vec::new();
         let mut storage = self.storage.map(|column| column.iter());
         let mut faults = self.faults.iter().peekable();
+        let mut beside = self.beside.map(|column| column.iter());
         for (row, cell) in self.raw.iter().enumerate() {
+            let beside = beside.as_mut().and_then(Iterator::next).flatten();
             let storage = storage.as_mut().and_then(Iterator::next).flatten().map_or(Storage::Text, Storage::from_u8);
             let fault = faults.next_if(|(faulty, _)| *faulty as usize == row);
             let is_outside = self.outside.get(row).copied().unwrap_or(false);
@@ -110,14 +117,16 @@ impl<'a> Cells<'a> {
                     unreadable.extend(fault.filter(|_| !is_outside).map(|(row, why)| (*row, Unreadable::But(why.clone()))));
                     None
                 }
-                Some(cell) if is_outside => if self.reads_outside { read(cell, storage, &mut uncounted) } else { Ok(None) }.unwrap_or(None),
-                Some(cell) => match if storage == Storage::Blob { Err(Unreadable::But("holds bytes".to_owned())) } else { read(cell, storage, &mut counts) } {
-                    Ok(value) => value,
-                    Err(why) => {
-                        unreadable.push((row as u32, why));
-                        None
+                Some(cell) if is_outside => if self.reads_outside { read(cell, storage, beside, &mut uncounted) } else { Ok(None) }.unwrap_or(None),
+                Some(cell) => {
+                    match if storage == Storage::Blob { Err(Unreadable::But("holds bytes".to_owned())) } else { read(cell, storage, beside, &mut counts) } {
+                        Ok(value) => value,
+                        Err(why) => {
+                            unreadable.push((row as u32, why));
+                            None
+                        }
                     }
-                },
+                }
                 None => None,
             };
             take(row, value);
@@ -129,7 +138,7 @@ impl<'a> Cells<'a> {
 impl<'a> Reader<'a> {
     /// The reader of a field in a column.
     pub(super) fn new(field: &'a Field, column: &'a ColumnSpec) -> Reader<'a> {
-        let moments = || Moments::new(&column.dates, column.timezone.as_deref());
+        let moments = || Moments::of(column);
         let kind = match field.field_type {
             FieldType::Text => Kind::Text(Texts { rules: &field.clean }),
             FieldType::Integer => Kind::Integer(Numbers::new(field, column)),
@@ -143,17 +152,21 @@ impl<'a> Reader<'a> {
                 Kind::List(Lists { separator, texts: Texts { rules: &field.clean } })
             }
         };
-        Reader { null: NullTokens::new(field, column), kind }
+        let region = match &field.standards.region {
+            Some(Beside::Constant(region)) => Some(region.as_str()),
+            _ => None,
+        };
+        Reader { null: NullTokens::new(field, column), region, kind }
     }
 
     /// The reader of native ids: text that is tidied and nothing more.
     pub(super) fn of_ids() -> Reader<'a> {
-        Reader { null: NullTokens::of([]), kind: Kind::Text(Texts { rules: &[] }) }
+        Reader { null: NullTokens::of([]), region: None, kind: Kind::Text(Texts { rules: &[] }) }
     }
 
     /// The reader of edit times.
     pub(super) fn of_edit_times(moments: Moments) -> Reader<'a> {
-        Reader { null: NullTokens::of([]), kind: Kind::Instant(moments) }
+        Reader { null: NullTokens::of([]), region: None, kind: Kind::Instant(moments) }
     }
 
     /// Reads all cells.
@@ -164,37 +177,41 @@ impl<'a> Reader<'a> {
             Kind::Text(texts) => return self.text_pass(texts, cells),
             Kind::Integer(numbers) => {
                 let mut values = PrimitiveChunkedBuilder::<Int64Type>::new(no_name(), height);
-                let seen = cells.each(|cell, storage, counts| self.integer(numbers, cell, storage, counts), |_, value| values.append_option(value));
+                let seen =
+                    cells.each(|cell, storage, beside, counts| self.integer(numbers, cell, storage, beside, counts), |_, value| values.append_option(value));
                 (FieldColumn::Integer(values.finish()), seen)
             }
             Kind::Decimal(numbers, scale) => {
                 let mut values = PrimitiveChunkedBuilder::<Int128Type>::new(no_name(), height);
-                let seen = cells.each(|cell, storage, counts| self.units(numbers, cell, storage, counts), |_, value| values.append_option(value));
+                let seen =
+                    cells.each(|cell, storage, beside, counts| self.units(numbers, cell, storage, beside, counts), |_, value| values.append_option(value));
                 (FieldColumn::Decimal(values.finish(), *scale), seen)
             }
             Kind::Boolean(booleans) => {
                 let mut values = BooleanChunkedBuilder::new(no_name(), height);
-                let seen = cells.each(|cell, storage, counts| self.boolean(booleans, cell, storage, counts), |_, value| values.append_option(value));
+                let seen = cells.each(|cell, storage, _, counts| self.boolean(booleans, cell, storage, counts), |_, value| values.append_option(value));
                 (FieldColumn::Boolean(values.finish()), seen)
             }
             Kind::Date(moments) => {
                 let mut values = PrimitiveChunkedBuilder::<Int32Type>::new(no_name(), height);
-                let seen = cells.each(|cell, storage, counts| self.date(moments.of(storage), cell, counts), |_, value| values.append_option(value));
+                let seen = cells.each(|cell, storage, _, counts| self.date(moments.stored_as(storage), cell, counts), |_, value| values.append_option(value));
                 (FieldColumn::Date(values.finish()), seen)
             }
             Kind::Instant(moments) => {
                 let mut values = PrimitiveChunkedBuilder::<Int64Type>::new(no_name(), height);
-                let seen = cells.each(|cell, storage, counts| self.instant(moments.of(storage), cell, counts), |_, value| values.append_option(value));
+                let seen =
+                    cells.each(|cell, storage, _, counts| self.instant(moments.stored_as(storage), cell, counts), |_, value| values.append_option(value));
                 (FieldColumn::Instant(values.finish()), seen)
             }
             Kind::Datetime(moments) => {
                 let mut values = PrimitiveChunkedBuilder::<Int64Type>::new(no_name(), height);
-                let seen = cells.each(|cell, storage, counts| self.datetime(moments.of(storage), cell, counts), |_, value| values.append_option(value));
+                let seen =
+                    cells.each(|cell, storage, _, counts| self.datetime(moments.stored_as(storage), cell, counts), |_, value| values.append_option(value));
                 (FieldColumn::Datetime(values.finish()), seen)
             }
             Kind::List(lists) => {
                 let mut values = StringChunkedBuilder::new(no_name(), height);
-                let read = |cell: &str, _: Storage, counts: &mut Counts| Ok(self.list(lists, cell, counts));
+                let read = |cell: &str, _: Storage, beside: Option<&str>, counts: &mut Counts| Ok(self.list(lists, cell, beside, counts));
                 let seen = cells.each(read, |_, items: Option<Vec<String>>| values.append_option(items.map(|items| Value::List(items).to_string())));
                 (FieldColumn::List(values.finish()), seen)
             }
@@ -202,18 +219,18 @@ impl<'a> Reader<'a> {
         Pass { column, counts, unreadable }
     }
 
-    /// Reads one cell.
-    pub(super) fn value(&self, cell: &str, storage: Storage) -> Result<Value, Unreadable> {
+    /// Reads one cell. `beside` is what the field holds in the same row on which the value depends, where there is one.
+    pub(super) fn value(&self, cell: &str, storage: Storage, beside: Option<&str>) -> Result<Value, Unreadable> {
         let counts = &mut Counts::new();
         let value = match &self.kind {
-            Kind::Text(texts) => texts.read(cell, &self.null, counts).map(|text| Value::Text(text.into_owned())),
-            Kind::Integer(numbers) => self.integer(numbers, cell, storage, counts)?.map(Value::Integer),
-            Kind::Decimal(numbers, scale) => self.units(numbers, cell, storage, counts)?.map(|units| Value::Decimal(Decimal { units, scale: *scale })),
+            Kind::Text(texts) => texts.read(cell, beside.or(self.region), &self.null, counts).map(|text| Value::Text(text.into_owned())),
+            Kind::Integer(numbers) => self.integer(numbers, cell, storage, beside, counts)?.map(Value::Integer),
+            Kind::Decimal(numbers, scale) => self.units(numbers, cell, storage, beside, counts)?.map(|units| Value::Decimal(Decimal { units, scale: *scale })),
             Kind::Boolean(booleans) => self.boolean(booleans, cell, storage, counts)?.map(Value::Boolean),
-            Kind::Date(moments) => self.date(moments.of(storage), cell, counts)?.map(Value::Date),
-            Kind::Instant(moments) => self.instant(moments.of(storage), cell, counts)?.map(Value::Instant),
-            Kind::Datetime(moments) => self.datetime(moments.of(storage), cell, counts)?.map(Value::Datetime),
-            Kind::List(lists) => self.list(lists, cell, counts).map(Value::List),
+            Kind::Date(moments) => self.date(moments.stored_as(storage), cell, counts)?.map(Value::Date),
+            Kind::Instant(moments) => self.instant(moments.stored_as(storage), cell, counts)?.map(Value::Instant),
+            Kind::Datetime(moments) => self.datetime(moments.stored_as(storage), cell, counts)?.map(Value::Datetime),
+            Kind::List(lists) => self.list(lists, cell, beside, counts).map(Value::List),
         };
         Ok(value.unwrap_or(Value::Null))
     }
@@ -224,17 +241,17 @@ impl<'a> Reader<'a> {
         (!self.null.is_null(&text, counts)).then_some(text)
     }
 
-    fn units(&self, numbers: &Numbers, cell: &str, storage: Storage, counts: &mut Counts) -> Result<Option<i128>, Unreadable> {
+    fn units(&self, numbers: &Numbers, cell: &str, storage: Storage, beside: Option<&str>, counts: &mut Counts) -> Result<Option<i128>, Unreadable> {
         if !self.null.may_be(cell)
             && let Some(units) = numbers.plain(cell, storage)
         {
             return Ok(Some(units));
         }
-        self.tidy(cell, counts).map(|text| numbers.read(&text, storage, counts)).transpose()
+        self.tidy(cell, counts).map(|text| numbers.read(&text, storage, beside, counts)).transpose()
     }
 
-    fn integer(&self, numbers: &Numbers, cell: &str, storage: Storage, counts: &mut Counts) -> Result<Option<i64>, Unreadable> {
-        self.units(numbers, cell, storage, counts)?.map(|units| numbers.integer(units)).transpose()
+    fn integer(&self, numbers: &Numbers, cell: &str, storage: Storage, beside: Option<&str>, counts: &mut Counts) -> Result<Option<i64>, Unreadable> {
+        self.units(numbers, cell, storage, beside, counts)?.map(|units| numbers.integer(units)).transpose()
     }
 
     fn boolean(&self, booleans: &Booleans, cell: &str, storage: Storage, counts: &mut Counts) -> Result<Option<bool>, Unreadable> {
@@ -252,7 +269,7 @@ impl<'a> Reader<'a> {
         {
             return Ok(Some(days));
         }
-        self.tidy(cell, counts).map(|text| moments.date(&text)).transpose()
+        self.tidy(cell, counts).map(|text| moments.date(&text, counts)).transpose()
     }
 
     fn instant(&self, moments: &Moments, cell: &str, counts: &mut Counts) -> Result<Option<i64>, Unreadable> {
@@ -264,23 +281,23 @@ impl<'a> Reader<'a> {
     }
 
     /// The items; nothing if there are none.
-    fn list(&self, lists: &Lists<'_>, cell: &str, counts: &mut Counts) -> Option<Vec<String>> {
+    fn list(&self, lists: &Lists<'_>, cell: &str, beside: Option<&str>, counts: &mut Counts) -> Option<Vec<String>> {
         let text = self.tidy(cell, counts)?;
         let items = match items_of_json(&text) {
-            Some(items) => lists.clean(items.iter().map(String::as_str), counts),
+            Some(items) => lists.clean(items.iter().map(String::as_str), beside.or(self.region), counts),
             // The cell as it was, because tidying drops control characters and some systems put one between items.
-            None => lists.clean(lists.split(cell), counts),
+            None => lists.clean(lists.split(cell), beside.or(self.region), counts),
         };
         (!items.is_empty()).then_some(items)
     }
 
     fn text_pass(&self, texts: &Texts<'_>, cells: &Cells<'_>) -> Pass {
         let mut cleaned = CleanedTexts::new(cells.raw);
-        let read = |cell, _: Storage, counts: &mut Counts| {
+        let read = |cell, _: Storage, beside: Option<&str>, counts: &mut Counts| {
             Ok(Some(if !self.null.may_be(cell) && texts.leaves(cell) {
                 TextCell::Same
             } else {
-                match texts.read(cell, &self.null, counts) {
+                match texts.read(cell, beside.or(self.region), &self.null, counts) {
                     None => TextCell::Null,
                     Some(text) if text.len() == cell.len() && text == cell => TextCell::Same,
                     Some(text) => TextCell::Other(text),
@@ -332,13 +349,13 @@ impl Lists<'_> {
         })
     }
 
-    fn clean<'c>(&self, items: impl Iterator<Item = &'c str>, counts: &mut Counts) -> Vec<String> {
+    fn clean<'c>(&self, items: impl Iterator<Item = &'c str>, region: Option<&str>, counts: &mut Counts) -> Vec<String> {
         let mut clean = Vec::new();
         let mut dropped = false;
         // Counts are of cells, and the cell as a whole was counted already.
         let uncounted = &mut Counts::new();
         for item in items {
-            let item = self.texts.apply(tidy(item, uncounted), uncounted);
+            let item = self.texts.apply(tidy(item, uncounted), region, uncounted);
             if item.is_empty() {
                 dropped = true;
             } else {

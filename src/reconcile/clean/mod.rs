@@ -28,12 +28,17 @@ use crate::value::{KEY_SEPARATOR, Value};
 
 mod column;
 mod counts;
+mod form;
+mod identifier;
+mod marks;
 mod moment;
 mod number;
 mod spelling;
 mod text;
 
-pub use spelling::{canonical, read_one, spell, spell_over, why_not_held};
+pub use form::{Accents, match_form};
+pub use marks::Marks;
+pub use spelling::{canonical, changes_beside, read_one, spell, spell_beside, spell_over, why_not_held, why_not_held_beside};
 
 /// Reads what a system delivered as records of the job.
 ///
@@ -47,8 +52,26 @@ pub fn clean(job: &Job, system: usize, pulled: Arc<Pulled>) -> Clean {
 
     let ((passes, ids), edit_times) = rayon::join(
         || {
-            let read = |(index, field): (usize, &Field)| carried(index).map(|column| read_field(field, column, &pulled, &outside, job.key.contains(&index)));
-            let passes: Vec<Option<Pass>> = job.fields.par_iter().enumerate().map(read).collect();
+            // What depends on another field of the same system is read after it.
+            let needed = |field: &Field| field.standards.beside().filter(|other| carried(*other).is_some());
+            let read = |index: usize, beside: Option<&StringChunked>| {
+                let is_key = job.key.contains(&index);
+                carried(index).map(|column| read_field(&job.fields[index], column, &pulled, &outside, is_key, beside))
+            };
+            let first = |(index, field): (usize, &Field)| if needed(field).is_none() { read(index, None) } else { None };
+            let mut passes: Vec<Option<Pass>> = job.fields.par_iter().enumerate().map(first).collect();
+            let later: Vec<(usize, usize)> = job.fields.iter().enumerate().filter_map(|(index, field)| Some((index, needed(field)?))).collect();
+            let second = |(index, other): &(usize, usize)| {
+                let beside = passes[*other].as_ref().and_then(|pass| match &pass.column {
+                    FieldColumn::Text(texts) => Some(texts),
+                    _ => None,
+                });
+                (*index, read(*index, beside))
+            };
+            let second: Vec<(usize, Option<Pass>)> = later.par_iter().map(second).collect();
+            for (index, pass) in second {
+                passes[index] = pass;
+            }
             (passes, spec.id.as_deref().and_then(|column| Cells::of(&pulled, column)).map(|cells| ids(&cells)))
         },
         || spec.edited_at.as_ref().map(|edited| edited_at(edited, &pulled, &outside)),
@@ -70,6 +93,9 @@ pub fn clean(job: &Job, system: usize, pulled: Arc<Pulled>) -> Clean {
     }
     unreadable.extend(faulty_ids(job, system, &pulled, &outside));
     let keys = keys(job, &fields, pulled.height());
+    let fillers = placeholders(job, &fields, &outside);
+    let keys = without(keys, &fillers);
+    unreadable.extend(fillers);
     unreadable.extend(empty_key_parts(job, &fields, &keys, &outside, &unreadable));
     unreadable.sort_by_key(|cell| (cell.row, cell.field));
 
@@ -159,10 +185,10 @@ fn outside(spec: &SystemSpec, pulled: &Pulled) -> Vec<bool> {
     if outside.contains(&true) { outside } else { Vec::new() }
 }
 
-fn read_field(field: &Field, column: &ColumnSpec, pulled: &Pulled, outside: &[bool], is_key: bool) -> Pass {
+fn read_field(field: &Field, column: &ColumnSpec, pulled: &Pulled, outside: &[bool], is_key: bool, beside: Option<&StringChunked>) -> Pass {
     let reader = Reader::new(field, column);
     match Cells::of(pulled, &column.name) {
-        Some(cells) => reader.pass(&Cells { outside, reads_outside: is_key, ..cells }),
+        Some(cells) => reader.pass(&Cells { outside, reads_outside: is_key, beside, ..cells }),
         // A column that was not delivered is not an empty one.
         None => Pass {
             column: FieldColumn::from_values(field.field_type, (0..pulled.height()).map(|_| Value::Null)),
@@ -260,6 +286,36 @@ fn faulty_ids(job: &Job, system: usize, pulled: &Pulled, outside: &[bool]) -> Ve
     faults.map(|(row, why)| BadCell { row: *row, field: None, why: Some(Unreadable::But(why.clone())) }).collect()
 }
 
+/// The parts of keys within the filter that fill a field and identify nothing.
+fn placeholders(job: &Job, fields: &[Option<FieldColumn>], outside: &[bool]) -> Vec<BadCell> {
+    let mut found = Vec::new();
+    for (index, field) in job.key.iter().map(|index| (*index, &job.fields[*index])).filter(|(_, field)| !field.standards.placeholders.is_empty()) {
+        let Some(column) = &fields[index] else { continue };
+        let is_placeholder = |text: &str| field.standards.placeholders.iter().any(|placeholder| *placeholder == text.to_lowercase());
+        for row in (0..column.len() as u32).filter(|row| !outside.get(*row as usize).copied().unwrap_or(false)) {
+            let is_one = match column {
+                FieldColumn::Text(texts) => texts.get(row as usize).is_some_and(is_placeholder),
+                column => !column.is_null(row) && is_placeholder(&column.value(row).to_string()),
+            };
+            if is_one {
+                let why = Unreadable::But("is a placeholder: it identifies no record".to_owned());
+                found.push(BadCell { row, field: Some(index), why: Some(why) });
+            }
+        }
+    }
+    found
+}
+
+/// The keys, null in the rows of these cells.
+fn without(keys: StringChunked, cells: &[BadCell]) -> StringChunked {
+    if cells.is_empty() {
+        return keys;
+    }
+    let rows: hashbrown::HashSet<u32> = cells.iter().map(|cell| cell.row).collect();
+    let kept = keys.iter().enumerate().map(|(row, key)| key.filter(|_| !rows.contains(&(row as u32))));
+    StringChunked::from_iter_options(PlSmallStr::EMPTY, kept)
+}
+
 /// The null parts of keys within the filter, apart from those that could not be read.
 fn empty_key_parts(job: &Job, fields: &[Option<FieldColumn>], keys: &StringChunked, outside: &[bool], unreadable: &[BadCell]) -> Vec<BadCell> {
     if keys.null_count() == 0 {
@@ -281,3 +337,6 @@ fn empty_key_parts(job: &Job, fields: &[Option<FieldColumn>], keys: &StringChunk
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod tests_of_identifiers;

@@ -6,8 +6,11 @@
 //! datetime  2024-02-29T13:05[:07[.123456]] without a zone; or a date, which is its midnight
 //! instant   a datetime with an offset: Z, +01:00, +0100, +01; without one only where the column declares a time zone
 //! ```
-//! With declared formats the first that fits decides, and nothing else is read. A date is never shifted by a zone. A local
-//! time that a change of the clocks skips or repeats is not a moment: it is refused.
+//! With declared formats the first that fits decides, and nothing else is read. Beside those of `strtime` there are `unix`
+//! (seconds since 1970-01-01T00:00Z), `unix-ms` (milliseconds) and `ms-json` (`/Date(1709211907000+0000)/`, whose offset is
+//! for show). A date is never shifted by a zone; where a system delivers moments, a date is read from them only in a zone
+//! that is declared. A local time that a change of the clocks skips or repeats is refused, unless the column says which of
+//! the two moments is meant.
 //!
 //! # Design
 //! Formats are those of `jiff::fmt::strtime`. Where a format consists of nothing but numbers of fixed width and the text has
@@ -17,12 +20,14 @@
 //! - digits that run together and may be parted in two ways (`%Y%m%d` in `2024115`);
 //! - a time of day in a date.
 //!
+//! A year of two digits is read only where the column says in which centuries, and a day outside of these is not written so.
 //! What is finer than a microsecond is cut off and counted: no value of ours could hold it.
 
 use jiff::civil;
 use jiff::fmt::strtime::{self, BrokenDownTime};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
+use crate::job::{ColumnSpec, Dst, EPOCH_FORMATS, has_short_year, year_of};
 use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
 use crate::value::{FieldType, Storage, Value, date_of, datetime_of, days_of};
 
@@ -68,19 +73,30 @@ pub(super) struct Moments {
     zone: Option<Result<TimeZone, String>>,
     /// How the same column is read where the system stores a date as such; nothing where that is no different.
     stored: Option<Box<Moments>>,
+    dst: Dst,
 }
 
 impl Moments {
     /// These formats, and the zone of what names none.
     pub(super) fn new(formats: &[String], zone: Option<&str>) -> Moments {
+        Moments::with(formats, zone, None, Dst::Reject)
+    }
+
+    /// How a column spells them.
+    pub(super) fn of(column: &ColumnSpec) -> Moments {
+        Moments::with(&column.dates, column.timezone.as_deref(), column.century_pivot, column.dst)
+    }
+
+    fn with(formats: &[String], zone: Option<&str>, century_pivot: Option<u8>, dst: Dst) -> Moments {
         let zone = zone.map(|name| TimeZone::get(name).map_err(|_| name.to_owned()));
-        let stored =
-            (!formats.is_empty()).then(|| Box::new(Moments { formats: Vec::new(), iso_date: Format::new("%Y-%m-%d"), zone: zone.clone(), stored: None }));
-        Moments { formats: formats.iter().map(|format| Format::new(format)).collect(), iso_date: Format::new("%Y-%m-%d"), zone, stored }
+        let stored = (!formats.is_empty())
+            .then(|| Box::new(Moments { formats: Vec::new(), iso_date: Format::new("%Y-%m-%d", None), zone: zone.clone(), stored: None, dst }));
+        let formats = formats.iter().map(|format| Format::new(format, century_pivot)).collect();
+        Moments { formats, iso_date: Format::new("%Y-%m-%d", None), zone, stored, dst }
     }
 
     /// How a cell of this storage class is read: declared formats are about text alone.
-    pub(super) fn of(&self, storage: Storage) -> &Moments {
+    pub(super) fn stored_as(&self, storage: Storage) -> &Moments {
         self.stored.as_deref().filter(|_| storage == Storage::Date).unwrap_or(self)
     }
 
@@ -97,15 +113,33 @@ impl Moments {
     }
 
     /// Days since 1970-01-01 of a tidy text that is not null.
-    pub(super) fn date(&self, text: &str) -> Result<i32, Unreadable> {
+    pub(super) fn date(&self, text: &str, counts: &mut Counts) -> Result<i32, Unreadable> {
         let reading = self.reading(text, FieldType::Date)?;
         if reading.zone != Zone::Unsaid {
-            return Err(Unreadable::But("names a time zone, and a date has none".to_owned()));
+            return self.business_date(&reading, counts);
         }
         if reading.micros != 0 || reading.is_cut {
             return Err(Unreadable::But("has a time of day, and a date has none".to_owned()));
         }
         Ok(reading.days)
+    }
+
+    /// The day to which a moment belongs in the declared zone.
+    fn business_date(&self, reading: &Reading, counts: &mut Counts) -> Result<i32, Unreadable> {
+        let micros = match reading.zone {
+            Zone::Moment(micros) => micros,
+            Zone::Seconds(east) => reading.local_micros() - i64::from(east) * MICROS_PER_SECOND,
+            Zone::Unsaid => return Ok(reading.days),
+        };
+        let zone = match &self.zone {
+            Some(Ok(zone)) => zone,
+            Some(Err(name)) => return Err(Unreadable::But(format!("cannot be placed: time zone `{name}` is not known"))),
+            None => return Err(Unreadable::But("names a time zone, and a date has none".to_owned())),
+        };
+        let timestamp = jiff::Timestamp::from_microsecond(micros).ok().filter(|_| value_of_instant(micros).is_some());
+        let timestamp = timestamp.ok_or_else(|| Unreadable::But("is outside the years 1 to 9999".to_owned()))?;
+        counts.add(Rule::BusinessDate);
+        Ok(days_of(zone.to_datetime(timestamp).date()))
     }
 
     /// Microseconds since 1970-01-01T00:00, no zone, of a tidy text that is not null.
@@ -126,7 +160,7 @@ impl Moments {
         let micros = match (reading.zone, &self.zone) {
             (Zone::Moment(micros), _) => micros,
             (Zone::Seconds(east), _) => reading.local_micros() - i64::from(east) * MICROS_PER_SECOND,
-            (Zone::Unsaid, Some(Ok(zone))) => in_zone(&reading, zone)?,
+            (Zone::Unsaid, Some(Ok(zone))) => in_zone(&reading, zone, self.dst, counts)?,
             (Zone::Unsaid, Some(Err(name))) => return Err(Unreadable::But(format!("cannot be placed: time zone `{name}` is not known"))),
             (Zone::Unsaid, None) => return Err(Unreadable::But("has no offset, and the column declares no time zone".to_owned())),
         };
@@ -175,14 +209,37 @@ impl Moments {
     }
 
     fn spelled(&self, value: &Value) -> Option<String> {
-        let format = self.formats.first().map(|format| format.text.as_str());
+        let first = self.formats.first();
+        let epoch = first.and_then(|format| format.epoch);
+        let format = first.map(|format| format.text.as_str());
+        let is_in_centuries = |year: i16| first.is_none_or(|format| format.holds_year(year));
         match value {
-            Value::Date(days) => strtime::format(format?, date_of(*days)?).ok(),
-            Value::Datetime(micros) => strtime::format(format?, datetime_of(*micros)?).ok(),
+            Value::Date(days) => match (epoch, &self.zone) {
+                (Some(epoch), Some(Ok(zone))) => {
+                    let start = zone.to_ambiguous_timestamp(date_of(*days)?.at(0, 0, 0, 0)).compatible().ok()?;
+                    Some(epoch.spell(start.as_microsecond()))
+                }
+                (Some(_), _) => None,
+                (None, _) => strtime::format(format?, date_of(*days).filter(|date| is_in_centuries(date.year()))?).ok(),
+            },
+            Value::Datetime(micros) => strtime::format(format?, datetime_of(*micros).filter(|at| is_in_centuries(at.year()))?).ok(),
             Value::Instant(micros) => {
+                if let Some(epoch) = epoch {
+                    return Some(epoch.spell(*micros));
+                }
                 let timestamp = jiff::Timestamp::from_microsecond(*micros).ok()?;
                 match (format, &self.zone) {
-                    (Some(format), Some(Ok(zone))) => strtime::format(format, &timestamp.to_zoned(zone.clone())).ok(),
+                    (Some(_), Some(Ok(zone))) if !is_in_centuries(zone.to_datetime(timestamp).year()) => None,
+                    (Some(format), Some(Ok(zone))) => {
+                        let text = strtime::format(format, &timestamp.to_zoned(zone.clone())).ok()?;
+                        // A local time that the column takes for the other one of two moments does not stand for this one.
+                        let is_other = |read: i64| {
+                            let local = |micros| jiff::Timestamp::from_microsecond(micros).map(|at| zone.to_datetime(at));
+                            read != *micros && local(read).is_ok_and(|read| local(*micros).is_ok_and(|own| read == own))
+                        };
+                        let is_wrong = self.dst != Dst::Reject && self.instant(&text, &mut Counts::new()).is_ok_and(is_other);
+                        (!is_wrong).then_some(text)
+                    }
                     (Some(format), _) => strtime::format(format, &timestamp.to_zoned(TimeZone::UTC)).ok(),
                     (None, Some(Ok(zone))) => {
                         // A local time that stands for two moments needs its offset.
@@ -198,13 +255,18 @@ impl Moments {
     }
 }
 
-fn in_zone(reading: &Reading, zone: &TimeZone) -> Result<i64, Unreadable> {
+fn in_zone(reading: &Reading, zone: &TimeZone, dst: Dst, counts: &mut Counts) -> Result<i64, Unreadable> {
     let nowhere = || Unreadable::But("is outside the years 1 to 9999".to_owned());
     let local = datetime_of(reading.local_micros()).ok_or_else(nowhere)?;
     let ambiguous = zone.to_ambiguous_timestamp(local);
     let name = zone.iana_name().unwrap_or("UTC");
     let (date, time) = (local.date(), local.strftime("%H:%M"));
+    let micros = |timestamp: Result<jiff::Timestamp, jiff::Error>| timestamp.map(|timestamp| timestamp.as_microsecond()).map_err(|_| nowhere());
     match ambiguous.offset() {
+        AmbiguousOffset::Gap { .. } | AmbiguousOffset::Fold { .. } if dst != Dst::Reject => {
+            counts.add(Rule::DoubtfulTime);
+            micros(if dst == Dst::Earlier { ambiguous.earlier() } else { ambiguous.later() })
+        }
         AmbiguousOffset::Unambiguous { .. } => ambiguous.unambiguous().map(|timestamp| timestamp.as_microsecond()).map_err(|_| nowhere()),
         AmbiguousOffset::Gap { .. } => Err(Unreadable::But(format!("{time} on {date} does not exist in `{name}`: the clocks are put forward"))),
         AmbiguousOffset::Fold { .. } => Err(Unreadable::But(format!("{time} on {date} happens twice in `{name}`: the clocks are put back"))),
@@ -321,11 +383,63 @@ struct Format {
     pieces: Option<Vec<Piece>>,
     /// Whether two numbers stand side by side, so that only their full width tells where one ends.
     runs_together: bool,
+    /// What it counts, where it is no `strtime` format.
+    epoch: Option<Epoch>,
+    /// Where it has a year of two digits: those below are 20.., the others 19..
+    century_pivot: Option<u8>,
+}
+
+/// A count from 1970-01-01T00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Epoch {
+    Seconds,
+    Millis,
+    /// Milliseconds within `/Date(..)/`.
+    MillisJson,
+}
+
+impl Epoch {
+    fn of(format: &str) -> Option<Epoch> {
+        let at = EPOCH_FORMATS.iter().position(|known| *known == format)?;
+        [Epoch::Seconds, Epoch::Millis, Epoch::MillisJson].get(at).copied()
+    }
+
+    /// Microseconds since 1970-01-01T00:00Z.
+    fn read(self, text: &str) -> Option<i64> {
+        let (digits, micros_each) = match self {
+            // A database that keeps floats shows `1709211907.0`.
+            Epoch::Seconds => (text.strip_suffix(".0").unwrap_or(text), MICROS_PER_SECOND),
+            Epoch::Millis => (text.strip_suffix(".0").unwrap_or(text), MICROS_PER_SECOND / 1000),
+            Epoch::MillisJson => {
+                let inside = text.strip_prefix("\\/Date(").and_then(|rest| rest.strip_suffix(")\\/"));
+                let inside = inside.or_else(|| text.strip_prefix("/Date(").and_then(|rest| rest.strip_suffix(")/")))?;
+                let (millis, offset) = inside.rfind(['+', '-']).filter(|at| *at > 0).map_or((inside, ""), |at| inside.split_at(at));
+                let is_offset = offset.is_empty() || (offset.len() == 5 && offset[1..].bytes().all(|byte| byte.is_ascii_digit()));
+                (is_offset.then_some(millis)?, MICROS_PER_SECOND / 1000)
+            }
+        };
+        let bare = digits.strip_prefix('-').unwrap_or(digits);
+        let is_number = !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_digit());
+        let micros = digits.parse::<i64>().ok().filter(|_| is_number)?.checked_mul(micros_each)?;
+        value_of_instant(micros).map(|_| micros)
+    }
+
+    /// The count, what is finer cut off.
+    fn spell(self, micros: i64) -> String {
+        let millis = micros.div_euclid(MICROS_PER_SECOND / 1000);
+        match self {
+            Epoch::Seconds => micros.div_euclid(MICROS_PER_SECOND).to_string(),
+            Epoch::Millis => millis.to_string(),
+            Epoch::MillisJson => format!("/Date({millis}+0000)/"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Piece {
     Year,
+    /// Two digits.
+    ShortYear,
     Month,
     Day,
     Hour,
@@ -356,8 +470,17 @@ struct Numbers {
 }
 
 impl Format {
-    fn new(text: &str) -> Format {
-        Format { text: text.to_owned(), pieces: pieces_of(text), runs_together: runs_together(text) }
+    fn new(text: &str, century_pivot: Option<u8>) -> Format {
+        let epoch = Epoch::of(text);
+        let century_pivot = century_pivot.filter(|_| has_short_year(text));
+        let pieces = if epoch.is_some() { None } else { pieces_of(text, century_pivot.is_some()) };
+        Format { text: text.to_owned(), pieces, runs_together: runs_together(text), epoch, century_pivot }
+    }
+
+    /// Whether a year can be told from others by what the format spells of it.
+    fn holds_year(&self, year: i16) -> bool {
+        let Some(pivot) = self.century_pivot else { return true };
+        u32::try_from(year).is_ok_and(|year| year_of(year % 100, pivot) == year)
     }
 
     /// The numbers of a text with the layout of the format; `least` digits are enough for each but the year.
@@ -370,13 +493,14 @@ impl Format {
                 continue;
             }
             let mut width = piece.width();
-            if width > least && *piece != Piece::Year {
+            if width > least && !matches!(piece, Piece::Year | Piece::ShortYear) {
                 width = rest.iter().take(width).take_while(|byte| byte.is_ascii_digit()).count().max(least);
             }
             let (number, after) = digits(rest, width)?;
             rest = after;
             match piece {
                 Piece::Year => numbers.year = number,
+                Piece::ShortYear => numbers.year = year_of(number, self.century_pivot.unwrap_or(0)),
                 Piece::Month => numbers.month = number,
                 Piece::Day => numbers.day = number,
                 Piece::Hour => numbers.hour = number,
@@ -402,6 +526,10 @@ impl Format {
 
     /// What a text of this format says.
     fn read(&self, text: &str) -> Option<Reading> {
+        if let Some(epoch) = self.epoch {
+            let micros = epoch.read(text)?;
+            return Some(Reading { days: 0, micros: 0, is_cut: false, zone: Zone::Moment(micros) });
+        }
         self.fixed_width(text.as_bytes()).or_else(|| self.read_kindly(text))
     }
 
@@ -414,7 +542,12 @@ impl Format {
         if let Some(timestamp) = parsed.timestamp() {
             return Some(Reading { days: 0, micros: 0, is_cut: false, zone: Zone::Moment(timestamp.as_microsecond()) });
         }
-        let local = parsed.to_datetime().ok()?;
+        let mut local = parsed.to_datetime().ok()?;
+        if let Some(pivot) = self.century_pivot {
+            let year = year_of(u32::try_from(local.year()).ok()? % 100, pivot);
+            let date = civil::Date::new(i16::try_from(year).ok()?, local.month(), local.day()).ok()?;
+            local = date.to_datetime(local.time());
+        }
         let is_cut = local.subsec_nanosecond() % NANOS_PER_MICRO != 0;
         let zone = match (parsed.iana_time_zone(), parsed.offset()) {
             (Some(_), _) => {
@@ -424,7 +557,7 @@ impl Format {
             (None, Some(offset)) => Zone::Seconds(offset.seconds()),
             (None, None) => Zone::Unsaid,
         };
-        let is_doubtful = self.runs_together || local.year() < 1000;
+        let is_doubtful = (self.runs_together && self.century_pivot.is_none()) || local.year() < 1000;
         if local.year() < 1 || (is_doubtful && parsed.to_string(&self.text).ok().as_deref() != Some(text)) {
             return None;
         }
@@ -475,7 +608,7 @@ fn runs_together(format: &str) -> bool {
 }
 
 /// The pieces of a format that holds year, month and day, and nothing but numbers of fixed width.
-fn pieces_of(format: &str) -> Option<Vec<Piece>> {
+fn pieces_of(format: &str, has_pivot: bool) -> Option<Vec<Piece>> {
     let format = format.replace("%F", "%Y-%m-%d").replace("%T", "%H:%M:%S").replace("%R", "%H:%M");
     let mut pieces = Vec::new();
     let mut bytes = format.bytes();
@@ -483,6 +616,7 @@ fn pieces_of(format: &str) -> Option<Vec<Piece>> {
         pieces.push(match byte {
             b'%' => match bytes.next()? {
                 b'Y' => Piece::Year,
+                b'y' if has_pivot => Piece::ShortYear,
                 b'm' => Piece::Month,
                 b'd' => Piece::Day,
                 b'H' => Piece::Hour,
@@ -493,5 +627,6 @@ fn pieces_of(format: &str) -> Option<Vec<Piece>> {
             literal => Piece::Literal(literal),
         });
     }
-    [Piece::Year, Piece::Month, Piece::Day].iter().all(|piece| pieces.contains(piece)).then_some(pieces)
+    let has_year = pieces.contains(&Piece::Year) != pieces.contains(&Piece::ShortYear);
+    (has_year && pieces.contains(&Piece::Month) && pieces.contains(&Piece::Day)).then_some(pieces)
 }

@@ -1,27 +1,36 @@
 //! Numbers: from a system's spelling to an exact number of units, or a reason why not.
 //!
-//! Words: the *mark* stands before the decimals, one for each column; *group separators* stand between thousands.
+//! Words: the *mark* stands before the decimals, one for each column; *group separators* stand between thousands. A *minor
+//! unit* is the smallest of a currency: a cent, a whole yen, a fils.
 //!
 //! ```text
-//! spelled   = number with at most one sign and at most one currency round it, spaces between them allowed
-//! sign      = "-" or U+2212 or "+" before or after, or parentheses round it (minus)
-//! currency  = one of € $ £ ¥, or three capital letters
+//! spelled   = number with at most one sign, one currency and one share sign round it, spaces between them allowed
+//! sign      = "-" or U+2212 or "+" before or after, or parentheses round it (minus); or CR, DR after it where the column
+//!             declares what CR means
+//! currency  = a currency symbol, or the code of a currency
+//! share     = "%" or "‰", where the column declares a unit
 //! number    = digits-with-groups [ mark digits ]
 //! groups    = one separator throughout, of , . ' ’ space U+00A0 U+202F, and never the mark;
 //!             one to three digits, then threes (1,234,567); or twos and a last three (12,34,567)
 //! ```
 //!
 //! What a system stores as a number has the mark `.` whatever the column declares, and may have an exponent. Text may not.
-//! Never: a binary float, a guess at the mark, a per cent sign.
+//! Never: a binary float, a guess at the mark, a guess at a unit.
 //!
 //! # Design
+//! - A column that declares no mark has the one that its cells show ([`Shape`]): `1.234,5`, `12,5` and `1.234.567` each have one
+//!   reading only. `1.234` has two; it is read where other cells of the column decide, and refused where none does.
+//! - An amount has no more decimals than its currency: what is left over is refused, or rounded where the field says so.
 //! - `1,23` where the mark is `.` is refused: it is far more often a decimal comma than a hundred and twenty-three.
 //!   `0,123` is refused too; no group begins with a zero.
-//! - `CR` and `DR` are refused. A bank's credit is its customer's money in, a ledger's credit is a minus, and a job cannot say
-//!   which of the two a column means: a sign that is guessed is worse than a row that waits.
-//! - A currency is taken off and counted by its name. What an amount is worth is for the field that carries the currency.
+//! - `CR` and `DR` are refused where the column does not say which is the minus: a bank's credit is its customer's money in, a
+//!   ledger's credit is a minus.
+//! - A currency is taken off and counted by its name, and never taken for the currency of the record: `$` is that of many
+//!   countries. An amount that names another currency than its record is refused.
 
-use crate::job::{ColumnSpec, Field, Round};
+use iso_currency::Currency;
+
+use crate::job::{Beside, ColumnSpec, Credit, Field, Round, Unit};
 use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
 use crate::value::{Decimal, DecimalProblem, Excess, FieldType, Storage};
 
@@ -30,9 +39,39 @@ pub(super) struct Numbers {
     mark: char,
     /// The mark, if it is ASCII; else a byte that no text holds.
     mark_byte: u8,
+    /// Whether cells with two readings are refused.
+    is_doubtful: bool,
     scale: u8,
     round: Option<Round>,
     is_integer: bool,
+    unit: Option<Unit>,
+    minor_units: bool,
+    credit: Option<Credit>,
+    money: Money,
+    /// Whether a plainly spelled number is what it says, whatever stands beside it.
+    is_plain: bool,
+}
+
+/// What is known of the currency of the amounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Money {
+    /// Nothing: they are numbers.
+    No,
+    /// It is this one.
+    Always(Currency),
+    /// It stands beside each amount.
+    Beside,
+}
+
+/// What the separators of a cell tell about the decimal mark of its column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Nothing: it has none, or is no number.
+    Silent,
+    /// This is the mark.
+    Mark(char),
+    /// It has two readings: `1.234`.
+    TwoReadings,
 }
 
 /// A text of at most this many bytes cannot overflow 64 bits.
@@ -42,17 +81,44 @@ impl Numbers {
     /// The numbers of a field in a column.
     pub(super) fn new(field: &Field, column: &ColumnSpec) -> Numbers {
         const NO_BYTE: u8 = 0xff;
-        let mark = column.decimal.unwrap_or('.');
+        let mark = column.decimal.or(column.found.mark).unwrap_or('.');
         let (scale, is_integer) = match field.field_type {
             FieldType::Decimal(scale) => (scale, false),
             _ => (0, true),
         };
         let mark_byte = u8::try_from(mark).ok().filter(u8::is_ascii).unwrap_or(NO_BYTE);
-        Numbers { mark, mark_byte, scale, round: field.round, is_integer }
+        let is_doubtful = column.decimal.is_none() && column.found.is_doubtful;
+        let money = match &field.standards.currency {
+            None => Money::No,
+            Some(Beside::Constant(code)) => Currency::from_code(code).map_or(Money::No, Money::Always),
+            Some(Beside::Field(_)) => Money::Beside,
+        };
+        let is_precise = match money {
+            Money::No => true,
+            Money::Always(currency) => exponent(currency) >= scale,
+            Money::Beside => false,
+        };
+        let counts_units = matches!(column.unit, None | Some(Unit::Fraction));
+        Numbers {
+            mark,
+            mark_byte,
+            is_doubtful,
+            scale,
+            round: field.round,
+            is_integer,
+            unit: column.unit,
+            minor_units: column.minor_units,
+            credit: column.credit,
+            money,
+            is_plain: !is_doubtful && counts_units && !column.minor_units && is_precise,
+        }
     }
 
     /// The units of a plainly spelled number, `-?digits(mark digits)?`; nothing if [`Numbers::read`] must look closer.
     pub(super) fn plain(&self, cell: &str, storage: Storage) -> Option<i128> {
+        if !self.is_plain {
+            return None;
+        }
         let mark = if storage == Storage::Text { self.mark_byte } else { b'.' };
         let bytes = cell.as_bytes();
         let (negative, digits) = match bytes {
@@ -83,13 +149,28 @@ impl Numbers {
         Some(if negative { -units } else { units })
     }
 
-    /// The units of a tidy text that is not null.
-    pub(super) fn read(&self, text: &str, storage: Storage, counts: &mut Counts) -> Result<i128, Unreadable> {
-        let plain = match storage {
-            Storage::Text => self.plain_text(text, counts)?,
-            _ => with_exponent_spelled_out(text).ok_or_else(|| self.is_not())?,
+    /// The units of a tidy text that is not null. `beside` is the currency that stands in the same record, where one does.
+    pub(super) fn read(&self, text: &str, storage: Storage, beside: Option<&str>, counts: &mut Counts) -> Result<i128, Unreadable> {
+        let currency = match self.money {
+            Money::No => None,
+            Money::Always(currency) => Some(currency),
+            Money::Beside => beside.and_then(Currency::from_code),
         };
-        let (decimal, excess) = Decimal::parse_excess(&plain, self.scale).map_err(|problem| match problem {
+        let (plain, share) = match storage {
+            Storage::Text => self.plain_text(text, currency, counts)?,
+            _ => (with_exponent_spelled_out(text).ok_or_else(|| self.is_not())?, None),
+        };
+        let plain = match self.places(share, currency)? {
+            0 => plain,
+            places => {
+                if self.minor_units && plain.split_once('.').is_some_and(|(_, fraction)| fraction.bytes().any(|digit| digit != b'0')) {
+                    return Err(Unreadable::But("has a part of a minor unit".to_owned()));
+                }
+                shifted(&plain, places)
+            }
+        };
+        let scale = currency.map_or(self.scale, |currency| exponent(currency).min(self.scale));
+        let (decimal, excess) = Decimal::parse_excess(&plain, scale).map_err(|problem| match problem {
             DecimalProblem::Range => self.out_of_range(),
             DecimalProblem::Syntax | DecimalProblem::Scale => self.is_not(),
         })?;
@@ -98,9 +179,10 @@ impl Numbers {
             let Some(round) = self.round else {
                 let decimals = plain.split_once('.').map_or(0, |(_, fraction)| fraction.trim_end_matches('0').len());
                 let plural = if decimals == 1 { "" } else { "s" };
-                return Err(Unreadable::But(match self.is_integer {
-                    true => format!("has {decimals} decimal{plural}, an integer has none"),
-                    false => format!("has {decimals} decimal{plural}, the field declares {}", self.scale),
+                return Err(Unreadable::But(match (self.is_integer, currency) {
+                    (true, _) => format!("has {decimals} decimal{plural}, an integer has none"),
+                    (false, Some(currency)) if scale < self.scale => format!("has {decimals} decimal{plural}, {} has {scale}", currency.code()),
+                    (false, _) => format!("has {decimals} decimal{plural}, the field declares {}", self.scale),
                 }));
             };
             let away = match round {
@@ -111,10 +193,73 @@ impl Numbers {
             units += i128::from(away) * if plain.starts_with('-') { -1 } else { 1 };
             counts.add(Rule::Rounded);
         }
+        units = units.checked_mul(10_i128.pow(u32::from(self.scale - scale))).ok_or_else(|| self.out_of_range())?;
         if !(Decimal { units, scale: self.scale }).in_range() {
             return Err(self.out_of_range());
         }
         Ok(units)
+    }
+
+    /// How many places the mark of a number moves to the left.
+    fn places(&self, share: Option<char>, currency: Option<Currency>) -> Result<u8, Unreadable> {
+        const PERCENT: u8 = 2;
+        const PERMILLE: u8 = 3;
+        if self.minor_units {
+            let no_currency = || Unreadable::But("is an amount in minor units, and its record names no currency".to_owned());
+            return currency.map(exponent).ok_or_else(no_currency);
+        }
+        Ok(match (share, self.unit) {
+            (Some(sign), None) => return Err(Unreadable::But(format!("has a `{sign}`, and the column declares no `unit`"))),
+            (Some('%'), _) => PERCENT,
+            (Some(_), _) => PERMILLE,
+            (None, None | Some(Unit::Fraction)) => 0,
+            (None, Some(Unit::Percent)) => PERCENT,
+            (None, Some(Unit::Permille)) => PERMILLE,
+            (None, Some(unit @ (Unit::PercentSign | Unit::PermilleSign))) => {
+                return Err(Unreadable::But(format!("has no `{}`, and every other cell of the column should have one", unit.word())));
+            }
+        })
+    }
+
+    /// How the column spells a number; nothing if it cannot.
+    pub(super) fn spell(&self, decimal: Decimal, beside: Option<&str>) -> Option<String> {
+        let currency = match self.money {
+            Money::No => None,
+            Money::Always(currency) => Some(currency),
+            Money::Beside => beside.and_then(Currency::from_code),
+        };
+        let places = if self.minor_units {
+            exponent(currency?)
+        } else {
+            match self.unit {
+                None | Some(Unit::Fraction) => 0,
+                Some(Unit::Percent | Unit::PercentSign) => 2,
+                Some(Unit::Permille | Unit::PermilleSign) => 3,
+            }
+        };
+        // The mark moves to the right: fewer decimals, or more zeros.
+        let decimal = if self.minor_units { decimal.rescale(places)? } else { decimal };
+        let moved = match decimal.scale.checked_sub(places) {
+            Some(scale) => Decimal { units: decimal.units, scale },
+            None => Decimal { units: decimal.units.checked_mul(10_i128.pow(u32::from(places - decimal.scale)))?, scale: 0 },
+        };
+        let text = moved.to_string();
+        let text = if self.mark == '.' { text } else { text.replace('.', self.mark.encode_utf8(&mut [0; 4])) };
+        Some(match self.unit {
+            Some(unit @ (Unit::PercentSign | Unit::PermilleSign)) => format!("{text}{}", unit.word()),
+            _ => text,
+        })
+    }
+
+    /// Whether the column spells and reads every number of the field's scale as it is.
+    pub(super) fn is_exact(&self) -> bool {
+        self.is_plain
+    }
+
+    /// Whether the meaning of a number changes with the currency beside it, from one to another.
+    pub(super) fn changes_with(&self, from: Option<&str>, to: Option<&str>) -> bool {
+        let places = |code: Option<&str>| code.and_then(Currency::from_code).map(exponent);
+        self.minor_units && self.money == Money::Beside && places(from) != places(to)
     }
 
     /// The units as a number of 64 bits.
@@ -140,25 +285,26 @@ impl Numbers {
         Unreadable::But(if self.is_integer { "does not fit 64 bits" } else { "is 10^28 or more in absolute value" }.to_owned())
     }
 
-    /// `-?digits(.digits)?` for a spelled number.
-    fn plain_text(&self, text: &str, counts: &mut Counts) -> Result<String, Unreadable> {
-        let mut body = text;
-        let (mut sign, mut currency) = (None, None);
-        loop {
-            let before = body;
-            if sign.is_none() {
-                (body, sign) = take_sign(body);
+    /// `-?digits(.digits)?` for a spelled number, and its share sign.
+    fn plain_text(&self, text: &str, expected: Option<Currency>, counts: &mut Counts) -> Result<(String, Option<char>), Unreadable> {
+        let Dressed { body, mut sign, currency, share, side } = undress(text);
+        if let Some(side) = side {
+            let Some(credit) = self.credit else {
+                return Err(Unreadable::But("says `CR` or `DR`, which is a plus in one system and a minus in another".to_owned()));
+            };
+            if sign.is_some() {
+                return Err(Unreadable::But("has a sign, and says `CR` or `DR`".to_owned()));
             }
-            if currency.is_none() {
-                (body, currency) = take_currency(body);
-            }
-            body = body.trim();
-            if body.len() == before.len() {
-                break;
-            }
+            sign = Some(Sign { is_minus: (side == Side::Credit) == (credit == Credit::Minus), is_unusual: false });
+            counts.add(Rule::Side);
         }
-        if body.ends_with("CR") || body.ends_with("DR") {
-            return Err(Unreadable::But("says `CR` or `DR`, which is a plus in one system and a minus in another".to_owned()));
+        if let (Some(named), Some(expected)) = (currency, expected)
+            && !may_be(named, expected)
+        {
+            return Err(Unreadable::But(format!("names the currency {named}, and the amount is in {}", expected.code())));
+        }
+        if self.is_doubtful && shape_of(body) == Shape::TwoReadings {
+            return Err(Unreadable::But(self.two_readings(body)));
         }
         let (whole, fraction) = match body.split_once(self.mark) {
             Some((whole, fraction)) => (whole, Some(fraction)),
@@ -179,6 +325,9 @@ impl Numbers {
         if let Some(currency) = currency {
             counts.add_currency(currency);
         }
+        if share.is_some() {
+            counts.add(Rule::Share);
+        }
         if let Some(sign) = sign {
             if sign.is_unusual {
                 counts.add(Rule::Minus);
@@ -187,7 +336,12 @@ impl Numbers {
                 plain.insert(0, '-');
             }
         }
-        Ok(plain)
+        Ok((plain, share))
+    }
+
+    fn two_readings(&self, body: &str) -> String {
+        let digits: String = body.chars().filter(char::is_ascii_digit).collect();
+        format!("may be {} or {digits}: nothing tells the decimal mark of the column, declare it with `decimal`", body.replace(',', "."))
     }
 
     /// The digits of the whole part, and whether there were groups; nothing if it is no number, or grouped wrongly.
@@ -224,6 +378,168 @@ impl Numbers {
     }
 }
 
+/// What the separators of a tidy cell tell about the decimal mark of its column. Cells without a point and a comma tell nothing.
+pub(super) fn shape(text: &str) -> Shape {
+    if !text.bytes().any(|byte| matches!(byte, b'.' | b',')) {
+        return Shape::Silent;
+    }
+    shape_of(undress(text).body)
+}
+
+/// As [`shape`], for a number without anything round it.
+fn shape_of(body: &str) -> Shape {
+    const GROUP_DIGITS: usize = 3;
+    let is_right = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | ' ' | '\u{a0}' | '\u{202f}' | '\'' | '’');
+    if !body.starts_with(|c: char| c.is_ascii_digit()) || !body.ends_with(|c: char| c.is_ascii_digit()) || !body.chars().all(is_right) {
+        return Shape::Silent;
+    }
+    let count = |mark: char| body.matches(mark).count();
+    let has_other_groups = body.chars().any(|c| !c.is_ascii_digit() && !matches!(c, '.' | ','));
+    let (last, other) = if body.rfind('.') > body.rfind(',') { ('.', ',') } else { (',', '.') };
+    // Groups have three digits, in India two but for the last.
+    let is_grouped = |whole: &str, separator: char| {
+        let groups: Vec<usize> = whole.split(separator).map(str::len).collect();
+        groups.last() == Some(&GROUP_DIGITS) && groups.iter().all(|length| (1..=GROUP_DIGITS).contains(length))
+    };
+    match (count(last), count(other)) {
+        (1, others) if others > 0 && !body.split(last).next().is_some_and(|whole| is_grouped(whole, other)) => Shape::Silent,
+        // A group separator comes before the mark, and the mark comes once.
+        (1, others) if others > 0 => Shape::Mark(last),
+        (_, others) if others > 0 => Shape::Silent,
+        (1, _) => {
+            let (whole, fraction) = body.split_once(last).unwrap_or((body, ""));
+            let is_group = fraction.len() == GROUP_DIGITS && whole.len() <= GROUP_DIGITS && !whole.starts_with('0') && !has_other_groups;
+            if is_group { Shape::TwoReadings } else { Shape::Mark(last) }
+        }
+        // What comes twice is between groups.
+        (_, _) if is_grouped(body, last) => Shape::Mark(other),
+        (_, _) => Shape::Silent,
+    }
+}
+
+/// How many decimals the amounts of a currency have.
+fn exponent(currency: Currency) -> u8 {
+    u8::try_from(currency.exponent().unwrap_or(0)).unwrap_or(0)
+}
+
+/// The digits with the mark moved to the left.
+fn shifted(plain: &str, places: u8) -> String {
+    let places = usize::from(places);
+    let (sign, digits) = plain.strip_prefix('-').map_or(("", plain), |rest| ("-", rest));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let whole = format!("{whole:0>width$}", width = places + 1);
+    let (kept, moved) = whole.split_at(whole.len() - places);
+    format!("{sign}{kept}.{moved}{fraction}")
+}
+
+/// A number and what stands round it.
+struct Dressed<'t> {
+    body: &'t str,
+    sign: Option<Sign>,
+    currency: Option<&'t str>,
+    /// `%` or `‰`.
+    share: Option<char>,
+    side: Option<Side>,
+}
+
+/// The side of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Credit,
+    Debit,
+}
+
+/// Takes each thing that may stand round a number off once.
+fn undress(text: &str) -> Dressed<'_> {
+    let mut dressed = Dressed { body: text, sign: None, currency: None, share: None, side: None };
+    loop {
+        let before = dressed.body;
+        if dressed.side.is_none() {
+            (dressed.body, dressed.side) = take_side(dressed.body);
+        }
+        if dressed.sign.is_none() {
+            (dressed.body, dressed.sign) = take_sign(dressed.body);
+        }
+        if dressed.currency.is_none() {
+            (dressed.body, dressed.currency) = take_currency(dressed.body);
+        }
+        if dressed.share.is_none() {
+            (dressed.body, dressed.share) = take_share(dressed.body);
+        }
+        dressed.body = dressed.body.trim();
+        if dressed.body.len() == before.len() {
+            return dressed;
+        }
+    }
+}
+
+/// The text without `CR` or `DR` after it, and the side.
+fn take_side(text: &str) -> (&str, Option<Side>) {
+    let bare = text.strip_suffix('.').unwrap_or(text);
+    let Some((rest, word)) = bare.len().checked_sub(2).and_then(|at| bare.split_at_checked(at)) else { return (text, None) };
+    match word {
+        // `IDR` and `XDR` are currencies.
+        _ if rest.is_empty() || rest.ends_with(|c: char| c.is_alphabetic()) => (text, None),
+        "CR" | "Cr" | "cr" => (rest, Some(Side::Credit)),
+        "DR" | "Dr" | "dr" => (rest, Some(Side::Debit)),
+        _ => (text, None),
+    }
+}
+
+/// The text without a share sign, and the sign.
+fn take_share(text: &str) -> (&str, Option<char>) {
+    for sign in ['%', '‰'] {
+        if let Some(rest) = text.strip_suffix(sign).or_else(|| text.strip_prefix(sign)) {
+            return (rest, Some(sign));
+        }
+    }
+    (text, None)
+}
+
+/// Symbols and abbreviations of currencies that are made of letters, and the currency where it is only one.
+const LETTER_SYMBOLS: &[(&str, Option<Currency>)] = &[
+    ("kr.", None),
+    ("kr", None),
+    ("zł", Some(Currency::PLN)),
+    ("Kč", Some(Currency::CZK)),
+    ("Ft", Some(Currency::HUF)),
+    ("lei", Some(Currency::RON)),
+    ("лв.", Some(Currency::BGN)),
+    ("Fr.", None),
+    ("Rs.", None),
+    ("R$", Some(Currency::BRL)),
+    ("US$", Some(Currency::USD)),
+    ("A$", Some(Currency::AUD)),
+    ("C$", Some(Currency::CAD)),
+    ("NZ$", Some(Currency::NZD)),
+    ("HK$", Some(Currency::HKD)),
+];
+
+/// Whether what an amount names can be this currency: a code or a symbol of one currency must be it, a symbol of several may be.
+fn may_be(named: &str, currency: Currency) -> bool {
+    let of_letters = LETTER_SYMBOLS.iter().find(|(symbol, _)| *symbol == named);
+    let only = of_letters.map_or_else(|| currency_of(named), |(_, only)| *only);
+    only.is_none_or(|only| only == currency)
+}
+
+/// The one currency that a code or a symbol stands for.
+pub(super) fn currency_of(text: &str) -> Option<Currency> {
+    Some(match text {
+        "€" => Currency::EUR,
+        "₹" => Currency::INR,
+        "₽" => Currency::RUB,
+        "₺" => Currency::TRY,
+        "₴" => Currency::UAH,
+        "₪" => Currency::ILS,
+        "₫" => Currency::VND,
+        "₩" => Currency::KRW,
+        "฿" => Currency::THB,
+        "₱" => Currency::PHP,
+        "₦" => Currency::NGN,
+        code => return Currency::from_code(code),
+    })
+}
+
 struct Sign {
     is_minus: bool,
     /// Any but a hyphen or a plus before the number.
@@ -248,8 +564,19 @@ fn take_sign(text: &str) -> (&str, Option<Sign>) {
 /// The text without one currency, and the currency.
 fn take_currency(text: &str) -> (&str, Option<&str>) {
     const CODE_BYTES: usize = 3;
-    let is_code = |part: &&str| part.bytes().all(|b| b.is_ascii_uppercase());
-    let is_symbol = |c: char| matches!(c, '€' | '$' | '£' | '¥');
+    // Nearly every text that gets here has digits at both ends.
+    let may_name = |end: Option<char>| end.is_some_and(|c| !c.is_ascii_digit());
+    if !may_name(text.chars().next()) && !may_name(text.chars().next_back()) {
+        return (text, None);
+    }
+    let is_code = |part: &&str| part.bytes().all(|b| b.is_ascii_uppercase()) && Currency::from_code(part).is_some();
+    let is_symbol = |c: char| matches!(c, '$' | '£' | '¥' | '฿' | '\u{20a0}'..='\u{20cf}');
+    for (symbol, _) in LETTER_SYMBOLS {
+        if let Some(rest) = text.strip_prefix(symbol).or_else(|| text.strip_suffix(symbol)).filter(|rest| !rest.is_empty()) {
+            let at = if text.starts_with(symbol) { &text[..symbol.len()] } else { &text[text.len() - symbol.len()..] };
+            return (rest, Some(at));
+        }
+    }
     let at_start = match text.chars().next() {
         Some(c) if is_symbol(c) => Some(c.len_utf8()),
         _ => text.get(..CODE_BYTES).filter(is_code).map(str::len),

@@ -1,8 +1,10 @@
 //! The way back: how a system spells a clean value, and what becomes of a value when a system has to hold it.
 
-use crate::job::{ColumnSpec, Field};
+use crate::job::{Beside, ColumnSpec, Field};
 use crate::reconcile::clean::column::Reader;
+use crate::reconcile::clean::identifier::flaw;
 use crate::reconcile::clean::moment::Moments;
+use crate::reconcile::clean::number::Numbers;
 use crate::reconcile::clean::text::is_plain;
 use crate::value::{FieldType, Raw, Storage, Value};
 
@@ -12,7 +14,10 @@ use crate::value::{FieldType, Raw, Storage, Value};
 /// Cleaning the spelling gives the value back, unless the column cannot hold it: see [`canonical`]. A list one of whose items
 /// would be read differently is spelled as a JSON array, which every column of lists is read from. A local time that the
 /// column's zone has twice is spelled with its offset where no format forbids it.
-pub fn spell(field: &Field, column: &ColumnSpec, value: &Value) -> Raw {
+///
+/// `beside` is what the row holds of the field on which the value depends ([`crate::job::Standards::beside`]): an amount in
+/// minor units cannot be spelled without its currency. Nothing where there is none.
+pub fn spell_beside(field: &Field, column: &ColumnSpec, beside: Option<&str>, value: &Value) -> Raw {
     match value {
         Value::Null => null(column),
         Value::List(items) if items.is_empty() => null(column),
@@ -23,34 +28,30 @@ pub fn spell(field: &Field, column: &ColumnSpec, value: &Value) -> Raw {
                 FieldType::Decimal(scale) => decimal.rescale(scale).unwrap_or(*decimal),
                 _ => *decimal,
             };
-            let text = scaled.to_string();
-            Raw::text(match column.decimal {
-                None | Some('.') => text,
-                Some(mark) => text.replace('.', mark.encode_utf8(&mut [0; 4])),
-            })
+            Raw::text(Numbers::new(field, column).spell(scaled, beside).unwrap_or_else(|| scaled.to_string()))
         }
         Value::Boolean(truth) => Raw::text(match &column.booleans {
             Some((yes, no)) => if *truth { yes } else { no }.clone(),
             None => truth.to_string(),
         }),
-        Value::Date(_) | Value::Instant(_) | Value::Datetime(_) => Raw::text(Moments::new(&column.dates, column.timezone.as_deref()).spell(value)),
+        Value::Date(_) | Value::Instant(_) | Value::Datetime(_) => Raw::text(Moments::of(column).spell(value)),
         Value::List(items) => {
             let plain = items.join(column.separator.as_deref().filter(|separator| !separator.is_empty()).unwrap_or(";"));
-            let is_understood = Reader::new(field, column).value(&plain, Storage::Text).is_ok_and(|read| read == *value);
+            let is_understood = Reader::new(field, column).value(&plain, Storage::Text, beside).is_ok_and(|read| read == *value);
             Raw::text(if is_understood { plain } else { value.to_string() })
         }
     }
 }
 
-/// As [`spell`], for a cell that is rewritten: a number whose old text has group separators gets the same ones. `1.234,50` becomes
+/// As [`spell_beside`], for a cell that is rewritten: a number whose old text has group separators gets the same ones. `1.234,50` becomes
 /// `2.345,60`, and `12,34,567` becomes `23,45,678`.
-pub fn spell_over(field: &Field, column: &ColumnSpec, value: &Value, old: &Raw) -> Raw {
-    let plain = spell(field, column, value);
+pub fn spell_over(field: &Field, column: &ColumnSpec, beside: Option<&str>, value: &Value, old: &Raw) -> Raw {
+    let plain = spell_beside(field, column, beside, value);
     let (Some(text), Some(before)) = (&plain.text, &old.text) else { return plain };
     if !matches!(value, Value::Decimal(_) | Value::Integer(_)) || old.storage != Storage::Text {
         return plain;
     }
-    let mark = column.decimal.unwrap_or('.');
+    let mark = column.decimal.or(column.found.mark).unwrap_or('.');
     let Some(groups) = Groups::of(before, mark) else { return plain };
     let grouped = Raw::text(groups.put_into(text, mark));
     // The old text may have been no number, or grouped in a way that is only read by luck.
@@ -96,6 +97,11 @@ impl Groups {
     }
 }
 
+/// [`spell_beside`] for a value that depends on no other field.
+pub fn spell(field: &Field, column: &ColumnSpec, value: &Value) -> Raw {
+    spell_beside(field, column, None, value)
+}
+
 fn null(column: &ColumnSpec) -> Raw {
     column.blank_as.clone().map_or_else(Raw::null, Raw::text)
 }
@@ -108,30 +114,77 @@ pub fn canonical(field: &Field, column: &ColumnSpec, value: &Value) -> Value {
     if is_held_exactly(field, column, value) {
         return value.clone();
     }
-    read_back(field, column, value).unwrap_or_else(|_| value.clone())
+    // An amount in minor units is held as it is, or not at all.
+    if column.minor_units {
+        return value.clone();
+    }
+    read_back(field, column, None, value).unwrap_or_else(|_| value.clone())
 }
 
 /// Why a column cannot hold a value: its spelling could not be read again, like a local time that happens twice. Nothing if
-/// it can, if only as its [`canonical`] form.
+/// it can, if only as its [`canonical`] form. An identifier that must be valid and is not, and a text that a spreadsheet would
+/// run, are held by no column that is to be written. `beside` is as in [`spell_beside`].
+pub fn why_not_held_beside(field: &Field, column: &ColumnSpec, beside: Option<&str>, value: &Value) -> Option<String> {
+    refusal(field, column, beside, value).or_else(|| {
+        if is_held_exactly(field, column, value) {
+            return None;
+        }
+        match read_back(field, column, beside, value) {
+            Ok(back) if column.minor_units && back != *value => Some("its currency has no such minor units".to_owned()),
+            Ok(_) => None,
+            Err(why) => Some(why),
+        }
+    })
+}
+
+/// [`why_not_held_beside`] for a value that depends on no other field.
 pub fn why_not_held(field: &Field, column: &ColumnSpec, value: &Value) -> Option<String> {
-    if is_held_exactly(field, column, value) {
+    why_not_held_beside(field, column, None, value)
+}
+
+/// Why a value that could be spelled is not written.
+fn refusal(field: &Field, column: &ColumnSpec, beside: Option<&str>, value: &Value) -> Option<String> {
+    let texts: &[String] = match value {
+        Value::Text(text) => std::slice::from_ref(text),
+        Value::List(items) => items,
+        _ => return None,
+    };
+    if column.refuses_formulas {
+        let spelled = spell(field, column, value).text.unwrap_or_default();
+        if let Some(sign) = spelled.chars().next().filter(|sign| matches!(sign, '=' | '@')) {
+            return Some(format!("it begins with `{sign}`, which a spreadsheet runs as a formula"));
+        }
+    }
+    if !field.standards.must_be_valid {
         return None;
     }
-    read_back(field, column, value).err()
+    let region = match &field.standards.region {
+        Some(Beside::Constant(region)) => Some(region.as_str()),
+        Some(Beside::Field(_)) => beside,
+        None => None,
+    };
+    let rule = field.clean.iter().find(|rule| rule.is_identifier())?;
+    texts.iter().find_map(|text| flaw(*rule, text, region)).map(|why| format!("{why}, and the field must be valid"))
+}
+
+/// Whether a value that a row holds means another one once this text stands beside it: an amount in minor units, whose
+/// currency gets another number of decimals.
+pub fn changes_beside(field: &Field, column: &ColumnSpec, from: Option<&str>, to: Option<&str>) -> bool {
+    column.minor_units && Numbers::new(field, column).changes_with(from, to)
 }
 
 /// The value that one raw cell holds; nothing if it cannot be read as the field.
 pub fn read_one(field: &Field, column: &ColumnSpec, raw: &Raw) -> Option<Value> {
     match &raw.text {
         None => Some(Value::Null),
-        Some(text) => Reader::new(field, column).value(text, raw.storage).ok(),
+        Some(text) => Reader::new(field, column).value(text, raw.storage, None).ok(),
     }
 }
 
-fn read_back(field: &Field, column: &ColumnSpec, value: &Value) -> Result<Value, String> {
-    match spell(field, column, value).text {
+fn read_back(field: &Field, column: &ColumnSpec, beside: Option<&str>, value: &Value) -> Result<Value, String> {
+    match spell_beside(field, column, beside, value).text {
         None => Ok(Value::Null),
-        Some(text) => Reader::new(field, column).value(&text, Storage::Text).map_err(|why| why.words(field, &text)),
+        Some(text) => Reader::new(field, column).value(&text, Storage::Text, beside).map_err(|why| why.words(field, &text)),
     }
 }
 
@@ -147,8 +200,11 @@ fn is_held_exactly(field: &Field, column: &ColumnSpec, value: &Value) -> bool {
         (_, Value::Null) => true,
         (FieldType::Text, Value::Text(text)) => field.clean.is_empty() && text.is_ascii() && !text.is_empty() && is_plain(text) && !is_token(text),
         (FieldType::Integer, Value::Integer(_)) => !tokens_have_digits(),
-        (FieldType::Decimal(scale), Value::Decimal(decimal)) => decimal.scale == scale && decimal.in_range() && !tokens_have_digits(),
+        (FieldType::Decimal(scale), Value::Decimal(decimal)) => {
+            decimal.scale == scale && decimal.in_range() && !tokens_have_digits() && Numbers::new(field, column).is_exact()
+        }
         (FieldType::Boolean, Value::Boolean(_)) => column.booleans.is_none() && !is_token("true") && !is_token("false"),
+        (FieldType::Date, Value::Date(_)) if column.dates.is_empty() => !tokens_have_digits(),
         (FieldType::Date, Value::Date(_)) | (FieldType::Datetime, Value::Datetime(_)) | (FieldType::Instant, Value::Instant(_)) => {
             column.dates.is_empty() && column.timezone.is_none() && !tokens_have_digits()
         }

@@ -8,6 +8,7 @@ use super::*;
 use crate::frame::Evidence;
 use crate::job::{
     Blank, CleanRule, CsvSettings, Dedupe, Deletes, FirstContact, Gates, Kind, May, MergeRule, Mode, OnDrift, ReportSpec, ReportWhen, Role, Round, Source,
+    Standards,
 };
 use crate::value::{Decimal, FieldType, Raw, Storage, Value, days_of};
 
@@ -29,6 +30,7 @@ fn field(name: &str, field_type: FieldType, column: ColumnSpec) -> Field {
         standardise: false,
         round: None,
         sensitive: false,
+        standards: Standards::default(),
     }
 }
 
@@ -80,7 +82,7 @@ fn pulled(columns: &[(&str, &[Option<&str>])]) -> Pulled {
 /// What one cell is read as: its canonical text, `null`, or `!` and the reason.
 fn read_stored(field: &Field, cell: &str, storage: Storage) -> String {
     let column = field.columns[0].clone().unwrap_or_default();
-    match Reader::new(field, &column).value(cell, storage) {
+    match Reader::new(field, &column).value(cell, storage, None) {
         Ok(Value::Null) => "null".to_owned(),
         Ok(value) => value.to_string(),
         Err(why) => format!("!{}", why.words(field, cell)),
@@ -175,11 +177,11 @@ fn rules_of_a_field_are_applied_in_their_order() {
     check(
         &with(&[Email]),
         &[
-            ("MailTo:Jo@Example.COM", "jo@example.com"),
+            ("MailTo:Jo@Example.COM", "Jo@example.com"),
             ("<jo@example.com>;", "jo@example.com"),
             (" <mailto:jo@example.com> .", "jo@example.com"),
             ("jo+tag@example.com", "jo+tag@example.com"),
-            ("mailto:", "null"),
+            ("mailto:", "mailto:"),
         ],
     );
     check(&with(&[Digits]), &[("+49 (0)30/12-3", "49030123"), ("007", "007"), ("none", "null"), ("٠١２", "012")]);
@@ -261,7 +263,7 @@ fn decimals_with_a_point() {
             ("1_000", "!`1_000` is not a decimal number"),
             (".5", "!`.5` is not a decimal number with the decimal mark `.`"),
             ("5.", "!`5.` is not a decimal number with the decimal mark `.`"),
-            ("12 %", "!`12 %` is not a decimal number"),
+            ("12 %", "!has a `%`, and the column declares no `unit`"),
             ("-12-", "!`-12-` is not a decimal number"),
             ("(-12)", "!`(-12)` is not a decimal number"),
             ("EUR 12 USD", "!`EUR 12 USD` is not a decimal number"),
@@ -680,12 +682,12 @@ fn a_number_that_is_rewritten_keeps_its_group_separators() {
         (column("c"), "", "7654321.00", "7654321.00"),
     ] {
         let field = field("f", FieldType::Decimal(2), column.clone());
-        assert_eq!(spell_over(&field, &column, &amount(new), &Raw::text(old)), Raw::text(expected), "{old}");
+        assert_eq!(spell_over(&field, &column, None, &amount(new), &Raw::text(old)), Raw::text(expected), "{old}");
     }
     let stored = Raw { text: Some("1234.5".to_owned()), storage: Storage::Real };
     let field = field("f", FieldType::Decimal(2), column("c"));
-    assert_eq!(spell_over(&field, &column("c"), &amount("2345.60"), &stored), Raw::text("2345.60"));
-    assert_eq!(spell_over(&field, &column("c"), &Value::Null, &Raw::text("1,234.50")), Raw::null());
+    assert_eq!(spell_over(&field, &column("c"), None, &amount("2345.60"), &stored), Raw::text("2345.60"));
+    assert_eq!(spell_over(&field, &column("c"), None, &Value::Null, &Raw::text("1,234.50")), Raw::null());
 }
 
 #[test]
@@ -749,6 +751,336 @@ fn a_value_that_a_column_cannot_hold_becomes_what_it_can_hold_or_is_refused() {
     assert_eq!(canonical(&name, &column("c"), &Value::Text("n/A".to_owned())), Value::Null);
 }
 
+#[test]
+fn the_cells_of_a_column_decide_its_mark() {
+    let amounts = |cells: &[&str], known: Option<&str>| {
+        let mut job = job(vec![field("amount", FieldType::Decimal(3), column("c"))], vec![]);
+        let cells: Vec<Option<&str>> = cells.iter().map(|cell| Some(*cell)).collect();
+        let pulled = pulled(&[("c", &cells)]);
+        let known = known.map(|mark| ("decimal mark of c".to_owned(), mark.to_owned())).into_iter().collect();
+        let marks = match Marks::find(&job, 0, &pulled, &known) {
+            Ok(marks) => marks,
+            Err(error) => return error.to_string().lines().next().unwrap_or_default().to_owned(),
+        };
+        marks.tell(&mut job);
+        let mut found = BTreeMap::new();
+        marks.keep(&job, &mut found);
+        let clean = clean(&job, 0, Arc::new(pulled));
+        let read = clean.fields[0].as_ref().map(|column| (0..column.len() as u32).map(|row| column.value(row).to_string()).collect::<Vec<_>>());
+        format!("{} {} {}", found.values().cloned().collect::<String>(), read.unwrap_or_default().join(" "), clean.quarantined.len())
+    };
+    for (cells, known, expected) in [
+        (&["1,5", "1.234"][..], None, ", 1.500 1234.000 0"),
+        (&["1.5", "1,234"], None, ". 1.500 1234.000 0"),
+        (&["1.234,56"], None, ", 1234.560 0"),
+        (&["1.234.567", "1.234"], None, ", 1234567.000 1234.000 0"),
+        (&["1 234,567"], None, ", 1234.567 0"),
+        (&["0.123", "1.234"], None, ". 0.123 1.234 0"),
+        (&["1234.567"], None, ". 1234.567 0"),
+        (&["12", "-", "13"], None, " 12.000  13.000 0"),
+        (&["1.234", "12"], None, " 12.000 1"),
+        (&["1,234"], Some("."), ". 1234.000 0"),
+        (&["1.234"], Some("."), ". 1.234 0"),
+        (&["EUR 1,50-", "(1.234)"], None, ", -1.500 -1234.000 0"),
+        (&["x", "1..2"], None, "  2"),
+        (&["1,5", "1.5"], None, "error: data/erp.csv:2: column `c` of `erp` has two decimal marks"),
+        (&["1,5", "1.5", "1.234", "1,234", "7"], Some("."), ". 1.500 7.000 3"),
+        (&["1,5", "2,5"], Some("."), "error: data/erp.csv:2: the decimal mark of column `c` of `erp` is not the expected one"),
+    ] {
+        assert_eq!(amounts(cells, known), expected, "{cells:?} with {known:?}");
+    }
+    // What a database stores as a number tells nothing.
+    let job = job(vec![field("amount", FieldType::Decimal(3), column("c"))], vec![]);
+    let cells: StringChunked = [Some("1.5"), Some("1,5")].into_iter().collect();
+    let storage: UInt8Chunked = [Some(2), Some(0)].into_iter().collect();
+    let pulled = Pulled::new(vec![("c".to_owned(), cells, Some(storage))], vec![1, 2], vec![0, 0], Vec::new(), Evidence::default());
+    let marks = Marks::find(&job, 0, &pulled, &BTreeMap::new()).expect("one mark");
+    let mut found = BTreeMap::new();
+    marks.keep(&job, &mut found);
+    assert_eq!(found.values().collect::<Vec<_>>(), [","]);
+}
+
+#[test]
+fn a_doubtful_cell_says_what_it_may_be() {
+    let doubtful = ColumnSpec { found: crate::job::FoundMark { mark: None, is_doubtful: true }, ..column("c") };
+    check(
+        &field("amount", FieldType::Decimal(3), doubtful.clone()),
+        &[("1,234", "!may be 1.234 or 1234: nothing tells the decimal mark of the column, declare it with `decimal`"), ("12", "12.000"), ("1.5", "1.500")],
+    );
+    // What we would write must be readable the next night.
+    let amount = field("amount", FieldType::Decimal(3), doubtful.clone());
+    let value = |text: &str| Value::Decimal(Decimal::parse(text, 3).expect(text));
+    assert!(why_not_held(&amount, &doubtful, &value("1.234")).is_some());
+    assert_eq!(why_not_held(&amount, &doubtful, &value("0.500")), None);
+}
+
+#[test]
+fn amounts_with_everything_round_them() {
+    let bank = ColumnSpec { credit: Some(crate::job::Credit::Plus), ..column("c") };
+    check(
+        &field("amount", FieldType::Decimal(2), bank),
+        &[
+            ("12.30 CR", "12.30"),
+            ("12.30 Dr.", "-12.30"),
+            ("1,234.50DR", "-1234.50"),
+            ("EUR 5 CR", "5.00"),
+            ("5", "5.00"),
+            ("-5 CR", "!has a sign, and says `CR` or `DR`"),
+            ("12 IDR", "12.00"),
+            ("CR", "!`CR` is not a decimal number"),
+        ],
+    );
+    let ledger = ColumnSpec { credit: Some(crate::job::Credit::Minus), ..column("c") };
+    check(&field("amount", FieldType::Decimal(2), ledger), &[("12.30 CR", "-12.30"), ("12.30 DR", "12.30")]);
+    check(
+        &field("amount", FieldType::Decimal(2), column("c")),
+        &[
+            ("₹ 1,00,000.50", "100000.50"),
+            ("12.30 kr.", "12.30"),
+            ("zł 12", "12.00"),
+            ("R$ 5.00", "5.00"),
+            ("12 PCS", "!`12 PCS` is not a decimal number"),
+            ("12 CR", "!says `CR` or `DR`, which is a plus in one system and a minus in another"),
+        ],
+    );
+    assert_eq!(
+        counted(&field("amount", FieldType::Decimal(2), ColumnSpec { credit: Some(crate::job::Credit::Plus), ..column("c") }), "5 CR"),
+        "1 `CR` or `DR` understood"
+    );
+}
+
+#[test]
+fn shares_have_a_declared_unit() {
+    use crate::job::Unit;
+    let with = |unit| field("rate", FieldType::Decimal(4), ColumnSpec { unit: Some(unit), ..column("c") });
+    check(
+        &with(Unit::Percent),
+        &[("12.5", "0.1250"), ("12.5 %", "0.1250"), ("5 ‰", "0.0050"), ("-3", "-0.0300"), ("0.001", "!has 5 decimals, the field declares 4")],
+    );
+    check(&with(Unit::Fraction), &[("0.125", "0.1250"), ("12.5%", "0.1250"), ("1", "1.0000")]);
+    check(&with(Unit::Permille), &[("12.5", "0.0125")]);
+    check(&with(Unit::PercentSign), &[("12.5 %", "0.1250"), ("12.5", "!has no `%`, and every other cell of the column should have one")]);
+    for (unit, value, spelled) in [
+        (Unit::Percent, "0.1250", "12.50"),
+        (Unit::PercentSign, "-0.0005", "-0.05%"),
+        (Unit::Permille, "1.0000", "1000.0"),
+        (Unit::Fraction, "0.1250", "0.1250"),
+    ] {
+        let field = with(unit);
+        let value = Value::Decimal(Decimal::parse(value, 4).expect(value));
+        let column = field.columns[0].clone().expect("a column");
+        assert_eq!(spell(&field, &column, &value), Raw::text(spelled));
+        assert_eq!((canonical(&field, &column, &value), why_not_held(&field, &column, &value)), (value, None));
+    }
+}
+
+#[test]
+fn a_currency_says_how_many_decimals_there_are() {
+    use crate::job::Beside;
+    let money = |scale, currency: &str| {
+        let standards = Standards { currency: Some(Beside::Constant(currency.to_owned())), ..Standards::default() };
+        Field { standards, ..field("amount", FieldType::Decimal(scale), column("c")) }
+    };
+    check(
+        &money(3, "EUR"),
+        &[
+            ("1.23", "1.230"),
+            ("1.230", "1.230"),
+            ("1.234", "!has 3 decimals, EUR has 2"),
+            ("EUR 1.23", "1.230"),
+            ("€1", "1.000"),
+            ("$ 1", "1.000"),
+            ("USD 1", "!names the currency USD, and the amount is in EUR"),
+            ("US$ 1", "!names the currency US$, and the amount is in EUR"),
+        ],
+    );
+    check(&money(2, "JPY"), &[("100", "100.00"), ("100.00", "100.00"), ("100.50", "!has 1 decimal, JPY has 0")]);
+    check(&money(3, "KWD"), &[("1.234", "1.234")]);
+    check(&Field { round: Some(Round::HalfUp), ..money(3, "EUR") }, &[("1.235", "1.240"), ("-1.235", "-1.240")]);
+
+    let minor = |currency: &str| {
+        let column = ColumnSpec { minor_units: true, ..column("c") };
+        Field { columns: vec![Some(column)], ..money(3, currency) }
+    };
+    check(&minor("EUR"), &[("1234", "12.340"), ("5", "0.050"), ("-5", "-0.050"), ("0", "0.000"), ("1,234", "12.340"), ("12.5", "!has a part of a minor unit")]);
+    check(&minor("JPY"), &[("1234", "1234.000")]);
+    check(&minor("KWD"), &[("1234", "1.234")]);
+    let value = |text: &str| Value::Decimal(Decimal::parse(text, 3).expect(text));
+    for (currency, amount, spelled) in [("EUR", "12.340", "1234"), ("JPY", "12.000", "12"), ("KWD", "-1.234", "-1234")] {
+        let field = minor(currency);
+        let column = field.columns[0].clone().expect("a column");
+        assert_eq!(spell(&field, &column, &value(amount)), Raw::text(spelled));
+        assert_eq!(why_not_held(&field, &column, &value(amount)), None);
+    }
+    let yen = minor("JPY");
+    assert!(why_not_held(&yen, yen.columns[0].as_ref().expect("a column"), &value("12.500")).is_some());
+}
+
+#[test]
+fn an_amount_is_read_with_the_currency_of_its_row() {
+    use crate::job::Beside;
+    let standards = Standards { currency: Some(Beside::Field(1)), ..Standards::default() };
+    let cents = ColumnSpec { minor_units: true, ..column("cents") };
+    let job = job(
+        vec![
+            Field { standards: standards.clone(), ..field("amount", FieldType::Decimal(3), column("amount")) },
+            Field { clean: vec![CleanRule::Currency], ..field("currency", FieldType::Text, column("currency")) },
+            Field { standards, ..field("cents", FieldType::Decimal(3), cents.clone()) },
+            field("nr", FieldType::Text, column("nr")),
+        ],
+        vec![3],
+    );
+    let pulled = pulled(&[
+        ("nr", &[Some("1"), Some("2"), Some("3"), Some("4")]),
+        ("amount", &[Some("1.50"), Some("150"), Some("1.5"), Some("1.234")]),
+        ("currency", &[Some("eur"), Some("JPY"), Some("jpy"), None]),
+        ("cents", &[Some("150"), Some("150"), Some("2"), Some("2")]),
+    ]);
+    let clean = clean(&job, 0, Arc::new(pulled));
+    let values = |index: usize| clean.fields[index].as_ref().map(|c| (0..c.len() as u32).map(|row| c.value(row).to_string()).collect::<Vec<_>>());
+    assert_eq!((values(0), values(2)), (Some(vec!["1.500".to_owned(), "150.000".to_owned()]), Some(vec!["1.500".to_owned(), "150.000".to_owned()])));
+    let reasons: Vec<_> = clean.quarantined.iter().map(|q| (q.line, q.reason.as_str())).collect();
+    assert_eq!(reasons, [(4, "has 1 decimal, JPY has 0"), (5, "is an amount in minor units, and its record names no currency")]);
+    let field = &job.fields[2];
+    let amount = Value::Decimal(Decimal::parse("12.000", 3).expect("a number"));
+    assert_eq!(spell_beside(field, &cents, Some("JPY"), &amount), Raw::text("12"));
+    assert_eq!(spell_beside(field, &cents, Some("USD"), &amount), Raw::text("1200"));
+    assert!(why_not_held_beside(field, &cents, None, &amount).is_some());
+    assert!(changes_beside(field, &cents, Some("USD"), Some("JPY")) && !changes_beside(field, &cents, Some("USD"), Some("EUR")));
+}
+
+#[test]
+fn two_digit_years_need_their_century() {
+    let pivot = |format: &str| ColumnSpec { century_pivot: Some(50), ..dated(format, None) };
+    check(
+        &field("due", FieldType::Date, pivot("%d.%m.%y")),
+        &[
+            ("01.02.49", "2049-02-01"),
+            ("01.02.50", "1950-02-01"),
+            ("1.2.00", "2000-02-01"),
+            ("29.02.00", "2000-02-29"),
+            ("29.02.51", "!day 29 does not exist in February 1951"),
+            ("01.02.2049", "!`01.02.2049` is not a date in the format `%d.%m.%y`"),
+        ],
+    );
+    check(&field("due", FieldType::Date, pivot("%d-%b-%y")), &[("01-Feb-69", "1969-02-01"), ("01-Feb-49", "2049-02-01")]);
+    let column = pivot("%d.%m.%y");
+    let due = field("due", FieldType::Date, column.clone());
+    let day = |year: i16| Value::Date(days_of(jiff::civil::date(year, 11, 3)));
+    assert_eq!(spell(&due, &column, &day(2031)), Raw::text("03.11.31"));
+    assert_eq!(why_not_held(&due, &column, &day(2031)), None);
+    assert!(why_not_held(&due, &column, &day(1931)).is_some(), "1931 would come back as 2031");
+}
+
+#[test]
+fn moments_that_are_counted() {
+    let at = |format: &str| field("at", FieldType::Instant, dated(format, None));
+    check(
+        &at("unix"),
+        &[
+            ("1709211907", "2024-02-29T13:05:07Z"),
+            ("-1", "1969-12-31T23:59:59Z"),
+            ("1709211907.0", "2024-02-29T13:05:07Z"),
+            ("1709211907000", "!`1709211907000` is not an instant in the format `unix`"),
+            ("2024-02-29", "!`2024-02-29` is not an instant in the format `unix`"),
+        ],
+    );
+    check(&at("unix-ms"), &[("1709211907123", "2024-02-29T13:05:07.123Z"), ("+5", "!`+5` is not an instant in the format `unix-ms`")]);
+    check(
+        &at("ms-json"),
+        &[
+            ("/Date(1439434356790+0000)/", "2015-08-13T02:52:36.79Z"),
+            ("/Date(1439434356790)/", "2015-08-13T02:52:36.79Z"),
+            ("\\/Date(-1+0100)\\/", "1969-12-31T23:59:59.999Z"),
+            ("/Date(x)/", "!`/Date(x)/` is not an instant in the format `ms-json`"),
+        ],
+    );
+    let instant = |text: &str| Value::Instant(text.parse::<jiff::Timestamp>().expect(text).as_microsecond());
+    for (format, spelled) in [("unix", "1709211907"), ("unix-ms", "1709211907000"), ("ms-json", "/Date(1709211907000+0000)/")] {
+        let column = dated(format, None);
+        assert_eq!(spell(&at(format), &column, &instant("2024-02-29T13:05:07Z")), Raw::text(spelled));
+    }
+    assert_eq!(canonical(&at("unix"), &dated("unix", None), &instant("2024-02-29T13:05:07.9Z")), instant("2024-02-29T13:05:07Z"));
+}
+
+#[test]
+fn a_moment_belongs_to_a_day_in_a_declared_zone_only() {
+    let day = |format: Option<&str>, zone: &str| {
+        let dates = format.map(str::to_owned).into_iter().collect();
+        field("due", FieldType::Date, ColumnSpec { dates, timezone: Some(zone.to_owned()), ..column("c") })
+    };
+    check(
+        &day(None, "Europe/Berlin"),
+        &[
+            ("2024-02-29T23:30:00Z", "2024-03-01"),
+            ("2024-02-29T23:30:00+01:00", "2024-02-29"),
+            ("2024-02-29", "2024-02-29"),
+            ("2024-02-29T13:00:00", "!has a time of day, and a date has none"),
+        ],
+    );
+    check(&day(None, "America/New_York"), &[("2024-03-01T04:59:59Z", "2024-02-29")]);
+    check(&day(Some("unix-ms"), "UTC"), &[("1709164800000", "2024-02-29")]);
+    assert_eq!(counted(&day(None, "UTC"), "2024-02-29T23:30:00Z"), "1 moment read as its day in the declared zone");
+    for zone in ["UTC", "Europe/Berlin", "America/New_York"] {
+        let field = day(Some("unix-ms"), zone);
+        let column = field.columns[0].clone().expect("a column");
+        let value = Value::Date(days_of(jiff::civil::date(2024, 3, 31)));
+        assert_eq!((canonical(&field, &column, &value), why_not_held(&field, &column, &value)), (value, None), "{zone}");
+    }
+}
+
+#[test]
+fn a_doubtful_local_time_is_placed_where_the_column_says_so() {
+    use crate::job::Dst;
+    let at = |dst| ColumnSpec { dst, ..dated("%d.%m.%Y %H:%M", Some("Europe/Berlin")) };
+    for (dst, gap, fold) in [(Dst::Earlier, "2026-03-29T00:30:00Z", "2026-10-25T00:30:00Z"), (Dst::Later, "2026-03-29T01:30:00Z", "2026-10-25T01:30:00Z")] {
+        let column = at(dst);
+        let field = field("at", FieldType::Instant, column.clone());
+        check(&field, &[("29.03.2026 02:30", gap), ("25.10.2026 02:30", fold)]);
+        assert_eq!(
+            counted(&Field { columns: vec![Some(column.clone())], ..field.clone() }, "25.10.2026 02:30"),
+            "1 local time of a change of the clocks placed"
+        );
+        let instant = |text: &str| Value::Instant(text.parse::<jiff::Timestamp>().expect(text).as_microsecond());
+        let other = if dst == Dst::Earlier { "2026-10-25T01:30:00Z" } else { "2026-10-25T00:30:00Z" };
+        assert_eq!(why_not_held(&field, &column, &instant(fold)), None);
+        assert!(why_not_held(&field, &column, &instant(other)).is_some(), "an hour off is another moment");
+    }
+}
+
+#[test]
+fn a_placeholder_identifies_nothing() {
+    let standards = Standards { placeholders: vec!["00000".to_owned(), "n.a.".to_owned()], ..Standards::default() };
+    let job = job(vec![Field { standards, ..field("nr", FieldType::Text, column("nr")) }], vec![0]);
+    let clean = clean(&job, 0, Arc::new(pulled(&[("nr", &[Some("00000"), Some("00001"), Some("N.A.")])])));
+    assert_eq!(clean.keys.iter().collect::<Vec<_>>(), [Some("00001")]);
+    let seen: Vec<_> = clean.quarantined.iter().map(|q| (q.line, q.reason.as_str(), q.key.as_deref())).collect();
+    assert_eq!(seen, [(2, "is a placeholder: it identifies no record", None), (4, "is a placeholder: it identifies no record", None)]);
+}
+
+#[test]
+fn what_must_not_be_written_is_held() {
+    let strict = Standards { must_be_valid: true, ..Standards::default() };
+    let iban = Field { clean: vec![CleanRule::Iban], standards: strict, ..field("iban", FieldType::Text, column("c")) };
+    let text = |text: &str| Value::Text(text.to_owned());
+    assert_eq!(why_not_held(&iban, &column("c"), &text("DE89370400440532013000")), None);
+    assert_eq!(why_not_held(&iban, &column("c"), &text("DE89")).as_deref(), Some("it is no valid IBAN, and the field must be valid"));
+    assert_eq!(why_not_held(&iban, &column("c"), &Value::Null), None);
+
+    let sheet = ColumnSpec { refuses_formulas: true, ..column("c") };
+    let name = field("name", FieldType::Text, sheet.clone());
+    for (value, is_held) in [("=1+1", true), ("@SUM(A1)", true), ("-5", false), ("+49 30 123", false), ("a=b", false), ("\u{200b}x", false)] {
+        assert_eq!(why_not_held(&name, &sheet, &text(value)).is_some(), is_held, "{value}");
+    }
+    assert_eq!(why_not_held(&field("name", FieldType::Text, column("c")), &column("c"), &text("=1+1")), None);
+}
+
+#[test]
+fn lines_are_kept_where_they_mean_something() {
+    let address = Field { clean: vec![CleanRule::CollapseInLines], ..field("address", FieldType::Text, column("c")) };
+    check(&address, &[("1  Long\tStreet\r\nLondon \u{a0} W1", "1 Long Street\nLondon W1"), ("a b\n\nc", "a b\n\nc")]);
+}
+
 /// Text with everything in it that cleaning looks at.
 fn any_text() -> impl Strategy<Value = String> {
     let part = prop_oneof![
@@ -763,8 +1095,9 @@ fn any_text() -> impl Strategy<Value = String> {
 }
 
 fn any_rules() -> impl Strategy<Value = Vec<CleanRule>> {
-    use CleanRule::{AsciiPunct, CollapseSpaces, Digits, Email, Lower, Upper};
-    proptest::collection::vec(proptest::sample::select(vec![CollapseSpaces, Upper, Lower, AsciiPunct, Email, Digits]), 0..4)
+    use CleanRule::{AsciiPunct, CollapseInLines, CollapseSpaces, Country, Digits, Email, Iban, Lower, Phone, Upper, VatId};
+    let rules = vec![CollapseSpaces, CollapseInLines, Upper, Lower, AsciiPunct, Email, Digits, Country, Iban, Phone, VatId];
+    proptest::collection::vec(proptest::sample::select(rules), 0..4)
 }
 
 /// A column that spells all values of a type to the microsecond.
@@ -815,9 +1148,9 @@ proptest! {
         let name = Field { clean: rules, ..field("name", FieldType::Text, column("c")) };
         let column = column("c");
         let reader = Reader::new(&name, &column);
-        let once = reader.value(&text, Storage::Text).expect("text is always read");
+        let once = reader.value(&text, Storage::Text, None).expect("text is always read");
         if let Value::Text(text) = &once {
-            prop_assert_eq!(reader.value(text, Storage::Text).expect("text is always read"), once);
+            prop_assert_eq!(reader.value(text, Storage::Text, None).expect("text is always read"), once);
         }
     }
 
@@ -827,7 +1160,7 @@ proptest! {
         let reader = Reader::new(&field, &column);
         let read = |value: &Value| match spell(&field, &column, value).text {
             None => Ok(Value::Null),
-            Some(text) => reader.value(&text, Storage::Text),
+            Some(text) => reader.value(&text, Storage::Text, None),
         };
         // Texts and lists may hold what is no clean value here: what is read first is one.
         let value = match read(&value) {
@@ -845,9 +1178,9 @@ proptest! {
         let column = column("c");
         let reader = Reader::new(&name, &column);
         let raw: StringChunked = cells.iter().map(Option::as_deref).collect();
-        let pass = reader.pass(&Cells { raw: &raw, storage: None, outside: &[], reads_outside: false, faults: &[] });
+        let pass = reader.pass(&Cells { raw: &raw, storage: None, outside: &[], reads_outside: false, faults: &[], beside: None });
         for (row, cell) in cells.iter().enumerate() {
-            let expected = cell.as_deref().map_or(Value::Null, |cell| reader.value(cell, Storage::Text).expect("text is always read"));
+            let expected = cell.as_deref().map_or(Value::Null, |cell| reader.value(cell, Storage::Text, None).expect("text is always read"));
             prop_assert_eq!(pass.column.value(row as u32), expected);
         }
     }
@@ -858,7 +1191,22 @@ proptest! {
         let amount = field("amount", FieldType::Decimal(scale), column.clone());
         let numbers = number::Numbers::new(&amount, &column);
         if let Some(units) = numbers.plain(&text, Storage::Text) {
-            prop_assert_eq!(Ok(units), numbers.read(&text, Storage::Text, &mut Counts::new()));
+            prop_assert_eq!(Ok(units), numbers.read(&text, Storage::Text, None, &mut Counts::new()));
+        }
+    }
+
+    #[test]
+    fn a_text_and_its_clean_text_have_one_match_form(text in any_text()) {
+        let name = field("name", FieldType::Text, column("c"));
+        let column = column("c");
+        let clean = match Reader::new(&name, &column).value(&text, Storage::Text, None) {
+            Ok(Value::Text(clean)) => clean,
+            _ => return Ok(()),
+        };
+        for accents in [Accents::Keep, Accents::Drop, Accents::German] {
+            let form = match_form(&text, accents);
+            prop_assert_eq!(&match_form(&clean, accents), &form);
+            prop_assert_eq!(&match_form(&form, accents), &form);
         }
     }
 
@@ -866,6 +1214,6 @@ proptest! {
     fn dates_agree_with_the_calendar(days in -719_162..2_932_897_i32) {
         let column = column("c");
         let due = field("due", FieldType::Date, column.clone());
-        prop_assert_eq!(Reader::new(&due, &column).value(&Value::Date(days).to_string(), Storage::Text), Ok(Value::Date(days)));
+        prop_assert_eq!(Reader::new(&due, &column).value(&Value::Date(days).to_string(), Storage::Text, None), Ok(Value::Date(days)));
     }
 }

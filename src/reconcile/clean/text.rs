@@ -18,6 +18,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc, is_nfc_q
 
 use crate::job::{CleanRule, ColumnSpec, Field};
 use crate::reconcile::clean::counts::{Counts, Rule};
+use crate::reconcile::clean::identifier::{Identified, identify};
 
 /// Whether a cell is of printable ASCII and Latin letters alone, and neither begins nor ends with a space: then [`tidy`] leaves
 /// it as it is. The empty cell is plain.
@@ -189,28 +190,45 @@ impl Texts<'_> {
     }
 
     /// The clean text of a cell; nothing if it is null.
-    pub(super) fn read<'a>(&self, cell: &'a str, null: &NullTokens, counts: &mut Counts) -> Option<Cow<'a, str>> {
+    pub(super) fn read<'a>(&self, cell: &'a str, region: Option<&str>, null: &NullTokens, counts: &mut Counts) -> Option<Cow<'a, str>> {
         flag(cell, counts);
         let text = tidy(cell, counts);
         if null.is_null(&text, counts) {
             return None;
         }
-        let text = self.apply(text, counts);
+        let text = self.apply(text, region, counts);
         // A rule may leave nothing, or a token: no digits at all, a dash that was a typographic one.
         (self.rules.is_empty() || !null.is_null(&text, counts)).then_some(text)
     }
 
-    /// A tidy text after the field's own rules.
-    pub(super) fn apply<'a>(&self, mut text: Cow<'a, str>, counts: &mut Counts) -> Cow<'a, str> {
+    /// A tidy text after the field's own rules. `region` is the country of its record, where the field needs one.
+    pub(super) fn apply<'a>(&self, mut text: Cow<'a, str>, region: Option<&str>, counts: &mut Counts) -> Cow<'a, str> {
         /// No chain of rules is known that needs more than three rounds; the bound only makes the end certain.
         const ROUNDS_MAX: usize = 8;
         if self.rules.is_empty() {
             return text;
         }
-        for round in 0..ROUNDS_MAX {
+        // An identifier alone is done after one round, and by far the dearest rule.
+        let rounds = if matches!(self.rules, [only] if only.is_identifier()) { 1 } else { ROUNDS_MAX };
+        for round in 0..rounds {
             let before = text.clone();
             for rule in self.rules {
-                if let Some(now) = apply(*rule, &text) {
+                let now = if rule.is_identifier() {
+                    if text.is_empty() {
+                        continue;
+                    }
+                    let Identified { text: now, remark } = identify(*rule, &text, region);
+                    if let Some(remark) = remark.filter(|_| round == 0) {
+                        counts.add(remark);
+                    }
+                    match now {
+                        Cow::Borrowed(_) => None,
+                        Cow::Owned(now) => Some(now),
+                    }
+                } else {
+                    apply(*rule, &text)
+                };
+                if let Some(now) = now {
                     // Later rounds tidy up after the first, and are not counted again.
                     if round == 0 {
                         counts.add(counted_as(*rule));
@@ -232,7 +250,13 @@ fn counted_as(rule: CleanRule) -> Rule {
         CleanRule::Upper => Rule::Upper,
         CleanRule::Lower => Rule::Lower,
         CleanRule::AsciiPunct => Rule::AsciiPunct,
+        CleanRule::CollapseInLines => Rule::CollapseInLines,
         CleanRule::Email => Rule::Email,
+        CleanRule::Phone => Rule::Phone,
+        CleanRule::Country => Rule::Country,
+        CleanRule::Currency => Rule::Currency,
+        CleanRule::Iban => Rule::Iban,
+        CleanRule::VatId => Rule::VatId,
         CleanRule::Digits => Rule::Digits,
     }
 }
@@ -265,10 +289,20 @@ fn apply(rule: CleanRule, text: &str) -> Option<String> {
             }
             text.chars().map(ascii_punct).collect()
         }
-        CleanRule::Email => {
-            let bare = bare_address(text);
-            lower(bare).unwrap_or_else(|| bare.to_owned())
+        CleanRule::CollapseInLines => {
+            let mut before = 'x';
+            let stays = |c: char| {
+                let stays = !c.is_whitespace() || c == '\n' || (c == ' ' && before != ' ');
+                before = c;
+                stays
+            };
+            if text.chars().all(stays) {
+                return None;
+            }
+            let lines: Vec<String> = text.split('\n').map(|line| line.split_whitespace().collect::<Vec<&str>>().join(" ")).collect();
+            lines.join("\n")
         }
+        CleanRule::Email | CleanRule::Phone | CleanRule::Country | CleanRule::Currency | CleanRule::Iban | CleanRule::VatId => return None,
         CleanRule::Digits => {
             if text.bytes().all(|b| b.is_ascii_digit()) {
                 return None;
@@ -291,24 +325,6 @@ fn ascii_punct(c: char) -> char {
         '‘' | '’' | '‚' | '′' | 'ʼ' => '\'',
         '‐' | '‑' | '‒' | '–' | '—' | '−' => '-',
         other => other,
-    }
-}
-
-/// An address without `mailto:`, without angle brackets round all of it, and without punctuation after it.
-fn bare_address(text: &str) -> &str {
-    let mut bare = text;
-    loop {
-        let mut next = trim(bare).trim_end_matches(['.', ',', ';']);
-        if next.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("mailto:")) {
-            next = &next[7..];
-        }
-        if let Some(inner) = next.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
-            next = inner;
-        }
-        if next.len() == bare.len() {
-            return bare;
-        }
-        bare = next;
     }
 }
 
