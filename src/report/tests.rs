@@ -606,12 +606,12 @@ fn what_a_tolerance_accepts_is_listed_with_what_to_write_off() {
         &[
             "Tolerance and proposed write-offs (1)",
             "  credit_limit  EUR       sheet   crm                  3          0.01",
-            "  pat@example.com  credit_limit  sheet   800.01  crm            800.00  EUR 0.01",
+            "  heidi@example.com  sheet   credit_limit  1,000.01       1,000.00   0.01",
         ],
     );
     let mut report = rich();
     report.sensitive = vec!["credit_limit".to_owned()];
-    assert!(!text::render(&report, 120).contains("800.0"));
+    assert!(!text::render(&report, 120).contains("1,000.0"));
 }
 
 #[test]

@@ -17,7 +17,7 @@
 //! - Asked to stop, it starts nothing more. A run that has not written yet stops; one that writes goes to its end.
 //!
 //! # Design
-//! One thread decides, in [`Server::tick`]: what it knows is in one place and needs no lock. Runs are on threads of their own
+//! One thread decides, in `Server::tick`: what it knows is in one place and needs no lock. Runs are on threads of their own
 //! (Polars blocks) and come back as a [`Signal`]. Time comes only from the [`Clock`], which a test can be.
 
 use std::collections::BTreeMap;
