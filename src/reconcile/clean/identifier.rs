@@ -301,9 +301,11 @@ fn vat_id<'t>(text: &'t str, region: Option<&str>) -> Identified<'t> {
     if let Some(with_region) = with_region {
         return valid(text, with_region);
     }
+    // Of a country whose check digits nobody knows here; words are no number of any.
+    let may_be_number = |id: &str| id.len() > 4 && id.bytes().all(|b| b.is_ascii_alphanumeric()) && id.bytes().any(|b| b.is_ascii_digit());
     match prefix {
         Some(prefix) if is_known(prefix) => left(text, Rule::NoVatId),
-        Some(_) if id.len() > 4 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) => Identified { remark: Some(Rule::UncheckedVatId), ..valid(text, id) },
+        Some(_) if may_be_number(&id) => Identified { remark: Some(Rule::UncheckedVatId), ..valid(text, id) },
         _ => left(text, Rule::NoVatId),
     }
 }
