@@ -48,7 +48,7 @@ pub use ledger::{
 const PARTS_MAX: usize = 8;
 
 /// How many rows of a stored frame can be read without the others.
-const STRETCH_ROWS: usize = 1 << 14;
+const STRETCH_ROWS: usize = 1 << 18;
 
 /// What a run leaves to the next.
 #[derive(Clone, Copy, Debug)]

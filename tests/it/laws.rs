@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jiff::Timestamp;
 use polars::prelude::{NewChunkedArray, StringChunked};
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
+use proptest::test_runner::{FileFailurePersistence, RngSeed};
 use tieout::change::{Action, BreakKind, Change, PlanHeader, Reason, Settled};
 use tieout::frame::{Evidence, Keyed, Pulled};
 use tieout::job::{self, Job, JobFile, Settings};
@@ -1426,9 +1426,11 @@ fn any_world(with_faults: bool) -> impl Strategy<Value = RandomWorld> {
 
 /// The everyday number of cases, or what `TIEOUT_WORLDS` asks for.
 fn worlds(everyday: u32) -> ProptestConfig {
-    let cases = std::env::var("TIEOUT_WORLDS").ok().and_then(|n| n.parse().ok()).unwrap_or(everyday);
+    let asked = std::env::var("TIEOUT_WORLDS").ok().and_then(|n| n.parse().ok());
     ProptestConfig {
-        cases,
+        cases: asked.unwrap_or(everyday),
+        // The everyday worlds are the same every day: a failure means a change, and not the luck of the draw.
+        rng_seed: if asked.is_some() { RngSeed::Random } else { RngSeed::Fixed(20_260_331) },
         max_shrink_iters: 400,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/it/laws.regressions"))),
         ..ProptestConfig::default()
@@ -1787,7 +1789,9 @@ impl Played {
                 change.action == Action::Update && change.row_key_before.as_deref() == Some(key) && is_v
             };
             let at_odds = |open: &&BreakReport| open.open.kind == BreakKind::Conflict && open.open.key == key && open.open.field.as_deref() == Some("v");
-            if changes.iter().any(|change| writes(&change)) || report.breaks.iter().any(|open| at_odds(&open)) {
+            // What was at odds before stays open while its key stands on several records, and nothing is decided about it.
+            let is_shared = report.breaks.iter().any(|open| open.open.kind == BreakKind::Duplicate && open.open.key == key);
+            if changes.iter().any(|change| writes(&change)) || !is_shared && report.breaks.iter().any(|open| at_odds(&open)) {
                 self.fail("L15", &format!("{key} is {first:?} everywhere"), Some(report));
             }
         }
