@@ -331,3 +331,44 @@ fn quiet(job: &Job, nows: &[Keyed], decisions: &Decisions, after: &State) -> Res
         systems,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Evidence;
+
+    fn pulled(hashes: &[u128]) -> Pulled {
+        Pulled::new(Vec::new(), (1..=hashes.len() as u64).collect(), hashes.to_vec(), Vec::new(), Evidence::default())
+    }
+
+    fn rest(systems: &[&[u128]]) -> Rest {
+        let count = systems[0].len() as u64;
+        let of_system = |rows: &&[u128]| RestIn { rows: rows.to_vec(), ids: None, totals: Vec::new() };
+        Rest { records: (1..=count).collect(), keys: (100..100 + count).collect(), systems: systems.iter().map(of_system).collect() }
+    }
+
+    #[test]
+    fn a_record_stays_at_rest_if_each_of_its_rows_is_there_once() {
+        let known = rest(&[&[1, 2, 3, 4, 5], &[11, 12, 13, 14, 15]]);
+        // The second changed in one system, the third stands there twice in the other, the fourth is gone; the order is another.
+        let (a, b) = (pulled(&[5, 9, 3, 1]), pulled(&[11, 13, 13, 12, 14, 15, 77]));
+        let resting = known.found_in(&[&a, &b]);
+        assert_eq!(resting.positions, [0, 4]);
+        assert_eq!(resting.awake_rows(&[&a, &b]), [vec![1, 2], vec![1, 2, 3, 4, 6]]);
+    }
+
+    #[test]
+    fn two_hashes_that_begin_alike_are_two_rows() {
+        let other = 1 | 1 << 100;
+        let known = rest(&[&[1, other]]);
+        assert_eq!(known.found_in(&[&pulled(&[other])]).positions, [1]);
+        // One and the same row of two records tells neither.
+        assert_eq!(rest(&[&[7, 7]]).found_in(&[&pulled(&[7])]).positions, [] as [u32; 0]);
+    }
+
+    #[test]
+    fn what_is_merged_ascends_by_record() {
+        assert_eq!(merged(&[2, 4, 6, 8], &[0, 2, 3], &[1, 5, 9]), [4, 0, 5, 2, 3, 6]);
+        assert_eq!(merged(&[], &[], &[3]), [0]);
+    }
+}
