@@ -133,9 +133,8 @@ impl Approved {
                 .hint(again));
         };
         if digest.as_ref() != Some(&self.digest) {
-            let seen = digest.map_or_else(|| "the ledger has no plan of that run that could be applied".to_owned(), |known| format!("its SHA-256 was {known}"));
+            let seen = if digest.is_some() { "its SHA-256 is not the one in the ledger" } else { "the ledger has no plan of that run that could be applied" };
             return Err(error(Remedy::Look, format!("the plan is not as run {} made it", header.run))
-                .seen(format!("the SHA-256 of the file is {}", self.digest))
                 .seen(seen)
                 .seen("nothing was written")
                 .hint("apply the file as it was made, or make a new plan"));

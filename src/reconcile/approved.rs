@@ -18,13 +18,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::{HashMap, HashSet};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::plan::Decisions;
 use crate::change::{Action, Break, BreakKind, CellChange, Change, Plan, join_names, key_for_people};
 
 /// An approved change that is not made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stale {
     /// The system that it would have written.
     pub system: String,

@@ -418,8 +418,8 @@ pub fn plan_bytes(plan: &Plan) -> Vec<u8> {
 fn plan_of(bytes: &[u8]) -> Result<Plan, String> {
     let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
     let mut plan = Plan::default();
-    for line in text.lines() {
-        match serde_json::from_str(line).map_err(|e| e.to_string())? {
+    for (number, line) in (1..).zip(text.lines()) {
+        match serde_json::from_str(line).map_err(|e| format!("line {number}, column {}: it is cut off, or not as tieout writes it", e.column()))? {
             PlanLine::Plan(header) => plan.header = header,
             PlanLine::Decision(decision) => plan.decisions.push(decision),
             PlanLine::Change(change) => plan.changes.push(change),
