@@ -452,6 +452,9 @@ pub struct PlanHeader {
     pub snapshots: BTreeMap<String, String>,
     /// The first record number that is still free.
     pub next_record: u64,
+    /// The version of the program that made it.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// What is done to each system.

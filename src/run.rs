@@ -7,7 +7,7 @@
 //! Starred steps touch the world. This module joins them with the pure steps between, and decides nothing itself. A report
 //! exists for every run that took its lock, whatever became of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
 use crate::job::{Job, Mode, Permission, Settings};
+use crate::reconcile::approved::{Stale, compare};
 use crate::reconcile::base::State;
 use crate::reconcile::clean::{Marks, clean};
 use crate::reconcile::dedupe::dedupe;
@@ -71,6 +72,8 @@ impl<'a> World<'a> {
 pub struct Request {
     /// Stop at the plan, and write nothing.
     pub plan_only: bool,
+    /// Make the changes of this plan and no others, as far as tonight's rows still ask for them.
+    pub approved: Option<Arc<Approved>>,
     /// Accept the plan of a first contact.
     pub first_contact: bool,
     /// Gates that this run may pass.
@@ -83,6 +86,104 @@ pub struct Request {
     pub must_mail: bool,
 }
 
+impl Request {
+    /// What the ledger calls it.
+    fn command(&self) -> &'static str {
+        match (self.plan_only, &self.approved) {
+            (true, _) => "plan",
+            (false, Some(_)) => "apply",
+            (false, None) => "run",
+        }
+    }
+}
+
+/// A plan that was written to a file, looked at, and is to be applied.
+#[derive(Clone, Debug)]
+pub struct Approved {
+    plan: Plan,
+    /// The SHA-256 of the file.
+    digest: String,
+    /// The file, as messages show it.
+    place: String,
+}
+
+impl Approved {
+    /// Reads a plan.
+    ///
+    /// # Errors
+    /// `GiveAccess` if it cannot be read, `Look` if it is no plan or damaged, `MendJob` if another version of the program made it.
+    pub fn read(path: &Path) -> Result<Approved, Error> {
+        let (plan, digest) = state::read_plan(path)?;
+        Ok(Approved { plan, digest, place: path.display().to_string() })
+    }
+
+    /// The job that it was made for.
+    pub fn job(&self) -> &str {
+        &self.plan.header.job
+    }
+
+    /// Refuses a plan that is not, to the byte, one that this job made by its job file as it is and from the state that it has.
+    fn check(&self, job: &Job, state: &JobState, promoted: Option<&Promoted>) -> Result<(), Error> {
+        let error = |remedy: Remedy, message: String| Error::new(remedy, Place::of(&self.place), message);
+        let again = format!("make a new plan with `tieout plan {} -o FILE`, and look at it", job.name);
+        let header = &self.plan.header;
+        let Some((digest, job_text)) = state.ledger.plan_of(&header.run)? else {
+            return Err(error(Remedy::MendJob, format!("the plan was not made here: the ledger of `{}` knows no run {}", job.name, header.run))
+                .seen("nothing was written")
+                .hint(again));
+        };
+        if digest.as_ref() != Some(&self.digest) {
+            let seen = if digest.is_some() { "its SHA-256 is not the one in the ledger" } else { "the ledger has no plan of that run that could be applied" };
+            return Err(error(Remedy::Look, format!("the plan is not as run {} made it", header.run))
+                .seen(seen)
+                .seen("nothing was written")
+                .hint("apply the file as it was made, or make a new plan"));
+        }
+        if header.job_digest != job.source.digest {
+            let mut refused = error(Remedy::MendJob, format!("the job file changed since the plan was made: `{}`", job.source.path));
+            for change in changed_lines(&job_text, &job.source.text) {
+                refused = refused.seen(change);
+            }
+            return Err(refused.seen("nothing was written").hint(again));
+        }
+        let now = promoted.map(|promoted| &promoted.run);
+        if header.base_run.as_ref() != now {
+            let run = |run: Option<&String>| run.map_or_else(|| "before the job's first run".to_owned(), |run| format!("after run {run}"));
+            return Err(error(Remedy::Look, "the plan is out of date: the job ran since it was made".to_owned())
+                .seen(format!("it was made {}; the state is now that {}", run(header.base_run.as_ref()), run(now)))
+                .seen("nothing was written")
+                .hint(again));
+        }
+        Ok(())
+    }
+}
+
+/// How many changed lines of a job file are named.
+const CHANGED_LINES_MAX: usize = 5;
+
+/// The lines in which two job files differ, by their settings: what stands in them may be secret.
+fn changed_lines(before: &str, after: &str) -> Vec<String> {
+    let known: BTreeSet<&str> = before.lines().map(str::trim).collect();
+    let still: BTreeSet<&str> = after.lines().map(str::trim).collect();
+    let name = |line: &str| line.split_once('=').map_or_else(|| line.to_owned(), |(name, _)| name.trim().to_owned());
+    let is_told = |line: &str| !line.is_empty() && !line.starts_with('#');
+    let differing = |text: &str, others: &BTreeSet<&str>, what: &str| -> Vec<String> {
+        let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| is_told(line) && !others.contains(line));
+        lines.map(|(number, line)| format!("line {}, `{}`, {what}", number + 1, name(line))).collect()
+    };
+    let mut changes = differing(after, &known, "is new or changed");
+    changes.extend(differing(before, &still, "as it was then, is gone or changed"));
+    if changes.is_empty() {
+        changes.push("only its comments, blank lines or the order of its lines differ".to_owned());
+    }
+    let more = changes.len().saturating_sub(CHANGED_LINES_MAX);
+    changes.truncate(CHANGED_LINES_MAX);
+    if more > 0 {
+        changes.push(format!("and {more} more"));
+    }
+    changes
+}
+
 /// What is left of a run.
 #[derive(Clone, Debug)]
 pub struct Finished {
@@ -90,6 +191,8 @@ pub struct Finished {
     pub report: Report,
     /// The folder with its report.
     pub folder: PathBuf,
+    /// The plan, as it is stored, of a run that was asked for it alone; nothing where it did not come to one.
+    pub plan: Option<Vec<u8>>,
     /// What went wrong after everything was settled: a mail, a report file.
     pub afterthoughts: Vec<Error>,
     /// Whether it stopped, before writing, because it was asked to.
@@ -99,14 +202,18 @@ pub struct Finished {
 /// Runs a job.
 ///
 /// # Errors
-/// Only what stops a run before it has its lock and its ledger. Everything later is in the report.
+/// Only what stops a run before it has its lock and its ledger, and a plan that cannot be applied, which is refused as any wrong
+/// argument is. Everything later is in the report.
 pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, Error> {
     let started = (world.now)();
     let holder = format!("process {} since {started}", std::process::id());
     let state = JobState::open(&world.root.join(&world.settings.state).join(&job.name), &holder)?;
     let id = state::free_run_id(&state.ledger, &world.root.join(&world.settings.reports).join(&job.name), &started.strftime("%Y%m%dT%H%M%SZ").to_string())?;
     let promoted = state.ledger.promoted()?;
-    let command = if request.plan_only { "plan" } else { "run" };
+    if let Some(approved) = &request.approved {
+        approved.check(job, &state, promoted.as_ref())?;
+    }
+    let command = request.command();
     let interrupted = state.ledger.interrupted()?;
     let (of_mails, lost_mails) = delivery::notes(&state.ledger)?;
     let notes = request.notes.iter().cloned().chain(of_mails).collect();
@@ -210,6 +317,7 @@ impl Night<'_> {
         self.stop_if_asked()?;
         let linked = link(&self.job, &before, &nows, self.is_allowed(Gate::Restored, None));
         let decisions = plan(&self.job, &before, &nows, linked, self.header(&nows));
+        let (decisions, stale) = self.keep_to_the_approved(&before, &nows, decisions);
         let at_rest = rest.sums(&self.job, &resting);
         let mut figures = self.figures(&before, &nows, &decisions, &at_rest);
         self.check_arithmetic(&figures.identities)?;
@@ -227,6 +335,7 @@ impl Night<'_> {
             differences: &[],
             identities: &figures.identities,
             plan_digest: None,
+            stale: &stale,
         };
         if let Some(report) = self.stop_at_the_plan(facts, &trips) {
             return Ok((report, Some(decisions.plan)));
@@ -263,6 +372,7 @@ impl Night<'_> {
             differences: &differences,
             identities: &figures.identities,
             plan_digest: plan_digest.as_deref(),
+            stale: &stale,
         };
         let mut report = assemble::report(&self.heading(), &facts, &breaks);
         self.promote(&after, &nows, &decisions, (&rest, &resting), &breaks, &report, closings)?;
@@ -441,11 +551,48 @@ impl Night<'_> {
             job_digest: self.job.source.digest.clone(),
             snapshots: state::snapshot_digests(self.pulled(nows)),
             next_record: 0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
 
     fn pulled<'k>(&'k self, nows: &'k [Keyed]) -> impl Iterator<Item = (&'k str, &'k Pulled)> {
         self.job.systems.iter().zip(nows).map(|(spec, now)| (spec.name.as_str(), now.clean.pulled.as_ref()))
+    }
+
+    /// Holds every record with a change that the plan to be applied has not, and gives the changes of that plan which are not
+    /// made. A run that decides for itself is left as it is.
+    fn keep_to_the_approved(&mut self, before: &State, nows: &[Keyed], mut decisions: Decisions) -> (Decisions, Vec<Stale>) {
+        let Some(approved) = self.request.approved.clone() else { return (decisions, Vec::new()) };
+        let first_new = self.promoted.as_ref().map_or(0, |promoted| promoted.knowledge.next_record);
+        let (mut stale, mut withheld) = (BTreeMap::new(), 0);
+        loop {
+            let comparison = compare(&decisions, &approved.plan, first_new);
+            for (change, why) in comparison.stale {
+                stale.entry(change).or_insert(why);
+            }
+            if comparison.withheld.is_empty() {
+                break;
+            }
+            withheld += comparison.withheld.len();
+            let mut linked = decisions.linked;
+            let held: BTreeSet<u64> = comparison.withheld.keys().map(|position| linked.records[*position as usize]).collect();
+            linked.events.retain(|event| !held.contains(&event.record));
+            linked.held.extend(comparison.withheld);
+            decisions = plan(&self.job, before, nows, linked, self.header(nows));
+        }
+        let mut note = format!(
+            "this run applies the plan of run {}: {} of its {} changes still fit tonight's rows",
+            approved.plan.header.run,
+            gates::count(decisions.plan.changes.len() as u64),
+            gates::count(approved.plan.changes.len() as u64)
+        );
+        match withheld {
+            0 => {}
+            1 => note.push_str("; 1 record needs a change that is not in it, and waits"),
+            many => note.push_str(&format!("; {} records need changes that are not in it, and wait", gates::count(many as u64))),
+        }
+        self.notes.push(note);
+        (decisions, stale.into_values().collect())
     }
 
     fn figures(&self, before: &State, nows: &[Keyed], decisions: &Decisions, at_rest: &RestingSums) -> Figures {
@@ -536,7 +683,10 @@ impl Night<'_> {
             let diagnostic = Diagnostic::new(Place::of(&self.job.name), format!("first contact with {}", crate::change::join_names(&new)))
                 .seen(format!("{changes} {are} planned, see the report"))
                 .seen("nothing was written")
-                .hint(format!("look at the plan, then accept it with `tieout run {} --first-contact`", self.job.name));
+                .hint(match &self.request.approved {
+                    Some(approved) => format!("look at the plan, then accept it with `tieout apply {} --first-contact`", approved.place),
+                    None => format!("look at the plan, then accept it with `tieout run {} --first-contact`", self.job.name),
+                });
             assemble::stop_before_writing(&mut report, 1, Verdict::Action, sentence, vec![diagnostic]);
             return Some(report);
         }
@@ -734,6 +884,12 @@ impl Night<'_> {
                 false
             }
         };
+        let plan = plan.filter(|_| self.request.plan_only).map(state::plan_bytes);
+        if let Some(plan) = &plan
+            && let Err(error) = self.state.ledger.planned(self.id, &disk::digest(plan))
+        {
+            afterthoughts.push(error);
+        }
         if !self.request.plan_only {
             // A report that could not be written is a reason more to mail it.
             let post = self.world.post();
@@ -748,7 +904,7 @@ impl Night<'_> {
         if on_disk && let Err(error) = self.publish_index(&reports, &report) {
             afterthoughts.push(error);
         }
-        Finished { report, folder, afterthoughts, was_cancelled: self.was_cancelled }
+        Finished { report, folder, plan, afterthoughts, was_cancelled: self.was_cancelled }
     }
 
     /// Adds this run to the list of the job's runs, and writes the page of all jobs anew. Other jobs may end at the same
@@ -756,8 +912,7 @@ impl Night<'_> {
     fn publish_index(&self, reports: &Path, report: &Report) -> Result<(), Error> {
         let list = reports.join(&self.job.name).join(RUNS_FILE);
         let known = disk::read(&list).map(|file| index::read(&file.bytes)).unwrap_or_default();
-        let command = if self.request.plan_only { "plan" } else { "run" };
-        disk::publish(&list, &index::written(&index::with(known, report, command)))?;
+        disk::publish(&list, &index::written(&index::with(known, report, self.request.command())))?;
         let _one_at_a_time = disk::wait_for_lock(&reports.join(".index.lock"))?;
         let mut jobs = BTreeMap::new();
         for name in disk::folders(reports)? {

@@ -44,6 +44,8 @@ enum Command {
     Check(check::Check),
     /// Everything up to the first write: print and save the plan, write nothing.
     Plan(run::PlanJob),
+    /// Make the changes of a plan that `plan -o` wrote, as far as the rows are still as it saw them.
+    Apply(run::ApplyPlan),
     /// Run a job: pull, compare, write, verify, report.
     Run(run::RunJob),
     /// Run all jobs by their schedules until stopped.
@@ -106,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Demo(command) => command.run(&context),
         Command::Check(command) => command.run(&context),
         Command::Plan(command) => command.run(&context),
+        Command::Apply(command) => command.run(&context),
         Command::Run(command) => command.run(&context),
         Command::Serve(command) => command.run(&context),
         Command::Status(command) => command.run(&context),

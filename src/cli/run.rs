@@ -1,13 +1,17 @@
-//! `tieout run` and `tieout plan`.
+//! `tieout run`, `tieout plan` and `tieout apply`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
 use tieout::diagnostic::{Place, did_you_mean};
+use tieout::disk;
 use tieout::error::{Error, Remedy};
 use tieout::project::Project;
 use tieout::reconcile::gates::{Allowed, Gate};
 use tieout::report::{self, Verdict};
-use tieout::run::{self, Finished, Request, World};
+use tieout::run::{self, Approved, Finished, Request, World};
 
 use super::{Context, print, print_json};
 
@@ -39,6 +43,25 @@ pub struct PlanJob {
     /// Exit with 1 if a run would write, or if a break is open.
     #[arg(long)]
     exit_code: bool,
+    /// Write the plan to this file too, for `tieout apply`. It holds values in clear, and only its owner may read it.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace the file if there is one.
+    #[arg(long, requires = "output")]
+    force: bool,
+}
+
+/// Apply a plan.
+#[derive(Args)]
+pub struct ApplyPlan {
+    /// The file that `tieout plan JOB -o FILE` wrote.
+    plan: PathBuf,
+    /// Accept the plan of a first contact.
+    #[arg(long)]
+    first_contact: bool,
+    /// Gates that this run may pass.
+    #[arg(long, value_name = "GATE[:SYSTEM],..", value_delimiter = ',')]
+    allow: Vec<String>,
 }
 
 impl RunJob {
@@ -55,14 +78,49 @@ impl RunJob {
 impl PlanJob {
     /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<u8, Error> {
+        if let Some(file) = &self.output {
+            self.check_output(file)?;
+        }
         let project = context.project()?;
         let finished = start(context, &project, &self.job, Request { plan_only: true, ..Request::default() }, &self.allow)?;
+        if let (Some(file), Some(plan)) = (&self.output, &finished.plan) {
+            if self.force { disk::publish(file, plan)? } else { disk::write_new(file, plan)? }
+        }
         tell(context, &finished, &report::text::render(&finished.report, 100));
         let report = &finished.report;
         Ok(match report.verdict {
             Verdict::Failed => report.exit_code,
             _ => u8::from(self.exit_code && (!report.changes.is_empty() || !report.breaks.is_empty())),
         })
+    }
+}
+
+impl PlanJob {
+    /// A file that is in the way is told before anything is read.
+    fn check_output(&self, file: &Path) -> Result<(), Error> {
+        let shown = Place::of(file.display().to_string());
+        if file.is_dir() {
+            return Err(Error::new(Remedy::MendJob, shown, "the plan cannot be written: this is a folder").hint("name a file"));
+        }
+        if file.exists() && !self.force {
+            return Err(Error::new(Remedy::MendJob, shown, "the plan is not written: there is such a file already")
+                .seen("nothing was read or written")
+                .hint("name another file, or replace this one with `--force`"));
+        }
+        Ok(())
+    }
+}
+
+impl ApplyPlan {
+    /// Runs the command.
+    pub fn run(&self, context: &Context) -> Result<u8, Error> {
+        let project = context.project()?;
+        let approved = Approved::read(&self.plan)?;
+        let job = approved.job().to_owned();
+        let request = Request { first_contact: self.first_contact, approved: Some(Arc::new(approved)), ..Request::default() };
+        let finished = start(context, &project, &job, request, &self.allow)?;
+        tell(context, &finished, &report::text::summary(&finished.report));
+        Ok(finished.report.exit_code)
     }
 }
 

@@ -7,7 +7,7 @@ use hashbrown::HashSet;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
-    AmountRoll, BreakReport, CellReport, ChangeReport, ClearedBreak, ClearedHow, ConflictReport, JobChange, QuarantinedReport, Report, RollForward,
+    AmountRoll, BreakReport, CellReport, ChangeReport, ClearedBreak, ClearedHow, ConflictReport, JobChange, QuarantinedReport, Report, RollForward, Stale,
     SystemReport, ToleratedReport, Verdict,
 };
 use crate::change::{Action, Break, BreakKind, Change, Settled, key_for_people};
@@ -105,6 +105,7 @@ impl Heading<'_> {
             roll_forward: None,
             quarantined: Vec::new(),
             duplicates: Vec::new(),
+            stale: Vec::new(),
             links: Vec::new(),
             totals: Vec::new(),
             differences: Vec::new(),
@@ -150,6 +151,8 @@ pub struct Facts<'a> {
     pub identities: &'a [Identity],
     /// The digest of the plan.
     pub plan_digest: Option<&'a str>,
+    /// Changes of a plan that was to be applied which are not made.
+    pub stale: &'a [Stale],
 }
 
 /// Everything that is still open after a run: of the decisions, of the writes, of rows that could not be read, and what was
@@ -265,7 +268,7 @@ pub fn sorted(mut breaks: Vec<Break>) -> Vec<Break> {
 pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Report {
     let job = heading.job;
     let mut report = heading.report(Verdict::Ok, 0, String::new());
-    let Facts { before, nows, decisions, resting, settlement, earlier, totals, differences, identities, plan_digest } = *facts;
+    let Facts { before, nows, decisions, resting, settlement, earlier, totals, differences, identities, plan_digest, stale } = *facts;
     let no_fates = BTreeMap::new();
     let fates: &BTreeMap<u32, Fate> = settlement.map_or(&no_fates, |s| &s.fates);
 
@@ -396,6 +399,7 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         }
         report.notes.extend(now.clean.pulled.evidence.notes.iter().map(|note| format!("`{}`: {note}", spec.name)));
     }
+    report.stale = stale.to_vec();
     report.links = decisions.linked.events.iter().chain(&decisions.events).filter(|event| event.notable).cloned().collect();
     report.differences = differences.to_vec();
     report.identities = identities.to_vec();
@@ -425,7 +429,11 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         0 => String::new(),
         count => format!(", {} within tolerance", people(count, "difference is", "differences are")),
     };
-    report.sentence = format!("{done}, {open}{tolerated}");
+    let stale = match stale.len() {
+        0 => String::new(),
+        count => format!(", {} of the plan {} stale", people(count, "change", "changes"), if count == 1 { "is" } else { "are" }),
+    };
+    report.sentence = format!("{done}, {open}{tolerated}{stale}");
     report.verdict = if !report.breaks.is_empty() {
         Verdict::Action
     } else if changes > 0 && !heading.dry_run {

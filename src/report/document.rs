@@ -989,6 +989,12 @@ impl Page<'_> {
         if let Some(more) = systems.len().checked_sub(self.extent.rows_max).filter(|more| *more > 0) {
             blocks.push(Block::More(format!("… {} in {}", plural(more as u64, "more system", "more systems"), self.extent.rest)));
         }
+        if !report.stale.is_empty() {
+            let columns = vec![column("System"), column("Record"), column("Change"), column("Why it was not made")];
+            blocks.extend(self.table("Stale changes of the plan", columns, &report.stale, |one| {
+                vec![cell(words(&one.system)), cell(self.key(&one.key)), cell(words(one.action.to_string())), cell(words(self.text(&one.why)))]
+            }));
+        }
         let notable: Vec<_> = report.links.iter().filter(|event| event.notable).collect();
         if !notable.is_empty() {
             let columns = vec![column("System"), column("Record"), column("What happened")];

@@ -296,6 +296,10 @@ fn mask_records(report: &mut Report) {
         keys.mask(&mut one.key, secrets);
         secrets.hide(&mut one.event);
     }
+    for one in &mut report.stale {
+        let secrets = records.entry(one.key.clone()).or_default();
+        keys.mask(&mut one.key, secrets);
+    }
     records.into_values().for_each(|secrets| all.extend(secrets));
     let sensitive_totals = report.totals.iter().any(|total| sensitive(&total.field));
     for one in &mut report.cleared {

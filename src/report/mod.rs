@@ -20,6 +20,7 @@ use crate::diagnostic::Diagnostic;
 use crate::frame::{CleaningCount, Duplicate, Evidence, Quarantined};
 use crate::value::{Decimal, Value};
 
+pub use crate::reconcile::approved::Stale;
 pub use crate::reconcile::differences::{Difference, Part as DifferencePart, Why as WhyDifferent};
 pub use crate::reconcile::totals::{Identity, RowCounts, TotalReport};
 pub use shown::value as value_for_people;
@@ -150,6 +151,8 @@ pub struct Report {
     pub quarantined: Vec<QuarantinedReport>,
     /// Keys that stand on several rows.
     pub duplicates: Vec<Duplicate>,
+    /// Changes of the plan that was to be applied which were not made. Nothing in a run that decides for itself.
+    pub stale: Vec<Stale>,
     /// What happened to links, notable events only.
     pub links: Vec<LinkEvent>,
     /// Control totals.

@@ -316,6 +316,12 @@ pub(super) fn rich() -> Report {
                 rule: "refuse".to_owned(),
             },
         ],
+        stale: vec![Stale {
+            system: "invoicing".to_owned(),
+            key: "ada@example.com".to_owned(),
+            action: Action::Update,
+            why: "the row was edited since: `city`".to_owned(),
+        }],
         links: vec![LinkEvent {
             system: "invoicing".to_owned(),
             record: 7,
@@ -380,6 +386,7 @@ pub(super) fn quiet() -> Report {
         roll_forward: Some(RollForward::default()),
         quarantined: Vec::new(),
         duplicates: Vec::new(),
+        stale: Vec::new(),
         links: Vec::new(),
         totals: rich.totals[..2].to_vec(),
         differences: Vec::new(),
@@ -497,6 +504,7 @@ pub(super) fn hostile() -> Report {
             Quarantined { origin: bad(), line: 1, column: Some(bad()), field: Some(bad()), raw: Some(bad()), reason: bad(), key: Some(bad()), id: Some(bad()) };
     }
     report.duplicates = poisoned(&report.duplicates, &["survivor", "losers"]);
+    report.stale = poisoned(&report.stale, &["action"]);
     report.links = poisoned(&report.links, &["record", "notable"]);
     report.totals.iter_mut().for_each(|total| (total.field, total.group, total.system) = (bad(), Some(bad()), bad()));
     report.identities = vec![Identity { name: bad(), of: bad(), equation: bad(), holds: false }];

@@ -29,7 +29,7 @@ const VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 const TABLES: &str = "
 CREATE TABLE runs (
     run TEXT PRIMARY KEY,           -- the start in UTC, sorts by time
-    command TEXT NOT NULL,          -- run, plan
+    command TEXT NOT NULL,          -- run, plan, apply
     status TEXT NOT NULL CHECK (status IN ('running', 'promoted', 'stopped', 'interrupted')),
     verdict TEXT,
     exit_code INTEGER,
@@ -423,6 +423,18 @@ impl Ledger {
             transaction.execute("INSERT INTO allowed VALUES (?1, ?2, ?3)", params![run, gate, detail]).map_err(&wrong)?;
         }
         transaction.commit().map_err(&wrong)
+    }
+
+    /// Notes the digest of a plan that was only asked for: by it the plan is known again when it is to be applied.
+    pub fn planned(&self, run: &str, digest: &str) -> Result<(), Error> {
+        self.connection.execute("UPDATE runs SET plan_digest = ?2 WHERE run = ?1", params![run, digest]).map_err(self.wrong())?;
+        Ok(())
+    }
+
+    /// The digest of the plan of a run, if it came to one, and the text of its job file; nothing for a run of another ledger.
+    pub fn plan_of(&self, run: &str) -> Result<Option<(Option<String>, String)>, Error> {
+        let query = "SELECT plan_digest, job_text FROM runs WHERE run = ?1";
+        self.connection.query_row(query, [run], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(self.wrong())
     }
 
     /// Journals changes as sent, before they are.

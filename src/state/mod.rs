@@ -151,16 +151,7 @@ impl JobState {
         if contents.sha256 != digest {
             return Err(lost(&path, "its digest is not the one in the ledger"));
         }
-        let text = String::from_utf8(contents.bytes).map_err(|e| lost(&path, &e.to_string()))?;
-        let mut plan = Plan::default();
-        for line in text.lines() {
-            match serde_json::from_str(line).map_err(|e| lost(&path, &e.to_string()))? {
-                PlanLine::Plan(header) => plan.header = header,
-                PlanLine::Decision(decision) => plan.decisions.push(decision),
-                PlanLine::Change(change) => plan.changes.push(change),
-            }
-        }
-        Ok(plan)
+        plan_of(&contents.bytes).map_err(|what| lost(&path, &what))
     }
 
     /// Writes what a run leaves and makes it durable. It counts only once the run is promoted with the place that this gives.
@@ -421,6 +412,52 @@ pub fn plan_bytes(plan: &Plan) -> Vec<u8> {
         push_line(&mut bytes, &PlanLine::Change(change.clone()));
     }
     bytes
+}
+
+/// The plan that [`plan_bytes`] wrote; else what is wrong with it, in words.
+fn plan_of(bytes: &[u8]) -> Result<Plan, String> {
+    let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
+    let mut plan = Plan::default();
+    for (number, line) in (1..).zip(text.lines()) {
+        match serde_json::from_str(line).map_err(|e| format!("line {number}, column {}: it is cut off, or not as tieout writes it", e.column()))? {
+            PlanLine::Plan(header) => plan.header = header,
+            PlanLine::Decision(decision) => plan.decisions.push(decision),
+            PlanLine::Change(change) => plan.changes.push(change),
+        }
+    }
+    Ok(plan)
+}
+
+/// A plan that was written to a file, with the SHA-256 of the file.
+///
+/// # Errors
+/// `GiveAccess` if it cannot be read, `Look` if it is no plan or damaged, `MendJob` if another version of the program wrote it.
+pub fn read_plan(path: &Path) -> Result<(Plan, String), Error> {
+    let shown = || Place::of(path.display().to_string());
+    let contents = disk::read(path)?;
+    // Another version may write other lines: only its header is looked into.
+    let first: Option<serde_json::Value> = contents.bytes.split(|byte| *byte == b'\n').next().and_then(|line| serde_json::from_slice(line).ok());
+    let header = first.as_ref().and_then(|line| line.get("plan")).and_then(|header| header.as_object());
+    let Some(header) = header else {
+        return Err(Error::new(Remedy::Look, shown(), "this is no plan")
+            .seen("its first line is not the head of one")
+            .seen("nothing was written")
+            .hint("make one with `tieout plan JOB -o FILE`"));
+    };
+    let version = header.get("version").and_then(|version| version.as_str()).unwrap_or_default();
+    if version != env!("CARGO_PKG_VERSION") {
+        let version = if version.is_empty() { "an earlier version".to_owned() } else { format!("version {version}") };
+        return Err(Error::new(Remedy::MendJob, shown(), format!("the plan was made by {version} of tieout, this is {}", env!("CARGO_PKG_VERSION")))
+            .seen("nothing was written")
+            .hint("make a new plan with `tieout plan JOB -o FILE`"));
+    }
+    match plan_of(&contents.bytes) {
+        Ok(plan) => Ok((plan, contents.sha256)),
+        Err(what) => Err(Error::new(Remedy::Look, shown(), "the plan is damaged")
+            .seen(what)
+            .seen("nothing was written")
+            .hint("make a new plan with `tieout plan JOB -o FILE`")),
+    }
 }
 
 fn push_line(bytes: &mut Vec<u8>, line: &impl Serialize) {

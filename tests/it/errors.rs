@@ -206,6 +206,9 @@ fn without_run_ids(text: &str) -> String {
         if is_id(rest) {
             told.push_str("RUN");
             rest = &rest[16..];
+            // The second run of a second has a number.
+            let digits = rest.strip_prefix('-').map_or(0, |number| number.bytes().take_while(u8::is_ascii_digit).count());
+            rest = if digits > 0 { &rest[1 + digits..] } else { rest };
         } else {
             told.push(character);
             rest = &rest[character.len_utf8()..];

@@ -1,6 +1,7 @@
 //! The one integration binary: every binary links Polars again.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod apply;
 mod cli;
 mod crash;
 mod demo;
