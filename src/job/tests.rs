@@ -579,7 +579,14 @@ fn customers_are_ready() {
     assert_eq!(crm.edited_at, Some(EditedAt { column: "Updated".into(), format: Some("%d.%m.%Y %H:%M".into()), timezone: Some("Europe/Berlin".into()) }));
     assert_eq!(
         sheet.kind,
-        Kind::Csv(CsvSettings { path: "data/customers.csv".into(), delimiter: Some(';'), quote: None, encoding: Some("windows-1252".into()), header: 1 })
+        Kind::Csv(CsvSettings {
+            path: "data/customers.csv".into(),
+            delimiter: Some(';'),
+            quote: None,
+            encoding: Some("windows-1252".into()),
+            header: 1,
+            ..CsvSettings::default()
+        })
     );
     assert_eq!(sheet.only, [("Status".to_owned(), vec!["active".to_owned(), "new".to_owned()])]);
     assert_eq!((crm.may, sheet.id.as_deref()), (May::default(), None));
