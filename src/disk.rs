@@ -752,6 +752,46 @@ mod tests {
     }
 
     #[test]
+    fn as_many_former_versions_are_kept_as_are_wanted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.csv");
+        fs::write(&path, "0").expect("written");
+        let replaced = |from: &str, to: &str, kept: u32| {
+            let done = replace_keeping(&path, to.as_bytes(), &digest(from.as_bytes()), kept);
+            assert!(matches!(done, Ok(Replaced::Done { .. })), "{done:?}");
+            let said = |ending: &str| fs::read_to_string(folder.path().join(format!("a.csv{ending}"))).unwrap_or_default();
+            ["", ".tieout-backup", ".tieout-backup-2", ".tieout-backup-3", ".tieout-backup-4"].map(said).join("")
+        };
+        assert_eq!(replaced("0", "1", 3), "10");
+        assert_eq!(replaced("1", "2", 3), "210");
+        assert_eq!(replaced("2", "3", 3), "3210");
+        assert_eq!(replaced("3", "4", 3), "4321");
+        // Fewer are kept from now on: what is there already is a person's to remove.
+        assert_eq!(replaced("4", "5", 1), "5421");
+        // A save of somebody in between is no version of ours: nothing moves.
+        let stale = replace_keeping(&path, b"6", &digest(b"4"), 3);
+        assert!(matches!(stale, Ok(Replaced::Stale { .. })));
+        assert_eq!(names(&folder).len(), 4);
+    }
+
+    #[test]
+    fn a_file_is_still_when_it_has_not_changed_for_so_long() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.csv");
+        fs::write(&path, "1").expect("written");
+        let file = OpenOptions::new().append(true).open(&path).expect("opened");
+        let now = std::time::SystemTime::now();
+        file.set_modified(now - std::time::Duration::from_secs(3600)).expect("set");
+        assert_eq!(wait_until_still(&path, 60).ok(), stamp(&path).expect("there"));
+        // Young, or by a clock that goes wrong: it is watched, and nobody touches it.
+        file.set_modified(now + std::time::Duration::from_secs(3600)).expect("set");
+        assert_eq!(wait_until_still(&path, 1).ok(), stamp(&path).expect("there"));
+        let error = wait_until_still(&folder.path().join("absent.csv"), 1).expect_err("absent");
+        assert_eq!(error.remedy, Remedy::GiveAccess);
+        assert_eq!(stamp(&folder.path().join("absent.csv")).expect("looked"), None);
+    }
+
+    #[test]
     fn a_file_is_replaced_and_one_former_version_kept() {
         let (folder, path) = world();
         let backup = folder.path().canonicalize().expect("real").join("customers.csv.tieout-backup");

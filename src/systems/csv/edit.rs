@@ -269,6 +269,10 @@ impl<'a> File<'a> {
         if text.contains('\0') {
             return refuse("has a NUL character, which no text file can hold".to_owned());
         }
+        let is_first = self.layout.names.first().is_some_and(|first| *first == cell.column);
+        if is_first && self.layout.trailer.as_ref().is_some_and(|rule| text.starts_with(&rule.starts)) {
+            return refuse("would make the row look like the trailer of the file".to_owned());
+        }
         let mut spelled = String::new();
         self.spell(&mut spelled, text, true);
         if spelled.len() > CELL_BYTES_MAX || line_breaks(spelled.as_bytes()) > CELL_LINES_MAX {
@@ -456,6 +460,46 @@ mod tests {
             Outcome::Rejected { reason } => format!("rejected: {reason}"),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The text after changes to a file of short rows that ends with a trailer.
+    fn done_above_a_trailer(text: &str, changes: &[Change]) -> Result<String, Vec<Outcome>> {
+        let trailer = super::super::rows::TrailerRule { starts: "T".to_owned(), count_column: Some(1) };
+        let expected = Expected { quote: b'"', header: 1, pinned: Some(b','), pads: true, trailer: Some(&trailer), ..Expected::default() };
+        let edited = edit(text, &Layout::find(text, &expected).expect("a header"), UTF_8, changes, 5).expect("rows");
+        edited.text.ok_or(edited.outcomes)
+    }
+
+    #[test]
+    fn a_short_row_is_widened_only_up_to_the_cell_that_is_filled() {
+        let text = "id,a,b,c\n1,x\n2,\n3\n4,x,y,z\nT,4\n";
+        for (changes, expected) in [
+            (vec![update("1", "a", "x", "u")], "id,a,b,c\n1,u\n2,\n3\n4,x,y,z\nT,4\n"),
+            (vec![update("1", "b", "", "u")], "id,a,b,c\n1,x,u\n2,\n3\n4,x,y,z\nT,4\n"),
+            // An empty last cell is filled, and the row widened, at one place of the text.
+            (vec![update("2", "c", "", "u,v"), update("2", "a", "", "t")], "id,a,b,c\n1,x\n2,t,,\"u,v\"\n3\n4,x,y,z\nT,4\n"),
+            // What is filled and emptied again by one set leaves the row as it was.
+            (vec![update("3", "b", "", "u"), update("3", "b", "u", ""), update("1", "a", "x", "u")], "id,a,b,c\n1,u\n2,\n3\n4,x,y,z\nT,4\n"),
+            (vec![delete("3")], "id,a,b,c\n1,x\n2,\n4,x,y,z\nT,3\n"),
+        ] {
+            assert_eq!(done_above_a_trailer(text, &changes).as_deref(), Ok(expected), "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn new_rows_stand_above_the_trailer_whose_count_goes_with_them() {
+        let new = |id: &str| create(&[("id", id), ("a", "x")]);
+        for (text, changes, expected) in [
+            ("id,a\r\n1,x\r\nT, 01 ,9.50\r\n", vec![new("2"), new("3")], "id,a\r\n1,x\r\n2,x\r\n3,x\r\nT, 03 ,9.50\r\n"),
+            ("id,a\n1,x\n\"T\",\"9\"", vec![new("2")], "id,a\n1,x\n2,x\n\"T\",\"10\""),
+            ("id,a\n1,x\nT,1\n", vec![new("2"), delete("1")], "id,a\n2,x\nT,1\n"),
+            ("id,a\nT,0\n", vec![new("2")], "id,a\n2,x\nT,1\n"),
+        ] {
+            assert_eq!(done_above_a_trailer(text, &changes).as_deref(), Ok(expected), "{text:?}");
+        }
+        // A record that looks like the trailer would end the file for whoever reads it.
+        let refused = done_above_a_trailer("id,a\n1,x\nT,1\n", &[new("Tom")]).expect_err("refused");
+        assert!(matches!(&refused[0], Outcome::Rejected { reason } if reason.contains("`id`") && reason.contains("trailer")), "{refused:?}");
     }
 
     #[test]
