@@ -78,6 +78,58 @@ pub fn read(path: &Path) -> Result<Contents, Error> {
     }
 }
 
+/// When a file was changed last, and how long it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    bytes: u64,
+    modified: std::time::SystemTime,
+}
+
+impl Stamp {
+    /// Whether the file was changed before this other one was.
+    pub fn is_older_than(&self, other: &Stamp) -> bool {
+        self.modified < other.modified
+    }
+}
+
+/// The stamp of a file; nothing if there is no such file.
+///
+/// # Errors
+/// `GiveAccess` if the file cannot be looked at.
+pub fn stamp(path: &Path) -> Result<Option<Stamp>, Error> {
+    let looked = fs::metadata(path).and_then(|meta| Ok(meta.is_file().then_some(Stamp { bytes: meta.len(), modified: meta.modified()? })));
+    match looked {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        looked => looked.map_err(|error| refused(path, "the file cannot be looked at", &error)),
+    }
+}
+
+/// Waits until the size and the time of a file have not changed for `seconds`: not at all where that is so already, and so
+/// long at most. Gives the stamp that did not change.
+///
+/// A time in the future, by a clock that goes wrong, says nothing: then the file is watched for all of the time.
+///
+/// # Errors
+/// `GiveAccess` if the file changed meanwhile, or is not there.
+pub fn wait_until_still(path: &Path, seconds: u32) -> Result<Stamp, Error> {
+    let look = || stamp(path)?.ok_or_else(|| refused(path, "the file cannot be looked at", &io::Error::from(io::ErrorKind::NotFound)));
+    let still = std::time::Duration::from_secs(seconds.into());
+    let before = look()?;
+    let age = before.modified.elapsed().unwrap_or_default();
+    if let Some(rest) = still.checked_sub(age).filter(|rest| !rest.is_zero()) {
+        std::thread::sleep(rest);
+    }
+    if look()? == before { Ok(before) } else { Err(still_written(path)) }
+}
+
+/// The error of a file that somebody has not finished.
+pub fn still_written(path: &Path) -> Error {
+    Error::new(Remedy::GiveAccess, place(path), "somebody still writes the file")
+        .seen("it changed while this run waited for it to be complete")
+        .seen("nothing was written")
+        .hint("run again when the file is complete")
+}
+
 /// A lock that is held until it is dropped, or until the process ends.
 #[derive(Debug)]
 pub struct Lock {
@@ -206,6 +258,17 @@ pub fn folders(path: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
+/// The names of the files in a folder, sorted. Names that are no Unicode are left out.
+///
+/// # Errors
+/// `GiveAccess` if the folder cannot be listed.
+pub fn files(path: &Path) -> Result<Vec<String>, Error> {
+    let entries = fs::read_dir(path).map_err(|error| refused(path, "the folder cannot be listed", &error))?;
+    let mut names: Vec<String> = entries.flatten().filter(|entry| entry.path().is_file()).filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
 /// Makes a folder, and those above it, for its owner only. A folder that exists stays as it is.
 ///
 /// # Errors
@@ -232,7 +295,7 @@ pub fn sync_folder(path: &Path) -> Result<(), Error> {
 pub enum Replaced {
     /// It holds the new bytes, durably.
     Done {
-        /// Where its former content is: one version is kept.
+        /// Where its former content is.
         backup: PathBuf,
     },
     /// Somebody changed it: it holds what they saved last.
@@ -253,7 +316,16 @@ pub enum Replaced {
 /// `GiveAccess` if the file is missing or read-only, its folder cannot be written, or the disk has no room for the new
 /// content beside the old one; `Look` if a step in between failed and a person must see which file is which.
 pub fn replace(path: &Path, bytes: &[u8], expected_sha256: &str) -> Result<Replaced, Error> {
-    replace_by(path, bytes, expected_sha256, &mut exchange)
+    replace_by(path, bytes, expected_sha256, 1, &mut exchange)
+}
+
+/// Replaces a file as [`replace`] does, and keeps `backups` former versions of it, at least one: the newest as
+/// `<name>.tieout-backup`, older ones as `<name>.tieout-backup-2` and so on.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_keeping(path: &Path, bytes: &[u8], expected_sha256: &str, backups: u32) -> Result<Replaced, Error> {
+    replace_by(path, bytes, expected_sha256, backups, &mut exchange)
 }
 
 /// Settles what a killed process left beside the file, and says what a person should know of it, a sentence each.
@@ -306,6 +378,17 @@ impl Target {
 
     fn backup(&self) -> PathBuf {
         self.beside("", ".tieout-backup")
+    }
+
+    /// Gives each backup the next number, so that the first name is free and no more than `kept` are left. A number that nothing
+    /// has ends the row of those that move.
+    fn make_room_for_a_backup(&self, kept: u32) -> Result<(), Error> {
+        let name = |number: u32| if number == 1 { self.backup() } else { self.beside("", &format!(".tieout-backup-{number}")) };
+        let free = (1..kept).find(|number| !name(*number).exists()).unwrap_or(kept.max(1));
+        for number in (1..free).rev() {
+            fs::rename(name(number), name(number + 1)).map_err(|error| self.untouched("an older version of the file cannot be renamed", &error))?;
+        }
+        Ok(())
     }
 
     fn part(&self) -> PathBuf {
@@ -396,7 +479,7 @@ fn room(target: &Target) -> u64 {
     rustix::fs::statvfs(&target.folder).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize))
 }
 
-fn replace_by(path: &Path, bytes: &[u8], expected_sha256: &str, exchange: Exchange<'_>) -> Result<Replaced, Error> {
+fn replace_by(path: &Path, bytes: &[u8], expected_sha256: &str, backups: u32, exchange: Exchange<'_>) -> Result<Replaced, Error> {
     let target = Target::of(path)?;
     let _folder = target.lock_folder();
     recover_by(&target, exchange)?;
@@ -406,6 +489,7 @@ fn replace_by(path: &Path, bytes: &[u8], expected_sha256: &str, exchange: Exchan
         return Ok(Replaced::Stale { seen_sha256, kept: None });
     }
     has_room(&target, room(&target), bytes.len() as u64)?;
+    target.make_room_for_a_backup(backups)?;
 
     let new_sha256 = digest(bytes);
     let part = target.part();
@@ -668,6 +752,46 @@ mod tests {
     }
 
     #[test]
+    fn as_many_former_versions_are_kept_as_are_wanted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.csv");
+        fs::write(&path, "0").expect("written");
+        let replaced = |from: &str, to: &str, kept: u32| {
+            let done = replace_keeping(&path, to.as_bytes(), &digest(from.as_bytes()), kept);
+            assert!(matches!(done, Ok(Replaced::Done { .. })), "{done:?}");
+            let said = |ending: &str| fs::read_to_string(folder.path().join(format!("a.csv{ending}"))).unwrap_or_default();
+            ["", ".tieout-backup", ".tieout-backup-2", ".tieout-backup-3", ".tieout-backup-4"].map(said).join("")
+        };
+        assert_eq!(replaced("0", "1", 3), "10");
+        assert_eq!(replaced("1", "2", 3), "210");
+        assert_eq!(replaced("2", "3", 3), "3210");
+        assert_eq!(replaced("3", "4", 3), "4321");
+        // Fewer are kept from now on: what is there already is a person's to remove.
+        assert_eq!(replaced("4", "5", 1), "5421");
+        // A save of somebody in between is no version of ours: nothing moves.
+        let stale = replace_keeping(&path, b"6", &digest(b"4"), 3);
+        assert!(matches!(stale, Ok(Replaced::Stale { .. })));
+        assert_eq!(names(&folder).len(), 4);
+    }
+
+    #[test]
+    fn a_file_is_still_when_it_has_not_changed_for_so_long() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.csv");
+        fs::write(&path, "1").expect("written");
+        let file = OpenOptions::new().append(true).open(&path).expect("opened");
+        let now = std::time::SystemTime::now();
+        file.set_modified(now - std::time::Duration::from_secs(3600)).expect("set");
+        assert_eq!(wait_until_still(&path, 60).ok(), stamp(&path).expect("there"));
+        // Young, or by a clock that goes wrong: it is watched, and nobody touches it.
+        file.set_modified(now + std::time::Duration::from_secs(3600)).expect("set");
+        assert_eq!(wait_until_still(&path, 1).ok(), stamp(&path).expect("there"));
+        let error = wait_until_still(&folder.path().join("absent.csv"), 1).expect_err("absent");
+        assert_eq!(error.remedy, Remedy::GiveAccess);
+        assert_eq!(stamp(&folder.path().join("absent.csv")).expect("looked"), None);
+    }
+
+    #[test]
     fn a_file_is_replaced_and_one_former_version_kept() {
         let (folder, path) = world();
         let backup = folder.path().canonicalize().expect("real").join("customers.csv.tieout-backup");
@@ -692,7 +816,7 @@ mod tests {
         for in_place in [false, true] {
             let (folder, path) = world();
             let mut exchanges = 0;
-            let replaced = replace_by(&path, NEW, &digest(OLD), &mut |a, b| {
+            let replaced = replace_by(&path, NEW, &digest(OLD), 1, &mut |a, b| {
                 exchanges += 1;
                 if exchanges == 1 {
                     if in_place { fs::write(b, SAVE)? } else { save(b, SAVE) }
@@ -709,7 +833,7 @@ mod tests {
     fn a_second_save_while_the_first_is_put_back_wins_and_the_first_is_kept() {
         let (folder, path) = world();
         let mut exchanges = 0;
-        let replaced = replace_by(&path, NEW, &digest(OLD), &mut |a, b| {
+        let replaced = replace_by(&path, NEW, &digest(OLD), 1, &mut |a, b| {
             exchanges += 1;
             match exchanges {
                 1 => save(b, SAVE),
@@ -728,7 +852,7 @@ mod tests {
     fn a_file_that_is_taken_away_while_a_save_is_put_back_gets_its_name_back() {
         let (_folder, path) = world();
         let mut exchanges = 0;
-        let replaced = replace_by(&path, NEW, &digest(OLD), &mut |a, b| {
+        let replaced = replace_by(&path, NEW, &digest(OLD), 1, &mut |a, b| {
             exchanges += 1;
             match exchanges {
                 1 => save(b, SAVE),
@@ -744,9 +868,9 @@ mod tests {
     fn without_an_exchange_the_digest_is_checked_before_the_rename() {
         let mut without = |_: &Path, _: &Path| Err(io::Error::from(rustix::io::Errno::INVAL));
         let (folder, path) = world();
-        assert!(matches!(replace_by(&path, NEW, &digest(OLD), &mut without), Ok(Replaced::Done { .. })));
+        assert!(matches!(replace_by(&path, NEW, &digest(OLD), 1, &mut without), Ok(Replaced::Done { .. })));
         assert_eq!((fs::read(&path).unwrap().as_slice(), fs::read(path.with_extension("csv.tieout-backup")).unwrap().as_slice()), (NEW, OLD));
-        let replaced = replace_by(&path, LATER, &digest(NEW), &mut |_, file| {
+        let replaced = replace_by(&path, LATER, &digest(NEW), 1, &mut |_, file| {
             save(file, SAVE);
             Err(io::Error::from(rustix::io::Errno::NOSYS))
         });
@@ -768,7 +892,7 @@ mod tests {
         for (killed, file, backup) in [(before, OLD, None), (after, NEW, Some(OLD)), (after_a_save, SAVE, None)] {
             let (folder, path) = world();
             let death = catch_unwind(AssertUnwindSafe(|| {
-                replace_by(&path, NEW, &digest(OLD), &mut |a, b| {
+                replace_by(&path, NEW, &digest(OLD), 1, &mut |a, b| {
                     killed(a, b);
                     panic!("killed")
                 })
@@ -787,7 +911,7 @@ mod tests {
     fn a_save_displaced_by_a_killed_process_is_kept_when_the_file_was_saved_again() {
         let (folder, path) = world();
         let death = catch_unwind(AssertUnwindSafe(|| {
-            replace_by(&path, NEW, &digest(OLD), &mut |a, b| {
+            replace_by(&path, NEW, &digest(OLD), 1, &mut |a, b| {
                 save(b, SAVE);
                 exchange(a, b).expect("exchanged");
                 panic!("killed")

@@ -20,7 +20,7 @@ use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
-use crate::job::{Job, Mode, Permission, Settings};
+use crate::job::{Job, Mode, Permission, Role, Settings};
 use crate::reconcile::approved::{Stale, compare};
 use crate::reconcile::base::State;
 use crate::reconcile::clean::{Marks, clean};
@@ -301,7 +301,8 @@ impl Night<'_> {
         self.tidy()?;
         let mut systems = self.open()?;
         self.stop_if_asked()?;
-        let (rest, pulled) = self.recall_and_pull(&mut systems, interrupted.is_empty())?;
+        let (rest, mut pulled) = self.recall_and_pull(&mut systems, interrupted.is_empty())?;
+        self.tell_stale_sources(&mut pulled);
         self.stop_if_asked()?;
         let pulled = self.learn_spelling(pulled)?;
         let rest = if self.is_spelled_as_before() { rest } else { Rest::default() };
@@ -452,6 +453,19 @@ impl Night<'_> {
             let recalled = recalled.join().unwrap_or_else(|_| Err(unreadable_state(&folder)));
             Ok((recalled?.unwrap_or_default(), pulled?))
         })
+    }
+
+    /// Notes every source whose file is, to the byte, the one that the last promoted run read: it has no edits, and perhaps nobody
+    /// delivered it.
+    fn tell_stale_sources(&self, pulled: &mut [Pulled]) {
+        let Some(promoted) = &self.promoted else { return };
+        for (spec, pulled) in self.job.systems.iter().zip(pulled).filter(|(spec, _)| spec.role == Role::Source) {
+            if let Some(known) = promoted.knowledge.snapshots.get(&spec.name)
+                && pulled.evidence.sha256.as_ref() == Some(&known.sha256)
+            {
+                pulled.evidence.notes.push(format!("the same file as at run {}", known.run));
+            }
+        }
     }
 
     /// Looks how the columns of tonight spell their numbers, where the job file does not say. From here on the job knows.

@@ -17,12 +17,12 @@ use toml::de::DeValue;
 use super::read::{At, Page, Span, Table, Written};
 use super::ready::*;
 use super::spelling::{
-    format_problem, has_literal_secret, has_reference, has_short_year, is_epoch_format, is_mail_address, is_timezone, read_cron, reference_problem,
-    timezone_meant,
+    format_problem, has_literal_secret, has_reference, has_short_year, is_epoch_format, is_mail_address, is_timezone, name_date_problem, read_cron,
+    reference_problem, timezone_meant,
 };
 use super::written::{
-    BesideWritten, Column, ColumnTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable, Field as FieldWritten, FieldTable, JobTable, LimitsTable,
-    Missed, OnFormula, Rule, Settings as Kinds, Switch, System, SystemTable, unsigned,
+    BesideWritten, Column, ColumnTable, CsvTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable, Field as FieldWritten, FieldTable, JobTable,
+    LimitsTable, Missed, OnFormula, Ragged, Rule, Settings as Kinds, Switch, System, SystemTable, unsigned,
 };
 use super::{JobFile, Settings};
 use crate::value::{FieldType, Tolerance, Value};
@@ -39,6 +39,12 @@ const WORKBOOKS_WRITABLE: &[&str] = &["xlsx", "xlsm"];
 
 /// Endings of workbooks that can only be read.
 const WORKBOOKS_READABLE: &[&str] = &["xls", "xlsb", "ods"];
+
+/// More former versions of a file than this are a mistake.
+const CSV_BACKUPS_MAX: u32 = 100;
+
+/// A run that waits longer than this for a file is a mistake.
+const CSV_STABLE_SECONDS_MAX: u32 = 3600;
 
 /// A header of more rows than this is a mistake.
 const EXCEL_HEADER_ROWS_MAX: u32 = 10;
@@ -406,7 +412,20 @@ fn check_kind(name: &At<String>, settings: &Kinds, role: Option<Role>, mode: Mod
             }
             let path = csv.path.as_ref()?;
             refuse_empty(path, &format!("systems.{}.path", name.value), page);
+            let is_written = mode == Mode::Sync && role.is_some_and(Role::is_written);
+            refuse_unclear_names(name, csv, path, is_written, page);
+            let backups = csv.backups.as_ref().map(|backups| {
+                if !(1..=CSV_BACKUPS_MAX).contains(&backups.value) {
+                    page.refuse(&backups.span, format!("`systems.{}.backups` must lie between 1 and {CSV_BACKUPS_MAX}, not {}", name.value, backups.value));
+                }
+                backups.value
+            });
             Some(Kind::Csv(CsvSettings {
+                ready: check_csv_ready(name, csv, page),
+                pads_short_rows: csv.ragged.as_ref().is_some_and(|ragged| ragged.value == Ragged::Pad),
+                trailer: check_csv_trailer(name, csv, page),
+                newest: csv.newest.as_ref().map(|newest| newest.value.clone()),
+                backups,
                 path: path.value.clone(),
                 delimiter,
                 quote,
@@ -437,6 +456,76 @@ fn check_kind(name: &At<String>, settings: &Kinds, role: Option<Role>, mode: Mod
             Some(Kind::Sql(SqlSettings { url: url.value.clone(), table: text(&sql.table), query: text(&sql.query) }))
         }
         Kinds::Memory(memory) => Some(Kind::Memory(memory.table.as_ref().map_or_else(|| name.value.clone(), |table| table.value.clone()))),
+    }
+}
+
+fn check_csv_ready(name: &At<String>, csv: &CsvTable, page: &mut Page<'_>) -> Option<CsvReady> {
+    let ready = csv.ready.as_ref()?;
+    let key = format!("systems.{}.ready", name.value);
+    match (&ready.value.stable_s, &ready.value.marker) {
+        (Some(_), Some(marker)) => {
+            page.refuse(&marker.span, format!("`{key}` has both `stable_s` and `marker`")).hint("keep one of the two; a marker is the safer one");
+            None
+        }
+        (Some(seconds), None) => {
+            if !(1..=CSV_STABLE_SECONDS_MAX).contains(&seconds.value) {
+                page.refuse(&seconds.span, format!("`{key}.stable_s` must lie between 1 and {CSV_STABLE_SECONDS_MAX} seconds, not {}", seconds.value));
+            }
+            Some(CsvReady::Stable(seconds.value))
+        }
+        (None, Some(marker)) => {
+            refuse_empty(marker, &format!("{key}.marker"), page);
+            let is_itself = csv.path.as_ref().is_some_and(|path| path.value == marker.value);
+            if is_itself || marker.value.contains('*') {
+                page.refuse(&marker.span, format!("`{key}.marker` must name one other file, not `{}`", marker.value))
+                    .hint("`{name}` stands for the name of the file: `\"data/{name}.done\"`");
+            }
+            Some(CsvReady::Marker(marker.value.clone()))
+        }
+        (None, None) => {
+            page.refuse(&ready.span, format!("`{key}` says nothing"))
+                .hint("for example `ready = { stable_s = 60 }`, or `ready = { marker = \"data/{name}.done\" }`");
+            None
+        }
+    }
+}
+
+fn check_csv_trailer(name: &At<String>, csv: &CsvTable, page: &mut Page<'_>) -> Option<CsvTrailer> {
+    let trailer = &csv.trailer.as_ref()?.value;
+    let key = format!("systems.{}.trailer", name.value);
+    let starts = trailer.starts.as_ref()?;
+    refuse_empty(starts, &format!("{key}.starts"), page);
+    if let Some(column) = trailer.count_column.as_ref().filter(|column| column.value == 0) {
+        page.refuse(&column.span, format!("`{key}.count_column` is 0, and columns are counted from 1"));
+    }
+    Some(CsvTrailer { starts: starts.value.clone(), count_column: trailer.count_column.as_ref().map(|column| column.value) })
+}
+
+/// A path that stands for several files, of which it cannot be told which is meant.
+fn refuse_unclear_names(name: &At<String>, csv: &CsvTable, path: &At<String>, is_written: bool, page: &mut Page<'_>) {
+    let key = |key: &str| format!("systems.{}.{key}", name.value);
+    let (folder, file) = path.value.rsplit_once('/').map_or(("", path.value.as_str()), |(folder, file)| (folder, file));
+    let stars = file.matches('*').count();
+    match &csv.newest {
+        None if path.value.contains('*') => {
+            page.refuse(&path.span, format!("`{}` stands for several files, and nothing tells which is meant", key("path")))
+                .hint("say how the date in their names is spelled: `newest = \"%Y%m%d\"`");
+        }
+        None => {}
+        Some(newest) => {
+            if stars != 1 || folder.contains('*') {
+                page.refuse(&path.span, format!("with `newest`, `{}` must have one `*`, in the name of the file", key("path")))
+                    .hint("for example `path = \"data/invoices-*.csv\"`");
+            }
+            if let Some(problem) = name_date_problem(newest.as_str()) {
+                page.refuse(&newest.span, format!("`{}` cannot tell the newest file: {problem}", key("newest")))
+                    .hint("it has `%Y`, then perhaps `%m`, `%d`, `%H`, `%M` and `%S`, and the characters between them: `%Y-%m-%d`");
+            }
+            if is_written {
+                page.refuse(&newest.span, format!("system `{}` is written, and `newest` is another file every time", name.value))
+                    .hint("name one file in `path`, or make the system a source or a witness");
+            }
+        }
     }
 }
 

@@ -94,8 +94,10 @@ impl Job {
             if let Some(id) = &system.id {
                 term.push_str(&format!(", id {id}"));
             }
-            if let Kind::Excel(excel) = &system.kind {
-                term.push_str(&excel.extent());
+            match &system.kind {
+                Kind::Csv(csv) => term.push_str(&csv.extent()),
+                Kind::Excel(excel) => term.push_str(&excel.extent()),
+                Kind::Sql(_) | Kind::Memory(_) => {}
             }
             for (column, values) in &system.only {
                 term.push_str(&format!(", only {column} = {}", values.join(" or ")));
@@ -288,6 +290,50 @@ pub struct CsvSettings {
     pub encoding: Option<String>,
     /// The physical line of the header, from 1; 0 for a file without one, whose columns are called 1, 2, …
     pub header: u64,
+    /// What tells that the file is complete.
+    pub ready: Option<CsvReady>,
+    /// Whether rows with too few cells are filled up with empty ones; set aside if not.
+    pub pads_short_rows: bool,
+    /// The last row of the file, which is no record.
+    pub trailer: Option<CsvTrailer>,
+    /// How the date is spelled in the names of the files that `path` stands for with its `*`: the newest is read.
+    pub newest: Option<String>,
+    /// How many former versions of the file are kept; one if not given.
+    pub backups: Option<u32>,
+}
+
+impl CsvSettings {
+    /// What decides which rows there are, in one line; nothing where nothing is said.
+    pub fn extent(&self) -> String {
+        let mut said = String::new();
+        if self.pads_short_rows {
+            said.push_str(", short rows filled up");
+        }
+        if let Some(trailer) = &self.trailer {
+            said.push_str(&format!(", trailer {}", trailer.starts));
+            said.extend(trailer.count_column.map(|column| format!(" with the count in column {column}")));
+        }
+        said.extend(self.newest.as_ref().map(|format| format!(", the newest by {format}")));
+        said
+    }
+}
+
+/// What tells that a CSV file is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CsvReady {
+    /// Its size and its time have not changed for so many seconds.
+    Stable(u32),
+    /// There is a file of this name, relative to the root; `{name}` in it stands for the name of the CSV file.
+    Marker(String),
+}
+
+/// The last row of a CSV file, which is no record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvTrailer {
+    /// What its first cell begins with.
+    pub starts: String,
+    /// The column, from 1, in which it says how many rows there are.
+    pub count_column: Option<u32>,
 }
 
 /// Where a table is in a workbook, and what of it is read.

@@ -310,6 +310,30 @@ pub(super) fn is_mail_address(text: &str) -> bool {
     text.trim() == text && text.parse::<lettre::message::Mailbox>().is_ok()
 }
 
+/// What is wrong with the spelling of a date in the name of a file; nothing if it can be ordered by time.
+pub(super) fn name_date_problem(format: &str) -> Option<String> {
+    let mut parts = Vec::new();
+    let mut characters = format.chars();
+    while let Some(character) = characters.next() {
+        match (character, characters.as_str().chars().next()) {
+            ('%', Some(directive @ ('Y' | 'm' | 'd' | 'H' | 'M' | 'S'))) => {
+                parts.push(directive);
+                characters.next();
+            }
+            ('%', Some(other)) => return Some(format!("it has `%{other}`")),
+            ('%', None) => return Some("it ends with `%`".to_owned()),
+            ('/' | '*', _) => return Some(format!("no name has a `{character}`")),
+            _ => {}
+        }
+    }
+    let whole = ['Y', 'm', 'd', 'H', 'M', 'S'];
+    if let Some(twice) = parts.iter().enumerate().find(|(at, part)| parts[..*at].contains(part)).map(|(_, part)| part) {
+        return Some(format!("it has `%{twice}` twice"));
+    }
+    let gap = whole.iter().take(parts.len()).find(|part| !parts.contains(part));
+    gap.map_or_else(|| parts.is_empty().then(|| "it has no date".to_owned()), |gap| Some(format!("it has no `%{gap}`")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -233,6 +233,83 @@ const SLIPS: &[(&str, &str, &[&str])] = &[
         &["18:10: systems `crm` and `sheet` are the same place ? a place that is written can only be one system of a job"],
     ),
     (
+        "path = \"data/customers.csv\"",
+        "path = \"data/customers.csv\"\nready = { stable_s = 0 }",
+        &[r#"22:22: `systems.sheet.ready.stable_s` must lie between 1 and 3600 seconds, not 0"#],
+    ),
+    (
+        "path = \"data/customers.csv\"",
+        "path = \"data/customers.csv\"\nready = { stable_s = 5, marker = \"data/x.done\" }",
+        &[r#"22:34: `systems.sheet.ready` has both `stable_s` and `marker` ? keep one of the two; a marker is the safer one"#],
+    ),
+    (
+        "path = \"data/customers.csv\"",
+        "path = \"data/customers.csv\"\nready = {}",
+        &[r#"22:9: `systems.sheet.ready` says nothing ? for example `ready = { stable_s = 60 }`, or `ready = { marker = "data/{name}.done" }`"#],
+    ),
+    (
+        "path = \"data/customers.csv\"",
+        "path = \"data/customers.csv\"\nready = { marker = \"data/*.done\" }",
+        &[
+            r#"22:20: `systems.sheet.ready.marker` must name one other file, not `data/*.done` ? `{name}` stands for the name of the file: `"data/{name}.done"`"#,
+        ],
+    ),
+    (
+        "path = \"data/customers.csv\"",
+        "path = \"data/customers.csv\"\nready = { marker = \"data/customers.csv\" }",
+        &[
+            r#"22:20: `systems.sheet.ready.marker` must name one other file, not `data/customers.csv` ? `{name}` stands for the name of the file: `"data/{name}.done"`"#,
+        ],
+    ),
+    (
+        "path = \"data/customers.csv\"",
+        "path = \"data/customers.csv\"\nready = { stable = 5 }",
+        &[
+            r#"22:9: `systems.sheet.ready` says nothing ? for example `ready = { stable_s = 60 }`, or `ready = { marker = "data/{name}.done" }`"#,
+            r#"22:11: unknown key `stable` in `systems.sheet.ready` ? did you mean `stable_s`?"#,
+        ],
+    ),
+    ("path = \"data/customers.csv\"", "path = \"data/customers.csv\"\nragged = \"fill\"", &[r#"22:10: `systems.sheet.ragged` cannot be `fill`"#]),
+    ("path = \"data/customers.csv\"", "path = \"data/customers.csv\"\ntrailer = { starts = \"\" }", &[r#"22:22: `systems.sheet.trailer.starts` is empty"#]),
+    ("path = \"data/customers.csv\"", "path = \"data/customers.csv\"\ntrailer = { count_column = 2 }", &[r#"22:11: `systems.sheet.trailer` has no `starts`"#]),
+    (
+        "path = \"data/customers.csv\"",
+        "path = \"data/customers.csv\"\ntrailer = { starts = \"T\", count_column = 0 }",
+        &[r#"22:42: `systems.sheet.trailer.count_column` is 0, and columns are counted from 1"#],
+    ),
+    (
+        "path = \"data/customers.csv\"",
+        "path = \"data/customers-*.csv\"",
+        &[
+            r#"21:8: `systems.sheet.path` stands for several files, and nothing tells which is meant ? say how the date in their names is spelled: `newest = "%Y%m%d"`"#,
+        ],
+    ),
+    (
+        "path = \"data/customers.csv\"",
+        "path = \"data/customers.csv\"\nnewest = \"%Y%m%d\"",
+        &[
+            r#"21:8: with `newest`, `systems.sheet.path` must have one `*`, in the name of the file ? for example `path = "data/invoices-*.csv"`"#,
+            r#"22:10: system `sheet` is written, and `newest` is another file every time ? name one file in `path`, or make the system a source or a witness"#,
+        ],
+    ),
+    (
+        "path = \"data/customers.csv\"",
+        "path = \"data/customers-*.csv\"\nnewest = \"%y%m%d\"",
+        &[
+            r#"22:10: `systems.sheet.newest` cannot tell the newest file: it has `%y` ? it has `%Y`, then perhaps `%m`, `%d`, `%H`, `%M` and `%S`, and the characters between them: `%Y-%m-%d`"#,
+            r#"22:10: system `sheet` is written, and `newest` is another file every time ? name one file in `path`, or make the system a source or a witness"#,
+        ],
+    ),
+    (
+        "path = \"data/customers.csv\"",
+        "path = \"data/customers-*.csv\"\nnewest = \"%Y%d\"",
+        &[
+            r#"22:10: `systems.sheet.newest` cannot tell the newest file: it has no `%m` ? it has `%Y`, then perhaps `%m`, `%d`, `%H`, `%M` and `%S`, and the characters between them: `%Y-%m-%d`"#,
+            r#"22:10: system `sheet` is written, and `newest` is another file every time ? name one file in `path`, or make the system a source or a witness"#,
+        ],
+    ),
+    ("path = \"data/customers.csv\"", "path = \"data/customers.csv\"\nbackups = 0", &[r#"22:11: `systems.sheet.backups` must lie between 1 and 100, not 0"#]),
+    (
         "delimiter = \";\"",
         "delimiter = \";\"\nid = \"Nr\"",
         &[r#"23:6: nothing would fill `Nr` in new rows of system `sheet` ? set `may = { create = "never" }`, map the column as a field, or leave `id` out"#],
@@ -579,7 +656,14 @@ fn customers_are_ready() {
     assert_eq!(crm.edited_at, Some(EditedAt { column: "Updated".into(), format: Some("%d.%m.%Y %H:%M".into()), timezone: Some("Europe/Berlin".into()) }));
     assert_eq!(
         sheet.kind,
-        Kind::Csv(CsvSettings { path: "data/customers.csv".into(), delimiter: Some(';'), quote: None, encoding: Some("windows-1252".into()), header: 1 })
+        Kind::Csv(CsvSettings {
+            path: "data/customers.csv".into(),
+            delimiter: Some(';'),
+            quote: None,
+            encoding: Some("windows-1252".into()),
+            header: 1,
+            ..CsvSettings::default()
+        })
     );
     assert_eq!(sheet.only, [("Status".to_owned(), vec!["active".to_owned(), "new".to_owned()])]);
     assert_eq!((crm.may, sheet.id.as_deref()), (May::default(), None));
@@ -971,10 +1055,21 @@ quote = "'"
 encoding = "utf-16le"
 header = 3
 on_formula = "allow"
+ready = { stable_s = 60 }
+ragged = "pad"
+trailer = { starts = "T", count_column = 2 }
+backups = 5
 id = "nr"
 edited_at = { name = "edited", format = "%d.%m.%Y", timezone = "UTC" }
 only = { State = "open" }
 may = { create = "review", update = "apply", delete = "never" }
+
+[systems.e]
+kind = "csv"
+role = "witness"
+path = "data/e-*.csv"
+newest = "%Y%m%d"
+ready = { marker = "data/{name}.done" }
 
 [systems.b]
 kind = "sql"
@@ -1002,7 +1097,7 @@ header = { find = ["nr"] }
 
 [fields.nr]
 type = "text"
-columns = { a = "nr", b = "nr", c = { name = "nr", fixed_width = 8 }, d = "nr" }
+columns = { e = "nr", a = "nr", b = "nr", c = { name = "nr", fixed_width = 8 }, d = "nr" }
 clean = ["digits", "upper"]
 null_tokens = ["leer"]
 placeholders = ["00000"]

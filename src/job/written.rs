@@ -85,7 +85,7 @@ table! {
 table! {
     /// A text file of rows. What is not given is found at first contact and kept.
     CsvTable {
-        /// The file, relative to the root.
+        /// The file, relative to the root. With `newest`, one `*` in its name stands for any text.
         Required "path" path: String,
         /// The one character between fields: `,` `;` `|` or a tab, written `"\t"`.
         Optional "delimiter" delimiter: String,
@@ -97,6 +97,37 @@ table! {
         Optional "header" header: u32,
         /// What happens to a new text that a spreadsheet would run as a formula; `reject` if not given.
         Optional "on_formula" on_formula: OnFormula,
+        /// What tells that the file is complete; if not given, only that nobody writes it while it is read.
+        Optional "ready" ready: CsvReadyTable,
+        /// What happens to a row with fewer cells than the header; `quarantine` if not given. A row with more is always set aside.
+        Optional "ragged" ragged: Ragged,
+        /// The last row of the file, which is no record. A file without it is cut off, and stops the run.
+        Optional "trailer" trailer: CsvTrailerTable,
+        /// How the date in the file's name is spelled, such as `%Y%m%d`: of the files that `path` stands for with its `*`, the
+        /// newest by this date is read. Only for systems that are not written.
+        Optional "newest" newest: String,
+        /// How many former versions of the file are kept beside it; 1 if not given.
+        Optional "backups" backups: u32,
+    }
+}
+
+table! {
+    /// What tells that a file is complete: one of the two.
+    CsvReadyTable {
+        /// For how many seconds its size and its time must not have changed. A run waits so long at most.
+        Optional "stable_s" stable_s: u32,
+        /// A file, relative to the root, that is written when this one is complete; `{name}` in it stands for the name of this one.
+        Optional "marker" marker: String,
+    }
+}
+
+table! {
+    /// The last row of a file, which is no record.
+    CsvTrailerTable {
+        /// What its first cell begins with.
+        Required "starts" starts: String,
+        /// The column, counted from 1, in which it says how many rows there are. Another number of rows stops the run.
+        Optional "count_column" count_column: u32,
     }
 }
 
@@ -353,6 +384,8 @@ closed!(
     LimitsTable,
     TotalTable,
     ReportTable,
+    CsvReadyTable,
+    CsvTrailerTable,
     ExcelHeaderTable
 );
 
@@ -377,6 +410,13 @@ pub(super) enum DeletesWord {
 pub(super) enum OnFormula {
     Reject,
     Allow,
+}
+
+/// What happens to a row with too few cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ragged {
+    Quarantine,
+    Pad,
 }
 
 /// Whether a gate without a number is on.
@@ -476,6 +516,10 @@ words! {
     OnFormula {
         "reject" => OnFormula::Reject, "It is held: nothing that begins with `=` or `@` is written.";
         "allow" => OnFormula::Allow, "It is written as it is.";
+    }
+    Ragged {
+        "quarantine" => Ragged::Quarantine, "It is set aside, and stays in the file.";
+        "pad" => Ragged::Pad, "The cells that it lacks are empty. It stays as short as it is until one of them is filled.";
     }
     Switch {
         "stop" => Switch::Stop, "It stops the run.";

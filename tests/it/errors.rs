@@ -15,6 +15,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
 use similar::TextDiff;
@@ -134,6 +138,7 @@ enum Hindrance {
     Transaction { _database: Connection },
     Mount(PathBuf),
     Immutable(PathBuf),
+    Writer { stop: Arc<AtomicBool>, thread: Option<JoinHandle<()>> },
 }
 
 impl Drop for Hindrance {
@@ -141,6 +146,10 @@ impl Drop for Hindrance {
         match self {
             Hindrance::Mount(folder) => drop(Command::new("umount").arg(folder).status()),
             Hindrance::Immutable(path) => drop(Command::new("chattr").arg("-i").arg(path).status()),
+            Hindrance::Writer { stop, thread } => {
+                stop.store(true, Ordering::Relaxed);
+                thread.take().map(JoinHandle::join);
+            }
             Hindrance::Nothing | Hindrance::Lock { .. } | Hindrance::Transaction { .. } => {}
         }
     }
@@ -176,6 +185,19 @@ fn hinder(name: &str, root: &Path) -> Option<Hindrance> {
             let path = root.join(if name == "csv_read_only" { "data/shop.csv" } else { "data/books.db" });
             // For root a file is only read-only if nobody may write it.
             if works(Command::new("chattr").arg("+i").arg(&path)) { Some(Hindrance::Immutable(path)) } else { skipped("no file can be made immutable here") }
+        }
+        "csv_still_written" => {
+            let file = fs::File::options().append(true).open(root.join("data/erp.csv")).unwrap();
+            let stop = Arc::new(AtomicBool::new(false));
+            let asked = Arc::clone(&stop);
+            // Each save gives the file a time of its own, and the same bytes.
+            let thread = std::thread::spawn(move || {
+                while !asked.load(Ordering::Relaxed) {
+                    file.set_modified(SystemTime::now()).unwrap();
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+            Some(Hindrance::Writer { stop, thread: Some(thread) })
         }
         "csv_disk_full" | "state_disk_full" => {
             let folder = root.join(if name == "csv_disk_full" { "data" } else { "state" });

@@ -5,6 +5,10 @@
 //!
 //! # Design
 //! - A changed cell is quoted if it must be, or if it was. A new row is quoted as the last row is, column by column.
+//! - A row that is shorter than the header stays as short as it is, until a cell is filled that it lacks: then it is widened, up
+//!   to that cell.
+//! - New rows stand above the trailer, and the number of rows that it announces goes with those that come and go. Nothing else
+//!   of it changes.
 //! - Several changes of one row in one set build on each other: the second must expect what the first wrote.
 //! - A cell that the next pull would stop at (too long, too many lines, a NUL) is refused here.
 //! - A reason names columns and lines, never what a cell holds: the cell may be one that reports must mask.
@@ -14,7 +18,7 @@ use std::ops::Range;
 use encoding_rs::Encoding;
 use hashbrown::HashMap;
 
-use super::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Layout, Rows, Swallowed, line_breaks};
+use super::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Layout, Rows, Stopped, Trailer, line_breaks};
 use super::text::first_unholdable;
 use crate::change::{Action, CellChange, Change, Outcome};
 
@@ -28,9 +32,9 @@ pub(super) struct Edited {
 }
 
 /// Makes the changes in the text of a file. After more rejected changes than `failures_max` the rest is skipped.
-pub(super) fn edit(text: &str, layout: &Layout, encoding: &'static Encoding, changes: &[Change], failures_max: usize) -> Result<Edited, Swallowed> {
+pub(super) fn edit(text: &str, layout: &Layout, encoding: &'static Encoding, changes: &[Change], failures_max: usize) -> Result<Edited, Stopped> {
     let file = File::read(text, layout, encoding, changes)?;
-    let mut work = Work { touched: HashMap::new(), created: String::new() };
+    let mut work = Work { touched: HashMap::new(), created: String::new(), rows_created: 0 };
     let mut rejected = 0;
     let mut outcomes = Vec::with_capacity(changes.len());
     for (number, change) in changes.iter().enumerate() {
@@ -56,6 +60,8 @@ pub(super) fn edit(text: &str, layout: &Layout, encoding: &'static Encoding, cha
 struct Found {
     line: u64,
     span: Range<usize>,
+    /// How many of the cells the file has.
+    written: usize,
     cells: Vec<FoundCell>,
 }
 
@@ -81,6 +87,7 @@ struct Work {
     touched: HashMap<usize, Touched>,
     /// New rows, each but the first after a line end.
     created: String,
+    rows_created: u64,
 }
 
 /// The file as the changes find it.
@@ -96,17 +103,27 @@ struct File<'a> {
     quoted: Vec<bool>,
     /// The line end of a new row.
     line_end: &'a str,
+    trailer: Option<Trailer>,
 }
 
 impl<'a> File<'a> {
-    fn read(text: &'a str, layout: &'a Layout, encoding: &'static Encoding, changes: &[Change]) -> Result<File<'a>, Swallowed> {
+    fn read(text: &'a str, layout: &'a Layout, encoding: &'static Encoding, changes: &[Change]) -> Result<File<'a>, Stopped> {
         let mut addresses = Addresses::default();
         for (number, change) in changes.iter().enumerate() {
             if change.action != Action::Create {
                 addresses.want(layout, &change.address, number);
             }
         }
-        let mut file = File { text, layout, encoding, rows: Vec::new(), at: vec![Vec::new(); changes.len()], quoted: Vec::new(), line_end: &layout.line_end };
+        let mut file = File {
+            text,
+            layout,
+            encoding,
+            rows: Vec::new(),
+            at: vec![Vec::new(); changes.len()],
+            quoted: Vec::new(),
+            line_end: &layout.line_end,
+            trailer: None,
+        };
         let mut last = None;
         let mut rows = layout.rows(text);
         while rows.advance()? {
@@ -127,13 +144,16 @@ impl<'a> File<'a> {
                 file.rows.push(Found::here(&rows));
             }
         }
+        file.trailer = rows.trailer().cloned();
         file.quoted = match last {
             None => layout.quoted.clone(),
             Some((start, line)) => {
                 let mut rows = Rows::new(text, start, line, layout.delimiter, layout.quote);
                 rows.advance()?;
                 let is_habit = |index| rows.is_quoted(index) && !file.needs_quotes(rows.cell(index));
-                (0..rows.cells.len()).map(is_habit).collect()
+                let habits = (0..rows.cells.len()).map(is_habit);
+                // The cells that a short row lacks have no habit.
+                habits.chain(std::iter::repeat(false)).take(layout.names.len()).collect()
             }
         };
         Ok(file)
@@ -225,9 +245,10 @@ impl<'a> File<'a> {
         for (column, text) in &texts {
             said[*column] = text;
         }
-        if !work.created.is_empty() {
+        if work.rows_created > 0 {
             work.created.push_str(self.line_end);
         }
+        work.rows_created += 1;
         for (column, text) in said.into_iter().enumerate() {
             if column > 0 {
                 work.created.push(char::from(self.layout.delimiter));
@@ -247,6 +268,10 @@ impl<'a> File<'a> {
         }
         if text.contains('\0') {
             return refuse("has a NUL character, which no text file can hold".to_owned());
+        }
+        let is_first = self.layout.names.first().is_some_and(|first| *first == cell.column);
+        if is_first && self.layout.trailer.as_ref().is_some_and(|rule| text.starts_with(&rule.starts)) {
+            return refuse("would make the row look like the trailer of the file".to_owned());
         }
         let mut spelled = String::new();
         self.spell(&mut spelled, text, true);
@@ -283,15 +308,17 @@ impl<'a> File<'a> {
         into.push(quote);
     }
 
-    fn rewrite(&self, work: Work) -> String {
+    fn rewrite(&self, mut work: Work) -> String {
         let mut edits: Vec<(Range<usize>, String)> = Vec::new();
+        let mut rows_deleted = 0;
         for (row, touched) in &work.touched {
-            let Found { span, cells, .. } = &self.rows[*row];
+            let Found { span, cells, written, .. } = &self.rows[*row];
             if touched.deleted {
                 edits.push((span.clone(), String::new()));
+                rows_deleted += 1;
                 continue;
             }
-            for (column, said) in &touched.said {
+            for (column, said) in touched.said.iter().filter(|(column, _)| *column < written) {
                 let FoundCell { span, said: before, quoted } = &cells[*column];
                 if said != before {
                     let mut spelled = String::new();
@@ -299,8 +326,24 @@ impl<'a> File<'a> {
                     edits.push((span.clone(), spelled));
                 }
             }
+            edits.extend(self.widen(&self.rows[*row], touched));
         }
-        edits.sort_unstable_by_key(|(span, _)| span.start);
+        if let Some(trailer) = &self.trailer {
+            if work.rows_created > 0 {
+                let mut created = std::mem::take(&mut work.created);
+                created.push_str(self.line_end);
+                edits.push((trailer.start..trailer.start, created));
+            }
+            if let Some(count) = &trailer.count
+                && work.rows_created != rows_deleted
+            {
+                let mut spelled = String::new();
+                self.spell(&mut spelled, &count.saying((count.rows + work.rows_created).saturating_sub(rows_deleted)), count.quoted);
+                edits.push((count.span.clone(), spelled));
+            }
+        }
+        // A row is widened where its last cell ends, which is where an empty one is filled: those two keep their order.
+        edits.sort_by_key(|(span, _)| span.start);
         let mut text = String::with_capacity(self.text.len() + work.created.len() + 1024);
         let mut at = 0;
         for (span, spelled) in edits {
@@ -322,11 +365,26 @@ impl<'a> File<'a> {
     }
 }
 
+impl File<'_> {
+    /// The cells that a row lacks, up to the last that is filled, and where they go; nothing if none is.
+    fn widen(&self, row: &Found, touched: &Touched) -> Option<(Range<usize>, String)> {
+        let said = |column: usize| touched.said.get(&column).map_or("", String::as_str);
+        let last = (row.written..row.cells.len()).rfind(|column| !said(*column).is_empty())?;
+        let mut spelled = String::new();
+        for column in row.written..=last {
+            spelled.push(char::from(self.layout.delimiter));
+            self.spell(&mut spelled, said(column), false);
+        }
+        let end = row.cells[last].span.end;
+        Some((end..end, spelled))
+    }
+}
+
 impl Found {
     fn here(rows: &Rows<'_>) -> Found {
         let cell =
             |index: usize| FoundCell { span: rows.cells[index].start..rows.cells[index].end, said: rows.cell(index).to_owned(), quoted: rows.is_quoted(index) };
-        Found { line: rows.line, span: rows.start..rows.after, cells: (0..rows.cells.len()).map(cell).collect() }
+        Found { line: rows.line, span: rows.start..rows.after, written: rows.written, cells: (0..rows.cells.len()).map(cell).collect() }
     }
 }
 
@@ -402,6 +460,46 @@ mod tests {
             Outcome::Rejected { reason } => format!("rejected: {reason}"),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The text after changes to a file of short rows that ends with a trailer.
+    fn done_above_a_trailer(text: &str, changes: &[Change]) -> Result<String, Vec<Outcome>> {
+        let trailer = super::super::rows::TrailerRule { starts: "T".to_owned(), count_column: Some(1) };
+        let expected = Expected { quote: b'"', header: 1, pinned: Some(b','), pads: true, trailer: Some(&trailer), ..Expected::default() };
+        let edited = edit(text, &Layout::find(text, &expected).expect("a header"), UTF_8, changes, 5).expect("rows");
+        edited.text.ok_or(edited.outcomes)
+    }
+
+    #[test]
+    fn a_short_row_is_widened_only_up_to_the_cell_that_is_filled() {
+        let text = "id,a,b,c\n1,x\n2,\n3\n4,x,y,z\nT,4\n";
+        for (changes, expected) in [
+            (vec![update("1", "a", "x", "u")], "id,a,b,c\n1,u\n2,\n3\n4,x,y,z\nT,4\n"),
+            (vec![update("1", "b", "", "u")], "id,a,b,c\n1,x,u\n2,\n3\n4,x,y,z\nT,4\n"),
+            // An empty last cell is filled, and the row widened, at one place of the text.
+            (vec![update("2", "c", "", "u,v"), update("2", "a", "", "t")], "id,a,b,c\n1,x\n2,t,,\"u,v\"\n3\n4,x,y,z\nT,4\n"),
+            // What is filled and emptied again by one set leaves the row as it was.
+            (vec![update("3", "b", "", "u"), update("3", "b", "u", ""), update("1", "a", "x", "u")], "id,a,b,c\n1,u\n2,\n3\n4,x,y,z\nT,4\n"),
+            (vec![delete("3")], "id,a,b,c\n1,x\n2,\n4,x,y,z\nT,3\n"),
+        ] {
+            assert_eq!(done_above_a_trailer(text, &changes).as_deref(), Ok(expected), "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn new_rows_stand_above_the_trailer_whose_count_goes_with_them() {
+        let new = |id: &str| create(&[("id", id), ("a", "x")]);
+        for (text, changes, expected) in [
+            ("id,a\r\n1,x\r\nT, 01 ,9.50\r\n", vec![new("2"), new("3")], "id,a\r\n1,x\r\n2,x\r\n3,x\r\nT, 03 ,9.50\r\n"),
+            ("id,a\n1,x\n\"T\",\"9\"", vec![new("2")], "id,a\n1,x\n2,x\n\"T\",\"10\""),
+            ("id,a\n1,x\nT,1\n", vec![new("2"), delete("1")], "id,a\n2,x\nT,1\n"),
+            ("id,a\nT,0\n", vec![new("2")], "id,a\n2,x\nT,1\n"),
+        ] {
+            assert_eq!(done_above_a_trailer(text, &changes).as_deref(), Ok(expected), "{text:?}");
+        }
+        // A record that looks like the trailer would end the file for whoever reads it.
+        let refused = done_above_a_trailer("id,a\n1,x\nT,1\n", &[new("Tom")]).expect_err("refused");
+        assert!(matches!(&refused[0], Outcome::Rejected { reason } if reason.contains("`id`") && reason.contains("trailer")), "{refused:?}");
     }
 
     #[test]

@@ -12,16 +12,22 @@
 //!   and stay in the file. What makes the *rest* of the file uncertain (a lost quote, a cut end) stops the run.
 //! - Columns are found by the names in the header, verbatim. Columns that the job does not need are noted when they come
 //!   or go. In a file without a header the number of columns is the only thing that tells that one was inserted, so there it stops the run.
+//! - Where the job asks for it, a file is only read when it is complete: nobody has written it for a while, or its marker is
+//!   there. In a system that is never written, a marker older than the file is that of an earlier delivery; elsewhere our own
+//!   write makes the file the newer of the two. What is read back after a write waits for nothing.
+//! - Of several dated files the newest is read, and never one that is older than that of the last run: the records would go back in
+//!   time, and every edit since would look like one more.
 //! - An encoding in which two spellings stand for one character (some East Asian ones) is only written if the whole file comes
 //!   back from it to the byte.
 //! - A second set that was decided on the same snapshot is stale as a whole: the file is no longer what it was decided on.
 
 mod edit;
+mod names;
 mod rows;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use encoding_rs::Encoding;
 use polars::prelude::StringChunkedBuilder;
@@ -31,19 +37,24 @@ use crate::diagnostic::Place;
 use crate::disk::{self, Contents, Replaced};
 use crate::error::{Error, Remedy};
 use crate::frame::{Evidence, Pulled, Quarantined};
-use crate::job::CsvSettings;
+use crate::job::{CsvReady, CsvSettings, Role};
 use crate::systems::{Description, Opening, System, Wanted, WriteSet, missing_columns, resolved};
 
-use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Layout, NoLayout, Rows, Swallowed};
+use self::names::Unclear;
+use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Layout, NoLayout, Rows, Stopped, TrailerRule, Why};
 use self::text::Decoded;
 
 /// Names of [`Evidence::found`].
 const ENCODING: &str = "encoding";
 const DELIMITER: &str = "delimiter";
 const HEADER: &str = "header";
+const NAME_DATE: &str = "date in the name";
 
 /// How many characters of a refused row are shown.
 const RAW_CHARS_MAX: usize = 200;
+
+/// How many lines a note names.
+const LINES_TOLD_MAX: usize = 5;
 
 /// A read-back of more addresses than this delivers all rows.
 const ADDRESSES_MAX: usize = 100_000;
@@ -63,8 +74,31 @@ pub struct CsvFile {
     /// The columns that the job needs, each once.
     required: Vec<String>,
     known: BTreeMap<String, String>,
+    ready: Ready,
+    pads: bool,
+    trailer: Option<TrailerRule>,
+    /// The date in the name of the file, where that is how it was chosen.
+    name_date: Option<String>,
+    backups: u32,
     /// The digest of the last pull.
     pulled_sha256: Option<String>,
+}
+
+/// What tells that the file is complete.
+#[derive(Debug)]
+enum Ready {
+    /// Nothing does.
+    Always,
+    /// It has not changed for so many seconds.
+    Still(u32),
+    /// There is a marker.
+    Marked {
+        path: PathBuf,
+        /// As the operator wrote it.
+        written: String,
+        /// Whether a marker that is older than the file is none.
+        must_be_newer: bool,
+    },
 }
 
 impl CsvFile {
@@ -96,7 +130,14 @@ impl CsvFile {
         if delimiter == Some(quote) {
             return Err(mend(format!("system `{name}`: the delimiter and the quote are the same character")));
         }
-        let path = opening.root.join(resolved(&settings.path, opening)?);
+        let mut path = opening.root.join(resolved(&settings.path, opening)?);
+        let (mut origin, mut name_date) = (settings.path.clone(), None);
+        if let Some(format) = &settings.newest {
+            let (file, date) = newest_file(&path, &settings.path, format, opening)?;
+            origin = settings.path.rsplit_once('/').map_or_else(|| file.clone(), |(folder, _)| format!("{folder}/{file}"));
+            path.set_file_name(file);
+            name_date = Some(date);
+        }
         if !path.is_file() {
             return Err(Error::new(Remedy::GiveAccess, Place::of(&settings.path), "there is no such file")
                 .seen(format!("system `{name}` reads it"))
@@ -105,8 +146,38 @@ impl CsvFile {
         }
         let mut seen = BTreeSet::new();
         let required = opening.columns.iter().filter(|column| seen.insert(column.as_str())).cloned().collect();
-        let (origin, system, known) = (settings.path.clone(), name.clone(), opening.known.clone());
-        Ok(CsvFile { path, origin, system, encoding, delimiter, quote, header: settings.header, required, known, pulled_sha256: None })
+        let ready = match &settings.ready {
+            None => Ready::Always,
+            Some(CsvReady::Stable(seconds)) => Ready::Still(*seconds),
+            Some(CsvReady::Marker(marker)) => {
+                let file = path.file_name().unwrap_or_default().to_string_lossy();
+                let written = marker.replace("{name}", &file);
+                let path = opening.root.join(resolved(&written, opening)?);
+                let must_be_newer = matches!(opening.spec.role, Role::Source | Role::Witness);
+                Ready::Marked { path, written, must_be_newer }
+            }
+        };
+        let trailer = settings.trailer.as_ref().map(|trailer| TrailerRule {
+            starts: trailer.starts.clone(),
+            count_column: trailer.count_column.and_then(|column| usize::try_from(column).ok()?.checked_sub(1)),
+        });
+        Ok(CsvFile {
+            path,
+            origin,
+            system: name.clone(),
+            encoding,
+            delimiter,
+            quote,
+            header: settings.header,
+            required,
+            known: opening.known.clone(),
+            ready,
+            pads: settings.pads_short_rows,
+            trailer,
+            name_date,
+            backups: settings.backups.unwrap_or(1),
+            pulled_sha256: None,
+        })
     }
 
     fn place(&self) -> Place {
@@ -143,6 +214,8 @@ impl CsvFile {
             header: self.header,
             required: &self.required,
             width: self.known_header().map(|names| names.len()),
+            pads: self.pads,
+            trailer: self.trailer.as_ref(),
         };
         Layout::find(text, &expected).map_err(|problem| match problem {
             NoLayout::Empty { lines: 0 } => {
@@ -185,12 +258,29 @@ impl CsvFile {
         match missing_columns(&self.origin, &self.system, &missing, &there) {
             None => Ok(columns),
             Some(mut error) => {
-                for diagnostic in &mut error.diagnostics {
+                for (diagnostic, name) in error.diagnostics.iter_mut().zip(&missing) {
                     diagnostic.place.line = Some(layout.header_line);
                     diagnostic.seen.push(NOTHING.to_owned());
+                    diagnostic.hint = self.renamed(name, layout).or(diagnostic.hint.take());
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// The column that a missing one of an earlier run is most likely called now.
+    fn renamed(&self, missing: &str, layout: &Layout) -> Option<String> {
+        let known = self.known_header().filter(|_| self.header > 0)?;
+        let is_new = |name: &&String| !known.contains(name);
+        let before = known.iter().position(|name| name == missing)?;
+        if let Some(name) = layout.names.get(before).filter(is_new) {
+            return Some(format!("did you mean `{}`? it stands where `{}` stood", shown(name), shown(missing)));
+        }
+        let new: Vec<&String> = layout.names.iter().filter(is_new).collect();
+        let gone = known.iter().filter(|name| !layout.names.contains(name)).count();
+        match new.as_slice() {
+            [name] if gone == 1 => Some(format!("did you mean `{}`? no other column of the file is new", shown(name))),
+            _ => None,
         }
     }
 
@@ -218,20 +308,37 @@ impl CsvFile {
         Ok(notes)
     }
 
-    fn swallowed(&self, swallowed: Swallowed) -> Error {
-        let place = self.place().line(swallowed.line);
-        let error = if swallowed.unclosed {
-            Error::new(Remedy::Look, place, "a cell that begins on this line has an opening quote and no closing one")
-        } else {
-            Error::new(Remedy::Look, place, "a cell that begins on this line does not end")
-                .seen(format!("it is longer than {CELL_BYTES_MAX} bytes or has more than {CELL_LINES_MAX} line breaks: a quote is missing"))
+    fn stopped(&self, stopped: Stopped) -> Error {
+        let stop = |message: &str| Error::new(Remedy::Look, self.place().line(stopped.line), message);
+        let starts = self.trailer.as_ref().map_or("", |rule| rule.starts.as_str());
+        let error = match stopped.why {
+            Why::Unclosed => stop("a cell that begins on this line has an opening quote and no closing one"),
+            Why::Endless => stop("a cell that begins on this line does not end")
+                .seen(format!("it is longer than {CELL_BYTES_MAX} bytes or has more than {CELL_LINES_MAX} line breaks: a quote is missing")),
+            Why::NoTrailer => {
+                return stop("the file looks cut off: its last row is not the trailer")
+                    .seen(format!("the trailer begins with `{}`, and the last row does not", shown(starts)))
+                    .seen(NOTHING)
+                    .hint("export or copy the file again");
+            }
+            Why::BelowTrailer(trailer) => {
+                return stop("a row stands below the trailer of the file")
+                    .seen(format!("the row on line {trailer} begins with `{}`", shown(starts)))
+                    .seen(NOTHING)
+                    .hint("look whether the file is two files in one; if that row is a record, let `trailer.starts` hold more of the trailer");
+            }
+            Why::NoCount => {
+                return stop("the trailer of the file does not say how many rows there are")
+                    .seen("`trailer.count_column` names a cell that is no whole number, or is not there")
+                    .seen(NOTHING)
+                    .hint("export the file again, or name the right column in the job file");
+            }
         };
         error.seen(NOTHING).hint("look at that line and those after it, and export the file again")
     }
 
     /// The rows of the file: all, or at least those at the wanted addresses.
-    fn parse(&self, wanted: Option<&Wanted>) -> Result<Pulled, Error> {
-        let mut notes = disk::recover(&self.path).map_err(|error| self.as_written(error))?;
+    fn parse(&self, wanted: Option<&Wanted>, mut notes: Vec<String>) -> Result<Pulled, Error> {
         let contents = self.read()?;
         let decoded = self.decode(&contents.bytes)?;
         let layout = self.layout(&decoded.text)?;
@@ -246,23 +353,30 @@ impl CsvFile {
         let (mut lines, mut hashes, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         let width = layout.names.len();
         let mut rows_read = 0;
+        let (mut rows_padded, mut lines_padded) = (0, Vec::new());
         let mut rows = layout.rows(&decoded.text);
-        while rows.advance().map_err(|problem| self.swallowed(problem))? {
+        while rows.advance().map_err(|problem| self.stopped(problem))? {
             rows_read += 1;
-            let cells = rows.cells.len();
+            let cells = rows.written;
             if cells < width && rows.line_end().is_empty() {
                 return Err(Error::new(Remedy::Look, self.place().line(rows.line), "the file looks cut off")
                     .seen(format!("its last row has no line end and {cells} of {width} fields"))
                     .seen(NOTHING)
                     .hint("export or copy the file again"));
             }
-            if cells != width {
+            if rows.cells.len() != width {
                 refused.push(self.refuse(&rows, format!("has {cells} {}, the header has {width}", if cells == 1 { "field" } else { "fields" })));
                 continue;
             }
             if !rows.sound {
                 refused.push(self.refuse(&rows, "has text after a closing quote: a quote is missing or not doubled".to_owned()));
                 continue;
+            }
+            if cells < width {
+                rows_padded += 1;
+                if lines_padded.len() < LINES_TOLD_MAX {
+                    lines_padded.push(rows.line.to_string());
+                }
             }
             if wanted.is_some() {
                 let mut is_wanted = false;
@@ -278,14 +392,50 @@ impl CsvFile {
             hashes.push(rows.hash());
         }
 
-        let found = BTreeMap::from([
+        let rows_announced = rows.trailer().and_then(|trailer| Some(trailer.count.as_ref()?.rows));
+        if rows_padded > 0 {
+            let (are, line) = if rows_padded == 1 { ("row is", "line") } else { ("rows are", "lines") };
+            let more = if rows_padded > lines_padded.len() { ", .." } else { "" };
+            notes.push(format!("{rows_padded} {are} shorter than the header and filled up with empty cells: {line} {}{more}", lines_padded.join(", ")));
+        }
+        let mut found = BTreeMap::from([
             (ENCODING.to_owned(), decoded.name.clone()),
             (DELIMITER.to_owned(), char::from(layout.delimiter).to_string()),
             (HEADER.to_owned(), serde_json::to_string(&layout.names).unwrap_or_default()),
         ]);
-        let evidence = Evidence { origin: self.origin.clone(), sha256: Some(contents.sha256), rows_read, rows_announced: None, found, notes };
+        found.extend(self.name_date.iter().map(|date| (NAME_DATE.to_owned(), date.clone())));
+        let evidence = Evidence { origin: self.origin.clone(), sha256: Some(contents.sha256), rows_read, rows_announced, found, notes };
         let columns = self.required.iter().cloned().zip(builders).map(|(name, builder)| (name, builder.finish(), None)).collect();
         Ok(Pulled::new(columns, lines, hashes, refused, evidence))
+    }
+
+    fn recover(&self) -> Result<Vec<String>, Error> {
+        disk::recover(&self.path).map_err(|error| self.as_written(error))
+    }
+
+    /// Waits until the file is complete. Gives the stamp that it must still have when it is read.
+    fn wait_until_ready(&self) -> Result<Option<disk::Stamp>, Error> {
+        let stamp = |path: &Path| disk::stamp(path).map_err(|error| self.as_written(error));
+        let stop = |message: String| Error::new(Remedy::GiveAccess, self.place(), message);
+        match &self.ready {
+            Ready::Always => Ok(None),
+            Ready::Still(seconds) => disk::wait_until_still(&self.path, *seconds).map(Some).map_err(|error| self.as_written(error)),
+            Ready::Marked { path, written, must_be_newer } => {
+                let file = stamp(&self.path)?;
+                let Some(marker) = stamp(path)? else {
+                    return Err(stop(format!("the file is not complete: its marker `{written}` is not there"))
+                        .seen(NOTHING)
+                        .hint("whoever delivers the file makes the marker at the end: look what became of the delivery, then run again"));
+                };
+                if *must_be_newer && file.is_some_and(|file| marker.is_older_than(&file)) {
+                    return Err(stop(format!("the file is not complete: its marker `{written}` is older than the file"))
+                        .seen("it is the marker of an earlier delivery")
+                        .seen(NOTHING)
+                        .hint("whoever delivers the file makes the marker anew at the end: look what became of the delivery, then run again"));
+                }
+                Ok(file)
+            }
+        }
     }
 
     fn refuse(&self, rows: &Rows<'_>, reason: String) -> Quarantined {
@@ -296,6 +446,57 @@ impl CsvFile {
 }
 
 const NOTHING: &str = "nothing was read or written";
+
+/// The newest of the files that a path with one `*` in its name stands for, and the date in its name.
+fn newest_file(path: &Path, written: &str, format: &str, opening: &Opening<'_>) -> Result<(String, String), Error> {
+    let system = &opening.spec.name;
+    let stop = |remedy: Remedy, message: String| Error::new(remedy, Place::of(written), message).seen(format!("system `{system}` reads the newest"));
+    let pattern = path.file_name().unwrap_or_default().to_string_lossy();
+    let (before, after) = pattern.split_once('*').unwrap_or((&pattern, ""));
+    let listed = disk::files(path.parent().unwrap_or(opening.root)).map_err(|mut error| {
+        error.diagnostics.iter_mut().for_each(|diagnostic| diagnostic.place.origin = written.to_owned());
+        error.seen(NOTHING)
+    })?;
+    let fits = |name: &String| {
+        let is_hidden = name.starts_with('.') && !before.starts_with('.');
+        !is_hidden && name.strip_prefix(before).is_some_and(|rest| rest.ends_with(after))
+    };
+    let fitting: Vec<String> = listed.into_iter().filter(fits).collect();
+    let (name, date) = match names::newest(&fitting, format) {
+        Ok(Some(newest)) => newest,
+        Ok(None) => {
+            return Err(stop(Remedy::GiveAccess, "there is no such file".to_owned())
+                .seen(NOTHING)
+                .hint("look whether the path is right, relative to the folder of `jobs/`, and the files are delivered"));
+        }
+        Err(Unclear::NoDate(name)) => {
+            return Err(stop(Remedy::Look, format!("`{}` has no date in its name", shown(&name)))
+                .seen(format!("the date is spelled `{format}`"))
+                .seen(NOTHING)
+                .hint("whether it is the newest cannot be told: rename it, or move it to another folder"));
+        }
+        Err(Unclear::SeveralDates(name)) => {
+            return Err(stop(Remedy::MendJob, format!("`{}` has several dates in its name", shown(&name)))
+                .seen(format!("the date is spelled `{format}`"))
+                .seen(NOTHING)
+                .hint(format!("say with `newest` what stands beside the right one, such as `-{format}.`")));
+        }
+        Err(Unclear::Twins(names)) => {
+            let names: Vec<String> = names.iter().map(|name| format!("`{}`", shown(name))).collect();
+            return Err(stop(Remedy::Look, format!("several files have the newest date: {}", names.join(", ")))
+                .seen(NOTHING)
+                .hint("which of them is meant cannot be told: move the others to another folder"));
+        }
+    };
+    let date = names::spelled(date);
+    if let Some(known) = opening.known.get(NAME_DATE).filter(|known| date < **known) {
+        return Err(stop(Remedy::Look, format!("the newest file, `{}`, is older than the one that the last run read", shown(&name)))
+            .seen(format!("the date in its name is {date}, that of the last run was {known}"))
+            .seen(NOTHING)
+            .hint("look where the newer file went; if this one is right, name it in `path`, without `newest`, for one run"));
+    }
+    Ok((name, date))
+}
 
 impl System for CsvFile {
     fn describe(&self) -> Description {
@@ -311,7 +512,12 @@ impl System for CsvFile {
     }
 
     fn pull(&mut self) -> Result<Pulled, Error> {
-        let pulled = self.parse(None)?;
+        let notes = self.recover()?;
+        let stamp = self.wait_until_ready()?;
+        let pulled = self.parse(None, notes)?;
+        if stamp.is_some() && disk::stamp(&self.path).map_err(|error| self.as_written(error))? != stamp {
+            return Err(self.as_written(disk::still_written(&self.path)));
+        }
         self.pulled_sha256.clone_from(&pulled.evidence.sha256);
         // What is read back after a write is spelled as what was pulled, whatever the written cells look like.
         self.known.clone_from(&pulled.evidence.found);
@@ -341,10 +547,10 @@ impl System for CsvFile {
             let name = decoded.encoding.name();
             return Ok(all(Outcome::Rejected { reason: format!("the file cannot be written back in {name} without changing other bytes of it") }));
         }
-        let edited = edit::edit(&decoded.text, &layout, decoded.encoding, set.changes, set.failures_max).map_err(|problem| self.swallowed(problem))?;
+        let edited = edit::edit(&decoded.text, &layout, decoded.encoding, set.changes, set.failures_max).map_err(|problem| self.stopped(problem))?;
         let Some(text) = edited.text.filter(|text| *text != decoded.text) else { return Ok(edited.outcomes) };
         let bytes = text::encode_whole(decoded.encoding, decoded.bom, text);
-        match disk::replace(&self.path, &bytes, &contents.sha256).map_err(|error| self.as_written(error))? {
+        match disk::replace_keeping(&self.path, &bytes, &contents.sha256, self.backups).map_err(|error| self.as_written(error))? {
             Replaced::Done { .. } => Ok(edited.outcomes),
             Replaced::Stale { kept, .. } => {
                 let kept = kept.and_then(|kept| Some(format!("; an older save is kept beside it as `{}`", kept.file_name()?.to_string_lossy())));
@@ -359,7 +565,8 @@ impl System for CsvFile {
     }
 
     fn read_back(&mut self, wanted: &Wanted) -> Result<Pulled, Error> {
-        self.parse((wanted.addresses.len() <= ADDRESSES_MAX).then_some(wanted))
+        let notes = self.recover()?;
+        self.parse((wanted.addresses.len() <= ADDRESSES_MAX).then_some(wanted), notes)
     }
 }
 
@@ -383,7 +590,6 @@ fn shown_delimiter(delimiter: u8) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
     use crate::change::{Action, AddressPart, CellChange, Change, Reason};

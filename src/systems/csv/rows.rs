@@ -10,7 +10,13 @@
 //!   CRLF and blank lines.
 //! - A quoted cell with text after its closing quote (`"5" pipe"`) has no certain meaning, and is the mark of a lost quote that
 //!   merged two rows. Such a row is never read as a record.
+//! - A row that is filled up gets its missing cells here, of no width and at its end, so that everything above sees one row of all
+//!   columns; [`Rows::written`] tells how many of them the file has. Its hash is that of the row with empty cells.
+//! - A trailer is found by the walk as well: it is the last row or the walk stops, and it is never given out as a row. A row
+//!   below it is the mark of two files in one.
 //! - A cell beyond [`CELL_BYTES_MAX`] or [`CELL_LINES_MAX`] is a lost quote that swallows the file: it stops the walk.
+
+use std::ops::Range;
 
 use csv_core::ReadFieldResult;
 use hashbrown::HashMap;
@@ -38,11 +44,65 @@ pub(super) fn line_breaks(text: &[u8]) -> u64 {
 
 /// Why the walk over the rows stopped: nothing after this place can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Swallowed {
-    /// The physical line on which the cell begins.
+pub(super) struct Stopped {
+    /// The physical line of the cell or row at fault.
     pub line: u64,
-    /// Whether the file ended within the quotes.
-    pub unclosed: bool,
+    /// What is wrong with it.
+    pub why: Why,
+}
+
+/// What stops a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The file ends within the quotes of a cell that begins here.
+    Unclosed,
+    /// A cell that begins here is too long to be one.
+    Endless,
+    /// The last row, which is here, is not the trailer.
+    NoTrailer,
+    /// A row stands here, below the trailer on that line.
+    BelowTrailer(u64),
+    /// The trailer, which is here, has no count where it should be.
+    NoCount,
+}
+
+/// How the trailer of a file is told from its rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TrailerRule {
+    /// What its first cell begins with.
+    pub starts: String,
+    /// The column, from 0, in which it says how many rows there are.
+    pub count_column: Option<usize>,
+}
+
+/// The trailer of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trailer {
+    /// Where it begins.
+    pub start: usize,
+    /// How many rows it announces, where it does.
+    pub count: Option<Count>,
+}
+
+/// The cell of a trailer that says how many rows there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Count {
+    /// Where the cell stands, quotes included.
+    pub span: Range<usize>,
+    /// What it says.
+    pub said: String,
+    /// Whether it is quoted.
+    pub quoted: bool,
+    /// The number.
+    pub rows: u64,
+}
+
+impl Count {
+    /// What the cell says of another number of rows: as wide as before, if the number fits.
+    pub fn saying(&self, rows: u64) -> String {
+        let digits = self.said.trim();
+        self.said.replacen(digits, &format!("{rows:0width$}", width = digits.len()), 1)
+    }
 }
 
 /// Where one cell stands in the text, quotes included.
@@ -62,10 +122,17 @@ pub(super) struct Rows<'t> {
     quote: u8,
     next: usize,
     next_line: u64,
+    /// How many cells a row has at least; missing ones are added.
+    width_min: usize,
+    trailer_rule: Option<TrailerRule>,
+    /// The trailer, once the walk has passed over it, and its line.
+    trailer: Option<(Trailer, u64)>,
     /// What the cells of the row say, one after the other; more room than text.
     said: Vec<u8>,
-    /// The cells of the row.
+    /// The cells of the row, added ones among them.
     pub cells: Vec<Cell>,
+    /// How many of the cells the file has.
+    pub written: usize,
     /// Where the row begins.
     pub start: usize,
     /// Where the row ends, its line end not included.
@@ -84,12 +151,72 @@ impl<'t> Rows<'t> {
         let mut reader = csv_core::ReaderBuilder::new().delimiter(delimiter).quote(quote).build();
         // The parser would take a byte order mark away from the beginning of what it reads first.
         reader.read_field(b"\n", &mut [0]);
-        let (said, cells) = (Vec::new(), Vec::new());
-        Rows { text, reader, delimiter, quote, next: from, next_line: line, said, cells, start: from, end: from, after: from, line, sound: true }
+        Rows {
+            text,
+            reader,
+            delimiter,
+            quote,
+            next: from,
+            next_line: line,
+            width_min: 0,
+            trailer_rule: None,
+            trailer: None,
+            said: Vec::new(),
+            cells: Vec::new(),
+            written: 0,
+            start: from,
+            end: from,
+            after: from,
+            line,
+            sound: true,
+        }
     }
 
-    /// Goes to the next row; false at the end of the text. Blank lines are passed over.
-    pub fn advance(&mut self) -> Result<bool, Swallowed> {
+    /// Goes to the next row; false at the end of the text. Blank lines and the trailer are passed over.
+    pub fn advance(&mut self) -> Result<bool, Stopped> {
+        let line_before = self.line;
+        let mut is_row = self.read_row()?;
+        if let Some(rule) = &self.trailer_rule {
+            if is_row && self.trailer.is_none() && self.cell(0).starts_with(&rule.starts) {
+                self.trailer = Some((self.read_trailer(rule.count_column)?, self.line));
+                is_row = self.read_row()?;
+            }
+            match &self.trailer {
+                Some((_, line)) if is_row => return Err(Stopped { line: self.line, why: Why::BelowTrailer(*line) }),
+                None if !is_row => return Err(Stopped { line: line_before, why: Why::NoTrailer }),
+                _ => {}
+            }
+        }
+        self.written = self.cells.len();
+        if is_row && self.written < self.width_min {
+            let said_end = self.cells.last().map_or(0, |cell| cell.said_end);
+            self.cells.resize(self.width_min, Cell { start: self.end, end: self.end, said_end });
+        }
+        Ok(is_row)
+    }
+
+    /// The trailer, once [`Rows::advance`] came to the end of the text.
+    pub fn trailer(&self) -> Option<&Trailer> {
+        self.trailer.as_ref().map(|(trailer, _)| trailer)
+    }
+
+    /// The trailer that the walk stands on.
+    fn read_trailer(&self, count_column: Option<usize>) -> Result<Trailer, Stopped> {
+        let count_of = |column: usize| {
+            let cell = self.cells.get(column).filter(|_| self.sound)?;
+            let said = self.cell(column);
+            let digits = said.trim();
+            let rows = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()?;
+            Some(Count { span: cell.start..cell.end, said: said.to_owned(), quoted: self.is_quoted(column), rows })
+        };
+        let count = match count_column {
+            None => None,
+            Some(column) => Some(count_of(column).ok_or(Stopped { line: self.line, why: Why::NoCount })?),
+        };
+        Ok(Trailer { start: self.start, count })
+    }
+
+    fn read_row(&mut self) -> Result<bool, Stopped> {
         let bytes = self.text.as_bytes();
         while let Some(b'\r' | b'\n') = bytes.get(self.next) {
             self.next = after_line_end(bytes, self.next);
@@ -117,13 +244,13 @@ impl<'t> Rows<'t> {
                 (result, _, _) = self.reader.read_field(&[], &mut room[written..]);
             }
             let ReadFieldResult::Field { record_end } = result else {
-                return Err(Swallowed { line: self.next_line, unclosed: false });
+                return Err(Stopped { line: self.next_line, why: Why::Endless });
             };
             self.next = start + read;
             let end = if at_end { self.next } else { self.next - 1 };
             let raw = &bytes[start..end];
             if raw.len() > CELL_BYTES_MAX {
-                return Err(Swallowed { line: self.next_line, unclosed: false });
+                return Err(Stopped { line: self.next_line, why: Why::Endless });
             }
             if raw.first() == Some(&self.quote) {
                 let said = &room[..written];
@@ -131,12 +258,12 @@ impl<'t> Rows<'t> {
                 if raw.last() != Some(&self.quote) || raw.len() != said.len() + doubled + 2 {
                     self.sound = false;
                     if at_end && !is_closed(raw, self.quote) {
-                        return Err(Swallowed { line: self.next_line, unclosed: true });
+                        return Err(Stopped { line: self.next_line, why: Why::Unclosed });
                     }
                 }
                 let breaks = line_breaks(raw);
                 if breaks > CELL_LINES_MAX {
-                    return Err(Swallowed { line: self.next_line, unclosed: false });
+                    return Err(Stopped { line: self.next_line, why: Why::Endless });
                 }
                 self.next_line += breaks;
             }
@@ -155,7 +282,7 @@ impl<'t> Rows<'t> {
     }
 
     /// Reads the row that begins here if no quote is in its line: then it ends with its line, and its cells say what stands there.
-    fn read_plain(&mut self) -> Result<bool, Swallowed> {
+    fn read_plain(&mut self) -> Result<bool, Stopped> {
         let bytes = self.text.as_bytes();
         let rest = &bytes[self.start..];
         let row = &rest[..memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())];
@@ -168,7 +295,7 @@ impl<'t> Rows<'t> {
         let (mut from, mut said_end) = (0, 0);
         for end in memchr::memchr_iter(self.delimiter, row).chain(std::iter::once(row.len())) {
             if end - from > CELL_BYTES_MAX {
-                return Err(Swallowed { line: self.next_line, unclosed: false });
+                return Err(Stopped { line: self.next_line, why: Why::Endless });
             }
             let after = said_end + (end - from);
             self.said[said_end..after].copy_from_slice(&row[from..end]);
@@ -262,6 +389,10 @@ pub(super) struct Expected<'a> {
     pub required: &'a [String],
     /// How many columns earlier runs found.
     pub width: Option<usize>,
+    /// Whether rows that are too short are filled up.
+    pub pads: bool,
+    /// How the trailer is told.
+    pub trailer: Option<&'a TrailerRule>,
 }
 
 /// How a file is laid out.
@@ -281,6 +412,10 @@ pub(super) struct Layout {
     pub body_line: u64,
     /// The line end of the header, or of the lines above it; `\n` if there is none to go by.
     pub line_end: String,
+    /// Whether rows that are too short are filled up.
+    pub pads: bool,
+    /// How the trailer is told from the rows; nothing in a file without one.
+    pub trailer: Option<TrailerRule>,
 }
 
 /// Why no layout was found.
@@ -340,13 +475,14 @@ impl Layout {
         let width = rows.cells.len();
         let line_end = if rows.line_end().is_empty() { first_line_end(text) } else { rows.line_end() }.to_owned();
         let header_line = rows.line;
+        let (pads, trailer) = (expected.pads, expected.trailer.cloned());
         Ok(if expected.header == 0 {
             let names = (1..=width).map(|number| number.to_string()).collect();
-            Layout { delimiter, quote, names, quoted: vec![false; width], header_line, body: from, body_line: line, line_end }
+            Layout { delimiter, quote, names, quoted: vec![false; width], header_line, body: from, body_line: line, line_end, pads, trailer }
         } else {
             let names = (0..width).map(|index| rows.cell(index).to_owned()).collect();
             let quoted = (0..width).map(|index| rows.is_quoted(index)).collect();
-            Layout { delimiter, quote, names, quoted, header_line, body: rows.next, body_line: rows.next_line, line_end }
+            Layout { delimiter, quote, names, quoted, header_line, body: rows.next, body_line: rows.next_line, line_end, pads, trailer }
         })
     }
 
@@ -357,7 +493,10 @@ impl Layout {
 
     /// A walk over the rows.
     pub fn rows<'t>(&self, text: &'t str) -> Rows<'t> {
-        Rows::new(text, self.body, self.body_line, self.delimiter, self.quote)
+        let mut rows = Rows::new(text, self.body, self.body_line, self.delimiter, self.quote);
+        rows.width_min = if self.pads { self.names.len() } else { 0 };
+        rows.trailer_rule.clone_from(&self.trailer);
+        rows
     }
 }
 
@@ -504,7 +643,7 @@ mod tests {
 
     use super::*;
 
-    fn walk(text: &str) -> Result<Vec<(u64, Vec<String>)>, Swallowed> {
+    fn walk(text: &str) -> Result<Vec<(u64, Vec<String>)>, Stopped> {
         let mut rows = Rows::new(text, 0, 1, b',', b'"');
         let mut all = Vec::new();
         while rows.advance()? {
@@ -556,13 +695,13 @@ mod tests {
     #[test]
     fn a_lost_quote_stops_where_the_cell_begins() {
         let swallowed = |text: &str| walk(text).expect_err("swallowed");
-        assert_eq!(swallowed("a,b\n1,2\n3,\"x\n4,y\n"), Swallowed { line: 3, unclosed: true });
-        assert_eq!(swallowed("a,\"b\"\""), Swallowed { line: 1, unclosed: true });
-        assert_eq!(swallowed("a,b\n1,\""), Swallowed { line: 2, unclosed: true });
+        assert_eq!(swallowed("a,b\n1,2\n3,\"x\n4,y\n"), Stopped { line: 3, why: Why::Unclosed });
+        assert_eq!(swallowed("a,\"b\"\""), Stopped { line: 1, why: Why::Unclosed });
+        assert_eq!(swallowed("a,b\n1,\""), Stopped { line: 2, why: Why::Unclosed });
         let many_lines = format!("a,b\n1,\"{}\"\n", "\n".repeat(101));
-        assert_eq!(swallowed(&many_lines), Swallowed { line: 2, unclosed: false });
+        assert_eq!(swallowed(&many_lines), Stopped { line: 2, why: Why::Endless });
         let long = format!("a,b\n\n1,\"x\ny\",\"{}", "z".repeat(CELL_BYTES_MAX + 9));
-        assert_eq!(swallowed(&long), Swallowed { line: 4, unclosed: false });
+        assert_eq!(swallowed(&long), Stopped { line: 4, why: Why::Endless });
         let longest = format!("a,{}\n", "z".repeat(CELL_BYTES_MAX));
         assert!(walk(&longest).is_ok());
         let too_long = format!("a,{}\n", "z".repeat(CELL_BYTES_MAX + 1));
