@@ -74,6 +74,31 @@ const EXAMPLES: &[Example] = &[
             ("accounts.sql", include_bytes!("../fixtures/demo/billing/accounts.sql")),
         ],
     },
+    Example {
+        name: "inventory",
+        job: include_str!("../jobs/inventory.toml"),
+        nights: include_str!("../fixtures/demo/inventory/nights.toml"),
+        files: &[
+            ("storefront.csv", include_bytes!("../fixtures/demo/inventory/storefront.csv")),
+            ("warehouse.sql", include_bytes!("../fixtures/demo/inventory/warehouse.sql")),
+        ],
+    },
+    Example {
+        name: "contacts",
+        job: include_str!("../jobs/contacts.toml"),
+        nights: include_str!("../fixtures/demo/contacts/nights.toml"),
+        files: &[("crm.csv", include_bytes!("../fixtures/demo/contacts/crm.csv")), ("platform.sql", include_bytes!("../fixtures/demo/contacts/platform.sql"))],
+    },
+    Example {
+        name: "drift",
+        job: include_str!("../jobs/drift.toml"),
+        nights: include_str!("../fixtures/demo/drift/nights.toml"),
+        files: &[
+            ("purchasing.csv", include_bytes!("../fixtures/demo/drift/purchasing.csv")),
+            ("payments.sql", include_bytes!("../fixtures/demo/drift/payments.sql")),
+            ("register.csv", include_bytes!("../fixtures/demo/drift/register.csv")),
+        ],
+    },
 ];
 
 /// The names of all examples.
@@ -200,7 +225,7 @@ fn contents(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Error> {
 struct Nights {
     first: Expected,
     second: Expected,
-    #[serde(rename = "edit")]
+    #[serde(rename = "edit", default)]
     edits: Vec<Edit>,
 }
 
@@ -332,7 +357,7 @@ fn facts(report: &Report) -> Vec<Fact> {
         facts.push(Fact {
             key: open.open.key.clone(),
             what: format!("open: {}{field}{system}", open.open.kind),
-            told: format!("a person must look ({}): {}", open.open.kind, open.open.why.replace('`', "")),
+            told: format!("a person must look{system} ({}): {}", open.open.kind, open.open.why.replace('`', "")),
         });
     }
     for cleared in &report.cleared {

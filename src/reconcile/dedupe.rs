@@ -18,6 +18,8 @@ use crate::job::{Dedupe, Job};
 
 /// The rule by which rows of different keys with one native id are held.
 pub const SHARED_ID: &str = "refuse: one native id";
+/// The rule by which equal rows are held: each of them may be an amount of its own.
+pub const EQUAL_ROWS: &str = "refuse: equal rows with amounts";
 
 /// Leaves one row a key, and one row a native id.
 ///
@@ -72,6 +74,7 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
         let known: Vec<u32> = distinct.iter().copied().filter(|row| is_linked(*row)).collect();
         let (survivor, rule) = match (known.as_slice(), job.dedupe) {
             ([only], rule) if rule != Dedupe::Refuse => (Some(*only), "the row that is already linked"),
+            (_, Dedupe::Refuse) if distinct.iter().all(|row| hash(*row) == hash(rows[0])) => (None, EQUAL_ROWS),
             ([_, _, ..], _) | (_, Dedupe::Refuse) => (None, "refuse"),
             (_, Dedupe::Latest) => (latest(&clean, &distinct), "latest"),
             (_, Dedupe::MostComplete) => (most_complete(&clean, &distinct), "most-complete"),

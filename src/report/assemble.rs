@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::frame::{Keyed, NO_ROW, Silence};
 use crate::job::{Blank, Dedupe, Deletes, Field, FirstContact, Job, MergeRule, Mode, OnDrift, Permission, Role};
 use crate::reconcile::base::State;
-use crate::reconcile::dedupe::SHARED_ID;
+use crate::reconcile::dedupe::{EQUAL_ROWS, SHARED_ID};
 use crate::reconcile::left_alone;
 use crate::reconcile::plan::Decisions;
 use crate::reconcile::settle::{Fate, Settlement};
@@ -194,6 +194,11 @@ pub fn breaks(
                 (
                     "have one native id and different keys",
                     format!("give each of the rows in `{}` an id of its own; until then their records are left alone", spec.name),
+                )
+            } else if duplicate.rule == EQUAL_ROWS {
+                (
+                    "are equal, and may be one amount or several",
+                    format!("leave one of the rows in `{}`, or give each a key of its own; until then their record is left alone", spec.name),
                 )
             } else {
                 ("have this key and differ", format!("leave one of the rows in `{}`; until then their record is left alone", spec.name))

@@ -238,6 +238,79 @@ fn billing_goes_as_it_should_and_its_totals_are_those_of_the_files() {
 }
 
 #[test]
+fn inventory_goes_as_it_should_and_no_piece_is_sold_twice() {
+    let root = tempfile::tempdir().unwrap();
+    shown("inventory", root.path());
+    let data = root.path().join("demo/data");
+    let rows = csv_rows(&std::fs::read(data.join("storefront.csv")).unwrap(), b';');
+    let warehouse = Connection::open(data.join("warehouse.db")).unwrap();
+    let of_warehouse = |sku: &str| -> (i64, String, String) {
+        let sql = "SELECT on_hand, list_price, place FROM stock WHERE sku = ?1";
+        warehouse.query_row(sql, [sku], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?.unwrap_or_default()))).unwrap()
+    };
+    let mut of_storefront = BTreeMap::new();
+    for row in &rows[1..] {
+        let price = row[2].replace(['.', '\u{a0}', '\u{202f}'], "").replace(',', ".");
+        let there = of_warehouse(&row[0]);
+        assert_eq!((row[3].parse::<i64>().unwrap(), price, row[4].to_uppercase()), (there.0, there.1, there.2.to_uppercase()), "{}", row[0]);
+        of_storefront.insert(row[0].clone(), there.0);
+    }
+    let expected = [("000441", 12 - 2 - 3), ("000448", 25 - 1 - 1), ("000455", 9 - 4 + 20), ("000357", 12), ("000791", 92), ("002101", 0), ("002108", 40)];
+    for (sku, pieces) in expected {
+        assert_eq!(of_storefront.get(sku), Some(&pieces), "{sku}");
+    }
+    // Columns outside the job.
+    let pictures = |rows: &[Vec<String>]| -> Vec<String> { rows.iter().take(30).map(|row| format!("{}{}", row[6], row[7])).collect() };
+    assert_eq!(pictures(&rows), pictures(&csv_rows(&original("inventory/storefront.csv"), b';')));
+    let suppliers = "SELECT group_concat(supplier || supplier_no || reorder_below) FROM (SELECT * FROM stock WHERE stock_id <= 9220 AND supplier IS NOT NULL ORDER BY stock_id)";
+    assert_eq!(one_text(&warehouse, suppliers), one_text(&database("inventory/warehouse.sql"), suppliers));
+}
+
+#[test]
+fn contacts_go_as_they_should_and_nobody_who_said_no_is_subscribed_anywhere() {
+    let root = tempfile::tempdir().unwrap();
+    shown("contacts", root.path());
+    let data = root.path().join("demo/data");
+    let platform = Connection::open(data.join("platform.db")).unwrap();
+    let mut statement = platform.prepare("SELECT lower(email), status FROM subscribers").unwrap();
+    let of_platform: BTreeMap<String, String> = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+    let crm = csv_rows(&std::fs::read(data.join("crm.csv")).unwrap(), b',');
+    let (mut compared, mut only_here) = (0, Vec::new());
+    for row in &crm[1..] {
+        let address = row[3].trim().trim_start_matches("<mailto:").trim_end_matches('>').to_lowercase();
+        match of_platform.get(&address) {
+            Some(status) if address != "joerg.weiss@inbox.example" => assert_eq!(&row[6].to_lowercase(), status, "{address}"),
+            Some(status) => assert_eq!((row[6].as_str(), status.as_str()), ("", "subscribed"), "a person decides"),
+            None => only_here.push(address.clone()),
+        }
+        compared += 1;
+    }
+    assert_eq!((compared, only_here), (225, vec!["elodie.weiss@inbox.example".to_owned()]));
+    let said_no = ["bjoern.mueller@post.example", "priya.mueller@inbox.example", "noor.mueller@post.example", "ivo.mueller@mail.example"];
+    assert!(said_no.iter().all(|address| of_platform[*address] == "unsubscribed"));
+    assert!(!of_platform.contains_key("bjoern.weiss@mail.example"), "who asked to be forgotten is forgotten");
+}
+
+#[test]
+fn drift_is_told_with_its_age_and_nothing_is_written() {
+    let root = tempfile::tempdir().unwrap();
+    let shown = shown("drift", root.path());
+    let data = root.path().join("demo/data");
+    for night in &shown.nights {
+        assert!(night.report.changes.is_empty());
+        assert_eq!(night.report.verdict, Verdict::Action);
+    }
+    assert_eq!(std::fs::read(data.join("register.csv")).unwrap(), original("drift/register.csv"));
+    // Of purchasing, exactly the lines that people edited are others.
+    let lines = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let (before, after) = (lines(&original("drift/purchasing.csv")), lines(&std::fs::read(data.join("purchasing.csv")).unwrap()));
+    assert_eq!(after.iter().filter(|line| !before.contains(line)).count(), 5);
+    let breaks = &shown.nights[1].report.breaks;
+    let ages = |key: &str| breaks.iter().filter(|open| open.open.key == key).map(|open| open.age_days).collect::<Vec<_>>();
+    assert_eq!((ages("0001160"), ages("0001130"), ages("0001280")), (vec![1], vec![0], vec![1, 1]));
+}
+
+#[test]
 fn a_night_of_another_day_changes_nothing_either() {
     for name in demo::names() {
         let root = tempfile::tempdir().unwrap();
