@@ -11,12 +11,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
+use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use encoding_rs::{Encoding, UTF_8};
 use jiff::Timestamp;
 use serde::Deserialize;
+use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
 
 use crate::change::{Action, Reason, Settled};
 use crate::diagnostic::{Place, did_you_mean};
@@ -97,6 +99,15 @@ const EXAMPLES: &[Example] = &[
             ("purchasing.csv", include_bytes!("../fixtures/demo/drift/purchasing.csv")),
             ("payments.sql", include_bytes!("../fixtures/demo/drift/payments.sql")),
             ("register.csv", include_bytes!("../fixtures/demo/drift/register.csv")),
+        ],
+    },
+    Example {
+        name: "migration",
+        job: include_str!("../jobs/migration.toml"),
+        nights: include_str!("../fixtures/demo/migration/nights.toml"),
+        files: &[
+            ("workbook.xlsx", include_bytes!("../fixtures/demo/migration/workbook.xlsx")),
+            ("database.sql", include_bytes!("../fixtures/demo/migration/database.sql")),
         ],
     },
 ];
@@ -260,7 +271,9 @@ struct Edit {
 struct Step {
     file: Option<String>,
     encoding: Option<String>,
-    /// Stands in the file exactly once.
+    /// Of a workbook, the part that is edited.
+    part: Option<String>,
+    /// Stands in the file, or in the part, exactly once.
     find: Option<String>,
     replace: Option<String>,
     append: Option<String>,
@@ -283,7 +296,11 @@ impl Step {
             None => UTF_8,
         };
         let bytes_of = |text: &str| encoding.encode(text).0.into_owned();
-        let mut bytes = fs::read(&path).map_err(|e| format!("{file}: {e}"))?;
+        let whole = fs::read(&path).map_err(|e| format!("{file}: {e}"))?;
+        let mut bytes = match &self.part {
+            Some(part) => part_of(&whole, part).map_err(|e| format!("{file}: {part}: {e}"))?,
+            None => whole.clone(),
+        };
         if let (Some(find), Some(replace)) = (&self.find, &self.replace) {
             let (find, replace) = (bytes_of(find), bytes_of(replace));
             let places: Vec<usize> = (0..bytes.len().saturating_sub(find.len().saturating_sub(1))).filter(|at| bytes[*at..].starts_with(&find)).collect();
@@ -293,8 +310,34 @@ impl Step {
             bytes.splice(*at..*at + find.len(), replace);
         }
         bytes.extend(bytes_of(self.append.as_deref().unwrap_or_default()));
+        if let Some(part) = &self.part {
+            bytes = with_part(&whole, part, &bytes).map_err(|e| format!("{file}: {part}: {e}"))?;
+        }
         fs::write(&path, bytes).map_err(|e| format!("{file}: {e}"))
     }
+}
+
+/// One part of a workbook.
+fn part_of(workbook: &[u8], part: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    ZipArchive::new(Cursor::new(workbook))?.by_name(part)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The workbook with another content of one part.
+fn with_part(workbook: &[u8], part: &str, content: &[u8]) -> io::Result<Vec<u8>> {
+    let mut before = ZipArchive::new(Cursor::new(workbook))?;
+    let mut after = ZipWriter::new(Cursor::new(Vec::new()));
+    for at in 0..before.len() {
+        let entry = before.by_index_raw(at)?;
+        if entry.name()? == part {
+            after.start_file(part, SimpleFileOptions::default().last_modified_time(zip::DateTime::default()))?;
+            after.write_all(content)?;
+        } else {
+            after.raw_copy_file(entry)?;
+        }
+    }
+    Ok(after.finish()?.into_inner())
 }
 
 /// Something that a report tells about one record.
