@@ -654,6 +654,14 @@ impl Night<'_> {
     /// The report of a run that does not come to its first write: a gate, a first contact, a plan that was only asked for.
     fn stop_at_the_plan(&self, facts: Facts<'_>, trips: &[Trip]) -> Option<Report> {
         let Facts { before, nows, decisions, earlier, .. } = facts;
+        let new: Vec<String> = match &self.promoted {
+            None => self.job.systems.iter().map(|s| s.name.clone()).collect(),
+            Some(promoted) => self.job.systems.iter().map(|s| s.name.clone()).filter(|name| !promoted.knowledge.rows_read.contains_key(name)).collect(),
+        };
+        let is_first_contact = self.job.mode == Mode::Sync && !new.is_empty() && !self.request.first_contact;
+        if trips.is_empty() && !self.request.plan_only && !is_first_contact {
+            return None;
+        }
         let digest = disk::digest(&state::plan_bytes(&decisions.plan));
         let facts = Facts { plan_digest: Some(&digest), ..facts };
         // What a gate does not trust is told by the gate alone: open is what was open before.
@@ -683,28 +691,21 @@ impl Night<'_> {
         if self.request.plan_only {
             return Some(report());
         }
-        let new: Vec<String> = match &self.promoted {
-            None => self.job.systems.iter().map(|s| s.name.clone()).collect(),
-            Some(promoted) => self.job.systems.iter().map(|s| s.name.clone()).filter(|name| !promoted.knowledge.rows_read.contains_key(name)).collect(),
+        let mut report = report();
+        let (changes, are) = match report.changes.len() {
+            1 => ("1 change".to_owned(), "is"),
+            many => (format!("{} changes", gates::count(many as u64)), "are"),
         };
-        if self.job.mode == Mode::Sync && !new.is_empty() && !self.request.first_contact {
-            let mut report = report();
-            let (changes, are) = match report.changes.len() {
-                1 => ("1 change".to_owned(), "is"),
-                many => (format!("{} changes", gates::count(many as u64)), "are"),
-            };
-            let sentence = format!("first contact with {}: {changes} planned, nothing was written", crate::change::join_names(&new));
-            let diagnostic = Diagnostic::new(Place::of(&self.job.name), format!("first contact with {}", crate::change::join_names(&new)))
-                .seen(format!("{changes} {are} planned, see the report"))
-                .seen("nothing was written")
-                .hint(match &self.request.approved {
-                    Some(approved) => format!("look at the plan, then accept it with `tieout apply {} --first-contact`", approved.place),
-                    None => format!("look at the plan, then accept it with `tieout run {} --first-contact`", self.job.name),
-                });
-            assemble::stop_before_writing(&mut report, 1, Verdict::Action, sentence, vec![diagnostic]);
-            return Some(report);
-        }
-        None
+        let sentence = format!("first contact with {}: {changes} planned, nothing was written", crate::change::join_names(&new));
+        let diagnostic = Diagnostic::new(Place::of(&self.job.name), format!("first contact with {}", crate::change::join_names(&new)))
+            .seen(format!("{changes} {are} planned, see the report"))
+            .seen("nothing was written")
+            .hint(match &self.request.approved {
+                Some(approved) => format!("look at the plan, then accept it with `tieout apply {} --first-contact`", approved.place),
+                None => format!("look at the plan, then accept it with `tieout run {} --first-contact`", self.job.name),
+            });
+        assemble::stop_before_writing(&mut report, 1, Verdict::Action, sentence, vec![diagnostic]);
+        Some(report)
     }
 
     /// The snapshots are written while the run decides. A plan that is only asked for leaves none.

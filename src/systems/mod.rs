@@ -17,6 +17,7 @@ use std::path::Path;
 
 use crate::change::{Address, Change, Outcome};
 use crate::diagnostic::{Diagnostic, Place, did_you_mean};
+use crate::disk::Replaced;
 use crate::error::{Error, Remedy};
 use crate::frame::Pulled;
 use crate::job::{Kind, Reference, SystemSpec};
@@ -126,6 +127,43 @@ fn resolved(written: &str, opening: &Opening<'_>) -> Result<String, Error> {
             .seen("nothing was read or written")
             .hint("set the variable, or make the file, for the user that runs this")
     })
+}
+
+/// An error of the disk, with the file as the operator wrote it.
+fn error_as_written(mut error: Error, origin: &str) -> Error {
+    for diagnostic in &mut error.diagnostics {
+        origin.clone_into(&mut diagnostic.place.origin);
+    }
+    error
+}
+
+/// The outcomes of changes to a file that is no longer what they were decided on; nothing if it still is. `pulled` is the digest of
+/// the last pull, for changes that do not say what they were decided on.
+fn changed_since_read(set: &WriteSet<'_>, pulled: Option<&str>, now: &str) -> Option<Vec<Outcome>> {
+    let expected = set.snapshot.or(pulled)?;
+    (expected != now).then(|| vec![Outcome::Stale { reason: "the file was changed since it was read".to_owned() }; set.changes.len()])
+}
+
+/// What became of changes by the replacing of their file: if somebody saved it meanwhile, those that were made are stale.
+fn outcomes_of_replacing(replaced: Replaced, outcomes: Vec<Outcome>) -> Vec<Outcome> {
+    let Replaced::Stale { kept, .. } = replaced else { return outcomes };
+    let kept = kept.and_then(|kept| Some(format!("; an older save is kept beside it as `{}`", kept.file_name()?.to_string_lossy())));
+    let reason = format!("the file was changed while it was written, and is as somebody saved it{}", kept.unwrap_or_default());
+    let stale = |outcome| match outcome {
+        Outcome::Done { .. } => Outcome::Stale { reason: reason.clone() },
+        other => other,
+    };
+    outcomes.into_iter().map(stale).collect()
+}
+
+/// Text from a file as messages show it: control characters spelled out, not too long.
+fn shown(text: &str) -> String {
+    const SHOWN_MAX: usize = 80;
+    let mut shown: String = text.chars().take(SHOWN_MAX).map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect();
+    if text.chars().nth(SHOWN_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Opens a system by its kind. References in its settings are resolved here.

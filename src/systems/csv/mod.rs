@@ -34,11 +34,13 @@ use polars::prelude::StringChunkedBuilder;
 
 use crate::change::Outcome;
 use crate::diagnostic::Place;
-use crate::disk::{self, Contents, Replaced};
+use crate::disk::{self, Contents};
 use crate::error::{Error, Remedy};
 use crate::frame::{Evidence, Pulled, Quarantined};
 use crate::job::{CsvReady, CsvSettings, Role};
-use crate::systems::{Description, Opening, System, Wanted, WriteSet, missing_columns, resolved};
+use crate::systems::{
+    Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, missing_columns, outcomes_of_replacing, resolved, shown,
+};
 
 use self::names::Unclear;
 use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Layout, NoLayout, Rows, Stopped, TrailerRule, Why};
@@ -185,11 +187,8 @@ impl CsvFile {
     }
 
     /// An error of the disk, with the file as the operator wrote it.
-    fn as_written(&self, mut error: Error) -> Error {
-        for diagnostic in &mut error.diagnostics {
-            diagnostic.place.origin.clone_from(&self.origin);
-        }
-        error
+    fn as_written(&self, error: Error) -> Error {
+        error_as_written(error, &self.origin)
     }
 
     fn read(&self) -> Result<Contents, Error> {
@@ -536,10 +535,8 @@ impl System for CsvFile {
         }
         let all = |outcome: Outcome| vec![outcome; set.changes.len()];
         let contents = self.read()?;
-        if let Some(expected) = set.snapshot.or(self.pulled_sha256.as_deref())
-            && expected != contents.sha256
-        {
-            return Ok(all(Outcome::Stale { reason: "the file was changed since it was read".to_owned() }));
+        if let Some(stale) = changed_since_read(&set, self.pulled_sha256.as_deref(), &contents.sha256) {
+            return Ok(stale);
         }
         let decoded = self.decode(&contents.bytes)?;
         let layout = self.layout(&decoded.text)?;
@@ -550,33 +547,14 @@ impl System for CsvFile {
         let edited = edit::edit(&decoded.text, &layout, decoded.encoding, set.changes, set.failures_max).map_err(|problem| self.stopped(problem))?;
         let Some(text) = edited.text.filter(|text| *text != decoded.text) else { return Ok(edited.outcomes) };
         let bytes = text::encode_whole(decoded.encoding, decoded.bom, text);
-        match disk::replace_keeping(&self.path, &bytes, &contents.sha256, self.backups).map_err(|error| self.as_written(error))? {
-            Replaced::Done { .. } => Ok(edited.outcomes),
-            Replaced::Stale { kept, .. } => {
-                let kept = kept.and_then(|kept| Some(format!("; an older save is kept beside it as `{}`", kept.file_name()?.to_string_lossy())));
-                let reason = format!("the file was changed while it was written, and is as somebody saved it{}", kept.unwrap_or_default());
-                let stale = |outcome| match outcome {
-                    Outcome::Done { .. } => Outcome::Stale { reason: reason.clone() },
-                    other => other,
-                };
-                Ok(edited.outcomes.into_iter().map(stale).collect())
-            }
-        }
+        let replaced = disk::replace_keeping(&self.path, &bytes, &contents.sha256, self.backups).map_err(|error| self.as_written(error))?;
+        Ok(outcomes_of_replacing(replaced, edited.outcomes))
     }
 
     fn read_back(&mut self, wanted: &Wanted) -> Result<Pulled, Error> {
         let notes = self.recover()?;
         self.parse((wanted.addresses.len() <= ADDRESSES_MAX).then_some(wanted), notes)
     }
-}
-
-/// Text from a file as messages show it: control characters spelled out, not too long.
-fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(80).map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect();
-    if text.chars().nth(80).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 fn shown_delimiter(delimiter: u8) -> String {

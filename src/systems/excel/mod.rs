@@ -30,11 +30,11 @@ use polars::prelude::UInt8Chunked;
 
 use crate::change::Outcome;
 use crate::diagnostic::Place;
-use crate::disk::{self, Contents, Replaced};
+use crate::disk::{self, Contents};
 use crate::error::{Error, Remedy};
 use crate::frame::{Evidence, Pulled};
 use crate::job::ExcelSettings;
-use crate::systems::{Description, Opening, System, Wanted, WriteSet, resolved};
+use crate::systems::{Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, outcomes_of_replacing, resolved, shown};
 
 use self::read::{NOTHING, Reading, Request};
 
@@ -98,11 +98,8 @@ impl ExcelSheet {
     }
 
     /// An error of the disk, with the file as the operator wrote it.
-    fn as_written(&self, mut error: Error) -> Error {
-        for diagnostic in &mut error.diagnostics {
-            diagnostic.place.origin.clone_from(&self.origin);
-        }
-        error
+    fn as_written(&self, error: Error) -> Error {
+        error_as_written(error, &self.origin)
     }
 
     fn contents(&self) -> Result<Contents, Error> {
@@ -243,10 +240,8 @@ impl System for ExcelSheet {
         }
         let all = |outcome: Outcome| vec![outcome; set.changes.len()];
         let contents = self.contents()?;
-        if let Some(expected) = set.snapshot.or(self.pulled_sha256.as_deref())
-            && expected != contents.sha256
-        {
-            return Ok(all(Outcome::Stale { reason: "the file was changed since it was read".to_owned() }));
+        if let Some(stale) = changed_since_read(&set, self.pulled_sha256.as_deref(), &contents.sha256) {
+            return Ok(stale);
         }
         if let Some(who) = self.open_elsewhere() {
             let reason = format!("the workbook is open{}; if it is not, remove `{}` beside it", who.by, who.file);
@@ -259,34 +254,14 @@ impl System for ExcelSheet {
         }
         let edited = edit::edit(&reading, set.changes, set.failures_max, |edits| patch::patch(&bytes, edits));
         let Some(new) = edited.bytes.filter(|new| *new != *bytes) else { return Ok(edited.outcomes) };
-        match disk::replace(&self.path, &new, &contents.sha256).map_err(|error| self.as_written(error))? {
-            Replaced::Done { .. } => Ok(edited.outcomes),
-            Replaced::Stale { kept, .. } => {
-                let kept = kept.and_then(|kept| Some(format!("; an older save is kept beside it as `{}`", kept.file_name()?.to_string_lossy())));
-                let reason = format!("the file was changed while it was written, and is as somebody saved it{}", kept.unwrap_or_default());
-                let stale = |outcome| match outcome {
-                    Outcome::Done { .. } => Outcome::Stale { reason: reason.clone() },
-                    other => other,
-                };
-                Ok(edited.outcomes.into_iter().map(stale).collect())
-            }
-        }
+        let replaced = disk::replace(&self.path, &new, &contents.sha256).map_err(|error| self.as_written(error))?;
+        Ok(outcomes_of_replacing(replaced, edited.outcomes))
     }
 
     /// Delivers all rows: to find some of them, all must be read.
     fn read_back(&mut self, _wanted: &Wanted) -> Result<Pulled, Error> {
         Ok(self.snapshot(false)?.0)
     }
-}
-
-/// Text from a workbook as messages show it: control characters spelled out, not too long.
-fn shown(text: &str) -> String {
-    const SHOWN_MAX: usize = 80;
-    let mut shown: String = text.chars().take(SHOWN_MAX).map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect();
-    if text.chars().nth(SHOWN_MAX).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 #[cfg(test)]
