@@ -170,24 +170,29 @@ impl JobState {
                 let on_top = promoted.knowledge.bases.on_top + leaving.looked_into.len() as u64;
                 let parts = promoted.parts();
                 if parts.len() < PARTS_MAX && on_top < resting.positions.len() as u64 / 4 {
-                    save_bases(&folder, job, &leaving.state.bases)?;
-                    let records = UInt64Chunked::from_slice("record".into(), leaving.looked_into).into_series().into();
-                    let path = folder.join("records.parquet");
-                    let mut frame = DataFrame::new(leaving.looked_into.len(), vec![records]).map_err(|e| lost(&path, &e.to_string()))?;
-                    write_parquet(&path, &mut frame)?;
+                    let save_part = || {
+                        save_bases(&folder, job, &leaving.state.bases)?;
+                        let records = UInt64Chunked::from_slice("record".into(), leaving.looked_into).into_series().into();
+                        let path = folder.join("records.parquet");
+                        let mut frame = DataFrame::new(leaving.looked_into.len(), vec![records]).map_err(|e| lost(&path, &e.to_string()))?;
+                        write_parquet(&path, &mut frame)
+                    };
+                    let (part, rest) = rayon::join(save_part, || save_rest(&folder, job, run, leaving.rest));
+                    part?;
                     let parts = parts.into_iter().chain([run]).map(str::to_owned).collect();
-                    Bases { parts, on_top, rest: Some(self.save_rest(&folder, job, run, leaving.rest)?) }
+                    Bases { parts, on_top, rest: Some(rest?) }
                 } else {
                     let below = load_bases(&self.folder.join("base"), job, promoted, leaving.looked_into.iter().copied())?;
                     let whole = below.into_iter().zip(&leaving.state.bases).enumerate();
                     let whole: Vec<Base> = whole.map(|(system, (below, base))| Base::of_parts(job, system, vec![below, base.clone()])).collect();
                     save_bases(&folder, job, &whole)?;
-                    Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(self.save_rest(&folder, job, run, leaving.rest)?) }
+                    Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(save_rest(&folder, job, run, leaving.rest)?) }
                 }
             }
             None => {
-                save_bases(&folder, job, &leaving.state.bases)?;
-                Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(self.save_rest(&folder, job, run, leaving.rest)?) }
+                let (saved, rest) = rayon::join(|| save_bases(&folder, job, &leaving.state.bases), || save_rest(&folder, job, run, leaving.rest));
+                saved?;
+                Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(rest?) }
             }
         };
         let mut bytes = Vec::new();
@@ -201,19 +206,6 @@ impl JobState {
         disk::sync_folder(&folder)?;
         disk::sync_folder(&self.folder.join("base"))?;
         Ok(bases)
-    }
-
-    fn save_rest(&self, folder: &Path, job: &Job, run: &str, rest: &Rest) -> Result<RestPlace, Error> {
-        let path = folder.join(REST_FILE);
-        let mut frame = rest.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
-        // Hashes cannot be made smaller.
-        write_parquet_as(&path, &mut frame, ParquetCompression::Uncompressed)?;
-        Ok(RestPlace {
-            run: run.to_owned(),
-            job_digest: job.source.digest.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            spelling: job.found_spelling(),
-        })
     }
 
     /// Removes bases that no promoted run needs, and snapshots and plans older than `oldest`, a run id.
@@ -322,7 +314,8 @@ fn load_bases(root: &Path, job: &Job, promoted: &Promoted, skipped: impl Iterato
     Ok(found.into_iter().enumerate().map(|(system, parts)| Base::of_parts(job, system, parts)).collect())
 }
 
-/// The records of a base that are wanted. Of a long file only the stretches are read in which one of them is.
+/// The records of a base that are wanted. Where these are few, the file is read stretch by stretch, and only what is wanted of
+/// each is kept.
 fn read_base(path: &Path, job: &Job, system: usize, is_wanted: impl Fn(u64) -> bool) -> Result<Base, Error> {
     let base_of = |frame: &DataFrame| Base::from_frame(job, system, frame).ok_or_else(|| lost(path, "it is not a base"));
     let wanted_of = |base: Base| {
@@ -339,7 +332,7 @@ fn read_base(path: &Path, job: &Job, system: usize, is_wanted: impl Fn(u64) -> b
     if wanted.is_empty() {
         return Ok(Base::empty(job, system));
     }
-    if wanted.len() * 2 > stretches.len() {
+    if records.iter().filter(|record| is_wanted(**record)).count() * 4 > records.len() {
         return Ok(wanted_of(base_of(&open()?.finish().map_err(wrong)?)?));
     }
     let parts = wanted.into_iter().map(|at| {
@@ -355,6 +348,15 @@ fn save_bases(folder: &Path, job: &Job, bases: &[Base]) -> Result<(), Error> {
         let mut frame = base.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
         write_parquet(&path, &mut frame)
     })
+}
+
+/// Writes the records at rest.
+fn save_rest(folder: &Path, job: &Job, run: &str, rest: &Rest) -> Result<RestPlace, Error> {
+    let path = folder.join(REST_FILE);
+    let mut frame = rest.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
+    // Hashes cannot be made smaller.
+    write_parquet_as(&path, &mut frame, ParquetCompression::Uncompressed)?;
+    Ok(RestPlace { run: run.to_owned(), job_digest: job.source.digest.clone(), version: env!("CARGO_PKG_VERSION").to_owned(), spelling: job.found_spelling() })
 }
 
 /// Snapshots that are being written. Whoever drops it waits for the end, so that no half-written file outlives its run.

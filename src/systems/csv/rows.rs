@@ -6,6 +6,8 @@
 //!
 //! # Design
 //! - A line without a quote is a row, and is cut at its delimiters; only the others need the parser.
+//! - Long texts are walked in several stretches at once, each from the beginning of a line, as if that were the beginning of a row.
+//!   It was, if the walk before it ended just there; else the text is walked once more as a whole.
 //! - Physical lines are counted here, one for each `\r\n`, `\n` or lone `\r`, because the parser's own count is off after
 //!   CRLF and blank lines.
 //! - A quoted cell with text after its closing quote (`"5" pipe"`) has no certain meaning, and is the mark of a lost quote that
@@ -20,6 +22,7 @@ use std::ops::Range;
 
 use csv_core::ReadFieldResult;
 use hashbrown::HashMap;
+use rayon::prelude::*;
 
 use crate::change::Address;
 
@@ -122,6 +125,8 @@ pub(super) struct Rows<'t> {
     quote: u8,
     next: usize,
     next_line: u64,
+    /// No row is read that begins here or after it.
+    until: usize,
     /// How many cells a row has at least; missing ones are added.
     width_min: usize,
     trailer_rule: Option<TrailerRule>,
@@ -158,6 +163,7 @@ impl<'t> Rows<'t> {
             quote,
             next: from,
             next_line: line,
+            until: text.len(),
             width_min: 0,
             trailer_rule: None,
             trailer: None,
@@ -172,7 +178,7 @@ impl<'t> Rows<'t> {
         }
     }
 
-    /// Goes to the next row; false at the end of the text. Blank lines and the trailer are passed over.
+    /// Goes to the next row; false at the end of the text, or of the stretch that is walked. Blank lines and the trailer are passed over.
     pub fn advance(&mut self) -> Result<bool, Stopped> {
         let line_before = self.line;
         let mut is_row = self.read_row()?;
@@ -218,13 +224,13 @@ impl<'t> Rows<'t> {
 
     fn read_row(&mut self) -> Result<bool, Stopped> {
         let bytes = self.text.as_bytes();
-        while let Some(b'\r' | b'\n') = bytes.get(self.next) {
+        while self.next < self.until && matches!(bytes[self.next], b'\r' | b'\n') {
             self.next = after_line_end(bytes, self.next);
             self.next_line += 1;
         }
         (self.start, self.line, self.sound) = (self.next, self.next_line, true);
         self.cells.clear();
-        if self.next >= bytes.len() {
+        if self.next >= self.until {
             return Ok(false);
         }
         if self.read_plain()? {
@@ -498,6 +504,73 @@ impl Layout {
         rows.trailer_rule.clone_from(&self.trailer);
         rows
     }
+
+    /// Walks over the rows of up to `stretches` stretches of the text at once. Gives what `walk` makes of each, in the order of
+    /// the text, with the number that is to be added to the lines of its rows. `walk` goes to the end of the walk that it gets.
+    pub fn walks<'t, T: Send, E: Send>(
+        &self,
+        text: &'t str,
+        stretches: usize,
+        walk: impl Fn(&mut Rows<'t>) -> Result<T, E> + Sync,
+    ) -> Result<Vec<(u64, T)>, E> {
+        self.walks_between(text, &line_starts(text, self.body, stretches, STRETCH_BYTES_MIN), walk)
+    }
+
+    /// The walks of the stretches between these beginnings of lines.
+    fn walks_between<'t, T: Send, E: Send>(
+        &self,
+        text: &'t str,
+        cuts: &[usize],
+        walk: impl Fn(&mut Rows<'t>) -> Result<T, E> + Sync,
+    ) -> Result<Vec<(u64, T)>, E> {
+        let whole = || Ok(vec![(0, walk(&mut self.rows(text))?)]);
+        if cuts.is_empty() || self.trailer.is_some() {
+            return whole();
+        }
+        let starts = std::iter::once(self.body).chain(cuts.iter().copied());
+        let spans: Vec<(usize, usize)> = starts.zip(cuts.iter().copied().chain([text.len()])).collect();
+        let of_span = |(from, until): (usize, usize)| {
+            let mut rows = self.rows(text);
+            (rows.next, rows.until) = (from, until);
+            if from > self.body {
+                rows.next_line = 0;
+            }
+            let made = walk(&mut rows).ok()?;
+            // A row that began before the cut and ends after it: the next stretch began in the middle of a cell.
+            (rows.next == until).then_some((rows.next_line, made))
+        };
+        let walked: Vec<Option<(u64, T)>> = spans.into_par_iter().map(of_span).collect();
+        let mut line = 0;
+        let of_all: Option<Vec<(u64, T)>> = walked
+            .into_iter()
+            .map(|walked| {
+                let (lines, made) = walked?;
+                let before = line;
+                line += lines;
+                Some((before, made))
+            })
+            .collect();
+        // What stops a walk, and where, is told by one that sees the text in its order.
+        of_all.map_or_else(whole, Ok)
+    }
+}
+
+/// A stretch of a text is at least so long.
+const STRETCH_BYTES_MIN: usize = 1 << 20;
+
+/// Where a text is cut into stretches of about one length: each the beginning of a line, ascending.
+fn line_starts(text: &str, body: usize, stretches: usize, length_min: usize) -> Vec<usize> {
+    let bytes = text.as_bytes();
+    let length = ((bytes.len() - body) / stretches.max(1)).max(length_min);
+    let mut starts: Vec<usize> = Vec::new();
+    for near in (1..stretches).map(|number| body + number * length) {
+        let Some(end) = bytes.get(near..).and_then(|rest| memchr::memchr2(b'\r', b'\n', rest)) else { break };
+        let start = after_line_end(bytes, near + end);
+        if start < bytes.len() && starts.last().is_none_or(|last| *last < start) {
+            starts.push(start);
+        }
+    }
+    starts
 }
 
 /// Excel's first line `sep=;`: the delimiter and where the next line begins.
@@ -586,7 +659,6 @@ impl Trial {
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
     groups: Vec<AddressGroup>,
-    key: Vec<u8>,
 }
 
 /// The addresses over the same columns.
@@ -602,9 +674,9 @@ impl Addresses {
     pub fn want(&mut self, layout: &Layout, address: &Address, number: usize) -> bool {
         let columns: Option<Vec<usize>> = address.iter().map(|part| layout.column(&part.column)).collect();
         let Some(columns) = columns.filter(|columns| !columns.is_empty()) else { return false };
-        self.key.clear();
+        let mut key = Vec::new();
         for part in address {
-            push_part(&mut self.key, part.raw.text.as_deref().unwrap_or_default());
+            push_part(&mut key, part.raw.text.as_deref().unwrap_or_default());
         }
         let group = match self.groups.iter().position(|group| group.columns == columns) {
             Some(group) => group,
@@ -613,18 +685,19 @@ impl Addresses {
                 self.groups.len() - 1
             }
         };
-        self.groups[group].wanted.entry_ref(self.key.as_slice()).or_default().push(number);
+        self.groups[group].wanted.entry(key).or_default().push(number);
         true
     }
 
-    /// Calls `found` with the number of each address that the row has. The row must have all columns of the layout.
-    pub fn at(&mut self, rows: &Rows<'_>, mut found: impl FnMut(usize)) {
+    /// Calls `found` with the number of each address that the row has. The row must have all columns of the layout. `key` is room
+    /// that is used again for each row.
+    pub fn at(&self, rows: &Rows<'_>, key: &mut Vec<u8>, mut found: impl FnMut(usize)) {
         for AddressGroup { columns, wanted } in &self.groups {
-            self.key.clear();
+            key.clear();
             for column in columns {
-                push_part(&mut self.key, rows.cell(*column));
+                push_part(key, rows.cell(*column));
             }
-            for number in wanted.get(self.key.as_slice()).into_iter().flatten() {
+            for number in wanted.get(key.as_slice()).into_iter().flatten() {
                 found(*number);
             }
         }
@@ -781,6 +854,26 @@ mod tests {
             let read: Vec<Vec<String>> = reader.records().map(|row| row.expect("text").iter().map(str::to_owned).collect()).collect();
             let cells: Vec<Vec<String>> = walked.into_iter().map(|(_, cells)| cells).collect();
             prop_assert_eq!(cells, read);
+        }
+
+        /// Walks of stretches that are cut at any beginning of a line, within cells too, are one walk over the whole.
+        #[test]
+        fn stretches_are_walked_as_the_whole_is(text in "[ab,\"\r\n]{0,60}", stretches in 1..8_usize) {
+            let text = format!("id,b\n{text}");
+            let layout = Layout::find(&text, &Expected { pinned: Some(b','), quote: b'"', header: 1, ..Expected::default() }).expect("a header");
+            let rows_of = |rows: &mut Rows<'_>| {
+                let mut all = Vec::new();
+                while rows.advance()? {
+                    all.push((rows.line, rows.start, rows.raw().to_owned(), rows.hash()));
+                }
+                Ok::<_, Stopped>(all)
+            };
+            let cuts = line_starts(&text, layout.body, stretches, 1);
+            let joined = layout.walks_between(&text, &cuts, rows_of).map(|walked| {
+                let shifted = walked.into_iter().flat_map(|(lines, rows)| rows.into_iter().map(move |(line, at, raw, hash)| (line + lines, at, raw, hash)));
+                shifted.collect::<Vec<_>>()
+            });
+            prop_assert_eq!(joined, rows_of(&mut layout.rows(&text)));
         }
 
         /// The rows, the line ends and the blank lines together are the whole text.
