@@ -330,9 +330,9 @@ impl Typed {
 fn place_of(cell: &str) -> Option<(u32, u32)> {
     let digits = cell.find(|c: char| c.is_ascii_digit())?;
     let (letters, row) = cell.split_at(digits);
-    let column = letters.bytes().try_fold(0_u32, |column, letter| {
-        letter.is_ascii_uppercase().then(|| column.checked_mul(26)?.checked_add(u32::from(letter - b'A') + 1)).flatten()
-    })?;
+    let column = letters
+        .bytes()
+        .try_fold(0_u32, |column, letter| letter.is_ascii_uppercase().then(|| column.checked_mul(26)?.checked_add(u32::from(letter - b'A') + 1)).flatten())?;
     Some((row.parse::<u32>().ok()?.checked_sub(1)?, column.checked_sub(1)?))
 }
 

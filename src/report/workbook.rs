@@ -892,15 +892,19 @@ fn break_cells(one: &BreakReport) -> Vec<Content<'_>> {
     let open = &one.open;
     vec![
         Content::Words(&one.id),
-        Content::Words(kind_words(open.kind)),
+        Content::Words(kind_words(one)),
         Content::key(&open.key),
         Content::text_or_blank(open.field.as_deref()),
         Content::text_or_blank(open.system.as_deref()),
     ]
 }
 
-/// Amount and currency of a break.
+/// Amount of a break, and its currency or what else it counts.
 fn stake_cells<'a>(report: &Report, one: &BreakReport) -> [Content<'a>; 2] {
+    if let Some(unit) = &one.unit {
+        let amount = one.at_stake().map_or(Content::Blank, |amount| Content::Amount(amount, None));
+        return [amount, Content::Owned(unit.clone())];
+    }
     let currency = report.currency_of(one);
     let amount = one.at_stake().map_or(Content::Blank, |amount| Content::Amount(amount.in_currency(currency.as_deref()), None));
     [amount, currency.filter(|_| one.at_stake().is_some()).map_or(Content::Blank, Content::Owned)]

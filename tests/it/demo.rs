@@ -269,7 +269,7 @@ fn inventory_goes_as_it_should_and_no_piece_is_sold_twice() {
 #[test]
 fn contacts_go_as_they_should_and_nobody_who_said_no_is_subscribed_anywhere() {
     let root = tempfile::tempdir().unwrap();
-    shown("contacts", root.path());
+    let shown = shown("contacts", root.path());
     let data = root.path().join("demo/data");
     let platform = Connection::open(data.join("platform.db")).unwrap();
     let mut statement = platform.prepare("SELECT lower(email), status FROM subscribers").unwrap();
@@ -289,6 +289,16 @@ fn contacts_go_as_they_should_and_nobody_who_said_no_is_subscribed_anywhere() {
     let said_no = ["bjoern.mueller@post.example", "priya.mueller@inbox.example", "noor.mueller@post.example", "ivo.mueller@mail.example"];
     assert!(said_no.iter().all(|address| of_platform[*address] == "unsubscribed"));
     assert!(!of_platform.contains_key("bjoern.weiss@mail.example"), "who asked to be forgotten is forgotten");
+
+    // Consent is told before all else, with a next step that leads to a decision. Names and numbers of people are in no report.
+    let open = &shown.nights[1].report.breaks;
+    let consent = open.iter().find(|one| one.open.field.as_deref() == Some("consent")).unwrap();
+    assert!(consent.important);
+    assert_eq!(consent.open.next_step, "find out which of `unsubscribed`, `pending`, `subscribed` is right, and put it into `consent` in every system");
+    for file in ["report.txt", "report.html", "report.json"] {
+        let text = std::fs::read_to_string(shown.nights[1].folder.join(file)).unwrap();
+        assert!(text.contains("joerg.weiss@inbox.example") && !text.contains("Groß-Weiß") && !text.contains("Siobh"), "{file}");
+    }
 }
 
 #[test]
@@ -306,6 +316,12 @@ fn drift_is_told_with_its_age_and_nothing_is_written() {
     let (before, after) = (lines(&original("drift/purchasing.csv")), lines(&std::fs::read(data.join("purchasing.csv")).unwrap()));
     assert_eq!(after.iter().filter(|line| !before.contains(line)).count(), 5);
     let breaks = &shown.nights[1].report.breaks;
+    let text = std::fs::read_to_string(shown.nights[1].folder.join("report.txt")).unwrap();
+    let (needs, _) = text.split_once("Control totals").unwrap();
+    assert!(needs.find("0001130, iban").unwrap() < needs.find("EUR 24,000.00").unwrap(), "a changed account comes before every amount");
+    assert!(text.contains("  30 days") && !text.contains("EUR 30"), "days are no money");
+    let worth: i128 = breaks.iter().filter(|one| one.currency.as_deref() == Some("EUR")).map(|one| one.amount.map_or(90_000, |amount| amount.units)).sum();
+    assert_eq!(worth, 2_250_000 + 2_400_000 + 2_000_000 + 1_550_000 + 250_000 + 90_000, "what the register lacks has no amount there");
     let ages = |key: &str| breaks.iter().filter(|open| open.open.key == key).map(|open| open.age_days).collect::<Vec<_>>();
     assert_eq!((ages("0001160"), ages("0001130"), ages("0001280")), (vec![1], vec![0], vec![1, 1]));
 }
