@@ -63,7 +63,7 @@ const EXAMPLES: &[Example] = &[
         nights: include_str!("../fixtures/demo/customers/nights.toml"),
         files: &[
             ("crm.csv", include_bytes!("../fixtures/demo/customers/crm.csv")),
-            ("sales.csv", include_bytes!("../fixtures/demo/customers/sales.csv")),
+            ("sales.xlsx", include_bytes!("../fixtures/demo/customers/sales.xlsx")),
             ("invoicing.sql", include_bytes!("../fixtures/demo/customers/invoicing.sql")),
         ],
     },
