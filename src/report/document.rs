@@ -305,15 +305,21 @@ pub(super) fn open_line(report: &Report) -> String {
 }
 
 /// The breaks in the order in which a person should look at them: those in fields that the job calls important, then by
-/// severity, then amount, then age. Money comes before numbers that count something else.
+/// severity, then amount, then age. Plain differences, a record that is missing among them, are of one severity here: what
+/// they are worth tells them apart. Money comes before numbers that count something else.
 pub(super) fn most_urgent(report: &Report) -> Vec<&BreakReport> {
+    let class = |one: &BreakReport| match one.open.kind {
+        BreakKind::Missing | BreakKind::Amount | BreakKind::Field => severity(BreakKind::Missing),
+        other => severity(other),
+    };
     let mut breaks: Vec<(&BreakReport, Option<Decimal>)> = report.breaks.iter().map(|one| (one, one.at_stake())).collect();
     breaks.sort_by(|(a, a_amount), (b, b_amount)| {
         b.important
             .cmp(&a.important)
-            .then_with(|| severity(a.open.kind).cmp(&severity(b.open.kind)))
+            .then_with(|| class(a).cmp(&class(b)))
             .then_with(|| (b_amount.is_some() && b.unit.is_none()).cmp(&(a_amount.is_some() && a.unit.is_none())))
             .then_with(|| b_amount.cmp(a_amount))
+            .then_with(|| severity(a.open.kind).cmp(&severity(b.open.kind)))
             .then_with(|| b.age_days.cmp(&a.age_days))
             .then_with(|| (&a.open.key, &a.open.field, &a.id).cmp(&(&b.open.key, &b.open.field, &b.id)))
     });

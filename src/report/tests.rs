@@ -147,6 +147,24 @@ fn what_needs_a_person_is_sorted_by_severity_then_amount_then_age() {
 }
 
 #[test]
+fn plain_differences_are_sorted_by_what_they_are_worth() {
+    let mut report = quiet();
+    let mut missing = |id: &str, amount: Option<i128>| {
+        let mut one = open_break(id, BreakKind::Missing, id, None, 1, Vec::new());
+        (one.amount, one.currency) = (amount.map(|units| Decimal { units, scale: 2 }), amount.map(|_| "EUR".to_owned()));
+        report.breaks.push(one);
+    };
+    missing("without", None);
+    missing("five", Some(500));
+    missing("twenty", Some(2_000));
+    let ten = open_break("ten", BreakKind::Amount, "ten", Some("credit_limit"), 1, vec![held("crm", money("0.00")), held("invoicing", money("10.00"))]);
+    report.breaks.insert(0, open_break("name", BreakKind::Field, "name", Some("name"), 1, Vec::new()));
+    report.breaks.insert(0, ten);
+    let order: Vec<&str> = document::most_urgent(&report).iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(order, ["twenty", "ten", "five", "without", "name"]);
+}
+
+#[test]
 fn an_important_field_comes_first_and_what_is_no_money_is_told_with_what_it_counts() {
     let mut report = quiet();
     let differs = |id: &str, field: &str, kind: BreakKind, there: Value| {
