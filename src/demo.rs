@@ -385,6 +385,9 @@ impl Step {
             let edits = (0..).zip(row).map(|(column, typed)| CellEdit { row: 0, column, value: typed.value(), like: None });
             rows.push(edits.filter(|edit| edit.value != CellValue::Empty).collect());
         }
+        if cells.is_empty() && rows.is_empty() {
+            return Err("types nothing: a cell needs `was` and `becomes`".to_owned());
+        }
         let edits = SheetEdits { sheet, cells: &cells, appended: &rows, removed: &[] };
         Ok(patch(workbook, &edits).map_err(|error| format!("{error}: {}", error.seen.join(", ")))?.bytes)
     }
@@ -704,4 +707,30 @@ impl Story<'_> {
 /// The start of a run, to the minute.
 fn moment(report: &Report) -> String {
     report.started.get(..16).map_or_else(|| report.started.clone(), |start| format!("{} UTC", start.replace('T', " ")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_found_by_their_names() {
+        for (name, place) in [("A1", Some((0, 0))), ("C17", Some((16, 2))), ("AA10", Some((9, 26))), ("C0", None), ("17", None), ("c17", None), ("C", None)] {
+            assert_eq!(place_of(name), place, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_person_types_only_over_what_they_see() {
+        let workbook = include_bytes!("../fixtures/demo/migration/workbook.xlsx");
+        let step = |text: &str| toml::from_str::<Step>(text).unwrap().type_into(workbook, "Kunden");
+        let typed = step("cell = \"C8\"\nwas = 3000\nbecomes = \"#N/A\"").unwrap();
+        let mut book: Xlsx<_> = Xlsx::new(Cursor::new(typed)).unwrap();
+        assert_eq!(book.worksheet_range("Kunden").unwrap().get_value((7, 2)).unwrap().to_string(), "#N/A");
+        assert!(step("cell = \"C8\"\nwas = 3001\nbecomes = 1").unwrap_err().contains("C8 holds"));
+        assert!(step("cell = \"C8\"\nwas = \"3000\"\nbecomes = 1").is_err(), "a number is no text");
+        assert!(step("cell = \"C8\"\nbecomes = 1").unwrap_err().contains("types nothing"));
+        assert!(step("cell = \"D8\"\nwas = 3570\nbecomes = 1").is_err(), "a formula");
+    }
 }

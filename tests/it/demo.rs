@@ -437,6 +437,32 @@ for path in sys.argv[1:]:
 }
 
 #[test]
+fn the_workbooks_are_those_that_their_scripts_make() {
+    if !has_openpyxl("the_workbooks_are_those_that_their_scripts_make") {
+        return;
+    }
+    for (name, made) in [("migration", ["workbook.xlsx", "database.sql"].as_slice()), ("customers", &["sales.xlsx"])] {
+        let root = tempfile::tempdir().unwrap();
+        for (file, bytes) in files(&fixture(name)) {
+            std::fs::write(root.path().join(file), bytes).unwrap();
+        }
+        let script = root.path().join("make.py");
+        let program = "import runpy, sys; runpy.run_path(sys.argv[1])";
+        made.iter().for_each(|file| std::fs::remove_file(root.path().join(file)).unwrap());
+        python(program, &[&script]);
+        for file in made {
+            let (anew, kept) = (root.path().join(file), fixture(name).join(file));
+            if file.ends_with(".sql") {
+                assert_eq!(std::fs::read(anew).unwrap(), std::fs::read(kept).unwrap());
+            } else {
+                let sheets = calamine::open_workbook::<Xlsx<_>, _>(&kept).unwrap().sheet_names();
+                assert!(sheets.iter().all(|name| sheet(&anew, name) == sheet(&kept, name)) && sheets.len() == 2, "{name}/{file}");
+            }
+        }
+    }
+}
+
+#[test]
 fn drift_is_told_with_its_age_and_nothing_is_written() {
     let root = tempfile::tempdir().unwrap();
     let shown = shown("drift", root.path());
