@@ -375,7 +375,8 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         })
         .collect();
     report.currencies = currencies(job, nows, decisions, &report);
-    for one in report.breaks.iter_mut().filter(|one| one.currency.is_none()) {
+    // An amount of a whole record is not one of the field that the break names.
+    for one in report.breaks.iter_mut().filter(|one| one.currency.is_none() && !concerns_whole_record(&one.open)) {
         let field = one.open.field.clone().unwrap_or_default();
         one.currency = report.currencies.get(&(one.open.key.clone(), field)).cloned();
     }
@@ -710,12 +711,19 @@ fn roll_forward(report: &Report, earlier: &BTreeMap<String, Earlier>) -> (RollFo
     for row in sums.values() {
         let parts = [row.new, row.changed, minus(row.cleared_by_us), minus(row.cleared_at_source), minus(row.turned)];
         let expected = parts.into_iter().try_fold(row.opening, Decimal::checked_add);
+        let shown = |amount: Decimal| amount.in_currency(Some(&row.currency));
         identities.push(Identity {
             name: "open amounts".to_owned(),
             of: row.currency.clone(),
             equation: format!(
                 "{} opening + {} new + {} changed - {} cleared by us - {} cleared at the source - {} of another kind now = {} closing",
-                row.opening, row.new, row.changed, row.cleared_by_us, row.cleared_at_source, row.turned, row.closing
+                shown(row.opening),
+                shown(row.new),
+                shown(row.changed),
+                shown(row.cleared_by_us),
+                shown(row.cleared_at_source),
+                shown(row.turned),
+                shown(row.closing)
             ),
             holds: !overflowed.contains(&row.currency) && expected == Some(row.closing),
         });
@@ -749,8 +757,10 @@ fn rules(job: &Job) -> Vec<String> {
         let mut rule = format!("`{}` {what}", system.name);
         for (action, permission) in [("created", system.may.create), ("updated", system.may.update), ("deleted", system.may.delete)] {
             if system.role.is_written() && permission != Permission::Apply && job.mode == Mode::Sync {
-                let how = if permission == Permission::Never { "never" } else { "only by a person" };
-                rule.push_str(&format!("; records are {how} {action} there"));
+                rule.push_str(&match permission {
+                    Permission::Never => format!("; records are never {action} there"),
+                    _ => format!("; records are {action} there only by a person"),
+                });
             }
         }
         for (column, values) in &system.only {

@@ -316,8 +316,12 @@ impl BreakReport {
 }
 
 impl Report {
-    /// The currency of a break: its own, else the only group of the control total of its field.
+    /// The currency of a break: its own, else the only group of the control total of its field. What counts something else has
+    /// none.
     pub fn currency_of(&self, one: &BreakReport) -> Option<String> {
+        if one.unit.is_some() {
+            return None;
+        }
         if one.currency.is_some() {
             return one.currency.clone();
         }

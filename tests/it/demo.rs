@@ -278,7 +278,11 @@ fn billing_goes_as_it_should_and_its_totals_are_those_of_the_files() {
 #[test]
 fn inventory_goes_as_it_should_and_no_piece_is_sold_twice() {
     let root = tempfile::tempdir().unwrap();
-    shown("inventory", root.path());
+    let shown = shown("inventory", root.path());
+    for night in &shown.nights {
+        let text = std::fs::read_to_string(night.folder.join("report.txt")).unwrap();
+        assert!(text.contains(" pieces") && !text.contains("EUR"), "what is at stake are pieces, also where a price cannot be read");
+    }
     let data = root.path().join("demo/data");
     let rows = csv_rows(&std::fs::read(data.join("storefront.csv")).unwrap(), b';');
     let warehouse = Connection::open(data.join("warehouse.db")).unwrap();
