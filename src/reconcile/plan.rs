@@ -1139,7 +1139,10 @@ impl Planner<'_> {
         let source = self.job.systems[system].role == Role::Source;
         let why = match (source, permission) {
             (true, _) => format!("deleted in `{origin}`, but `{name}` is a source and still has it"),
-            (false, Permission::Never) => format!("deleted in `{origin}`, but the job never does that in `{name}`"),
+            (false, Permission::Never) if matches!(self.job.deletes, Deletes::Archive { .. }) => {
+                format!("deleted in `{origin}`, but no record is ever changed in `{name}`")
+            }
+            (false, Permission::Never) => format!("deleted in `{origin}`, but no record is ever deleted in `{name}`"),
             (false, Permission::Review) => format!("deleted in `{origin}`; deletes in `{name}` wait for a person"),
             (false, Permission::Apply) => return true,
         };
