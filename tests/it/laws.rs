@@ -1967,9 +1967,9 @@ impl Played {
             if report.breaks.iter().any(|b| names(b, &key)) {
                 continue;
             }
-            // What was archived stays where it is.
-            let is_archived = |rows: &Vec<MemoryRow>| rows.iter().any(|row| row["k"].as_deref() == Some(&key) && row["v"].as_deref() == Some("9"));
-            let archived = self.job.policy == Policy::Archive && rows.iter().any(is_archived);
+            // What was archived stays where it is, and is nowhere else.
+            let is_archived = |row: &MemoryRow| row["v"].as_deref() == Some("9");
+            let archived = self.job.policy == Policy::Archive && rows.iter().flatten().filter(|row| row["k"].as_deref() == Some(&key)).all(is_archived);
             for column in ["v", "w"] {
                 let held: Vec<Option<Option<String>>> =
                     rows.iter().map(|rows| rows.iter().find(|row| row["k"].as_deref() == Some(&key)).map(|row| row[column].clone())).collect();
@@ -2125,6 +2125,12 @@ fn worlds_that_broke_a_law() -> Vec<RandomWorld> {
             RandomJob { policy: Policy::Recreate, blank: Some(Blank::Ignore), tolerance: 1, ..job(&[Role::Source, Role::Peer], Rule::Priority(vec![1, 0])) },
             &[Insert(1, 3, Null), Copy(1, 3, 2), Insert(1, 0, Null)],
             &[(&[Insert(0, 1, Null)], None), (&[Swap(0, 2, 1)], None)],
+        ),
+        // The key of an archived row is created again elsewhere: no second row is made beside it.
+        world(
+            RandomJob { policy: Policy::Archive, ..job(&[Role::Peer, Role::Target], Rule::Review) },
+            &[Insert(0, 3, Fresh), Insert(0, 0, Null)],
+            &[(&[Delete(0, 3)], None), (&[Insert(0, 3, Fresh)], None)],
         ),
     ]
 }
