@@ -2641,3 +2641,52 @@ fn an_archived_record_that_is_taken_back_is_told() {
     let report = place.until_quiet();
     assert!(report.breaks.is_empty(), "{}", told(&report));
 }
+
+/// L6, L10: beside an archived row no second one is made. Whatever a person then does about it, it ends quietly.
+#[test]
+fn the_key_of_an_archived_row_asks_until_a_person_decides() {
+    for roles in [vec!["peer", "peer"], vec!["peer", "target"], vec!["source", "peer"], vec!["peer", "target", "peer"], vec!["peer", "peer", "witness"]] {
+        for way in ["taken back", "archived row removed", "other key", "deleted again", "taken back and deleted again"] {
+            let rule = if roles[0] == "source" { "" } else { "merge = \"max\"" };
+            let place = Place::new(&job_text(&roles, rule, &deletes("archive")));
+            let others: Vec<&str> = NAMES[1..roles.len()].to_vec();
+            for key in ["k", "m"] {
+                NAMES[..roles.len()].iter().for_each(|system| place.insert(system, key, Some("1")));
+            }
+            place.night();
+            place.delete("a", "k");
+            place.until_quiet();
+            place.insert("a", "k", Some("5"));
+            let what = format!("{roles:?}, {way}");
+            let report = place.until_quiet();
+            let archived: Vec<&str> = others.iter().copied().filter(|system| roles[place.system(system)] != "witness").collect();
+            for system in &archived {
+                assert_eq!(place.values(system, "k"), [Some("9".to_owned())], "{what}: {}", told(&report));
+                let asks = |b: &&BreakReport| b.open.kind == BreakKind::Restored && b.open.key == "k" && b.open.system.as_deref() == Some(*system);
+                assert_eq!(report.breaks.iter().filter(asks).count(), 1, "{what}: {}", told(&report));
+            }
+            let all_have = |key: &str, v: &str| {
+                NAMES[..roles.len()].iter().filter(|s| roles[place.system(s)] != "witness").all(|s| place.values(s, key) == [Some(v.to_owned())])
+            };
+            match way {
+                "other key" => place.set("a", "k", "k", Some("n")),
+                "deleted again" => place.delete("a", "k"),
+                "archived row removed" => archived.iter().for_each(|system| place.delete(system, "k")),
+                _ => archived.iter().for_each(|system| place.set(system, "k", "v", Some("1"))),
+            }
+            let mut report = place.until_quiet();
+            match way {
+                "other key" => assert!(all_have("n", "5"), "{what}: {}\n{}", told(&report), place.all()),
+                "deleted again" => assert!(!place.shown("k").contains('5'), "{what}: {}", place.all()),
+                _ => assert!(all_have("k", "5"), "{what}: {}\n{}", told(&report), place.all()),
+            }
+            if way == "taken back and deleted again" {
+                place.delete("a", "k");
+                report = place.until_quiet();
+                archived.iter().for_each(|system| assert_eq!(place.values(system, "k"), [Some("9".to_owned())], "{what}: {}", told(&report)));
+            }
+            // A witness that has what nobody else has, or lacks it, stays told.
+            assert!(report.breaks.iter().all(|b| b.open.system.as_deref() == Some("c") && roles.contains(&"witness")), "{what}: {}", told(&report));
+        }
+    }
+}
