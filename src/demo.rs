@@ -11,9 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
+use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
+use calamine::{Data, Reader as _, Xlsx};
 use encoding_rs::{Encoding, UTF_8};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -27,6 +28,7 @@ use crate::project::Project;
 use crate::reconcile::gates::count;
 use crate::report::{self, Report, RowCounts, Verdict};
 use crate::run::{self, Finished, Request, World};
+use crate::systems::excel::patch::{CellEdit, CellValue, SheetEdits, patch};
 use crate::value::Value;
 
 /// When the nights are, so that every demonstration gives the same reports.
@@ -61,7 +63,7 @@ const EXAMPLES: &[Example] = &[
         nights: include_str!("../fixtures/demo/customers/nights.toml"),
         files: &[
             ("crm.csv", include_bytes!("../fixtures/demo/customers/crm.csv")),
-            ("sales.csv", include_bytes!("../fixtures/demo/customers/sales.csv")),
+            ("sales.xlsx", include_bytes!("../fixtures/demo/customers/sales.xlsx")),
             ("invoicing.sql", include_bytes!("../fixtures/demo/customers/invoicing.sql")),
         ],
     },
@@ -97,6 +99,15 @@ const EXAMPLES: &[Example] = &[
             ("purchasing.csv", include_bytes!("../fixtures/demo/drift/purchasing.csv")),
             ("payments.sql", include_bytes!("../fixtures/demo/drift/payments.sql")),
             ("register.csv", include_bytes!("../fixtures/demo/drift/register.csv")),
+        ],
+    },
+    Example {
+        name: "migration",
+        job: include_str!("../jobs/migration.toml"),
+        nights: include_str!("../fixtures/demo/migration/nights.toml"),
+        files: &[
+            ("workbook.xlsx", include_bytes!("../fixtures/demo/migration/workbook.xlsx")),
+            ("database.sql", include_bytes!("../fixtures/demo/migration/database.sql")),
         ],
     },
 ];
@@ -267,6 +278,62 @@ struct Step {
     database: Option<String>,
     /// Changes exactly one row.
     sql: Option<String>,
+    workbook: Option<String>,
+    sheet: Option<String>,
+    /// A cell of the sheet, such as `C17`, with what stands there and what is typed over it.
+    cell: Option<String>,
+    was: Option<Typed>,
+    becomes: Option<Typed>,
+    /// A row that is typed below the others, from the first column on.
+    row: Option<Vec<Typed>>,
+}
+
+/// What a person types into a cell. A date is the number that it is on the sheet: days since the first one of its calendar.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Typed {
+    Text(String),
+    Whole(i64),
+    Number(f64),
+}
+
+impl Typed {
+    /// The empty text is an empty cell, and `#N/A` the error of a formula that found nothing.
+    fn value(&self) -> CellValue {
+        match self {
+            Typed::Text(text) if text.is_empty() => CellValue::Empty,
+            Typed::Text(text) if text == "#N/A" => CellValue::Error,
+            Typed::Text(text) => CellValue::Text(text.clone()),
+            Typed::Whole(number) => CellValue::Number(number.to_string()),
+            Typed::Number(number) => CellValue::Number(number.to_string()),
+        }
+    }
+
+    fn is(&self, there: &Data) -> bool {
+        let number = match there {
+            Data::Int(number) => Some(*number as f64),
+            Data::Float(number) => Some(*number),
+            Data::DateTime(moment) => Some(moment.as_f64()),
+            _ => None,
+        };
+        match (self, there) {
+            (Typed::Text(text), Data::String(there)) => text == there,
+            (Typed::Text(text), Data::Empty) => text.is_empty(),
+            (Typed::Text(_), _) => false,
+            (Typed::Whole(expected), _) => number == Some(*expected as f64),
+            (Typed::Number(expected), _) => number == Some(*expected),
+        }
+    }
+}
+
+/// Row and column of a cell from its name, from 0.
+fn place_of(cell: &str) -> Option<(u32, u32)> {
+    let digits = cell.find(|c: char| c.is_ascii_digit())?;
+    let (letters, row) = cell.split_at(digits);
+    let column = letters
+        .bytes()
+        .try_fold(0_u32, |column, letter| letter.is_ascii_uppercase().then(|| column.checked_mul(26)?.checked_add(u32::from(letter - b'A') + 1)).flatten())?;
+    Some((row.parse::<u32>().ok()?.checked_sub(1)?, column.checked_sub(1)?))
 }
 
 impl Step {
@@ -276,7 +343,13 @@ impl Step {
             let changed = rusqlite::Connection::open(root.join(database)).and_then(|connection| connection.execute(sql, [])).map_err(|e| e.to_string())?;
             return if changed == 1 { Ok(()) } else { Err(format!("{sql}: changed {changed} rows")) };
         }
-        let Some(file) = &self.file else { return Err("names no file and no database".to_owned()) };
+        if let (Some(workbook), Some(sheet)) = (&self.workbook, &self.sheet) {
+            let path = root.join(workbook);
+            let bytes = fs::read(&path).map_err(|e| format!("{workbook}: {e}"))?;
+            let typed = self.type_into(&bytes, sheet).map_err(|why| format!("{workbook}: {why}"))?;
+            return fs::write(&path, typed).map_err(|e| format!("{workbook}: {e}"));
+        }
+        let Some(file) = &self.file else { return Err("names no file, no workbook and no database".to_owned()) };
         let path = root.join(file);
         let encoding = match &self.encoding {
             Some(label) => Encoding::for_label(label.as_bytes()).ok_or_else(|| format!("there is no encoding `{label}`"))?,
@@ -294,6 +367,29 @@ impl Step {
         }
         bytes.extend(bytes_of(self.append.as_deref().unwrap_or_default()));
         fs::write(&path, bytes).map_err(|e| format!("{file}: {e}"))
+    }
+
+    /// The workbook with what is typed, as its program would save it.
+    fn type_into(&self, workbook: &[u8], sheet: &str) -> Result<Vec<u8>, String> {
+        let (mut cells, mut rows) = (Vec::new(), Vec::new());
+        if let (Some(cell), Some(was), Some(becomes)) = (&self.cell, &self.was, &self.becomes) {
+            let place = place_of(cell).ok_or_else(|| format!("there is no cell `{cell}`"))?;
+            let mut book: Xlsx<_> = Xlsx::new(Cursor::new(workbook)).map_err(|e| e.to_string())?;
+            let there = book.worksheet_range(sheet).map_err(|e| e.to_string())?.get_value(place).cloned().unwrap_or_default();
+            if !was.is(&there) {
+                return Err(format!("{cell} holds {there:?}, not {was:?}"));
+            }
+            cells.push(CellEdit { row: place.0, column: place.1, value: becomes.value(), like: None });
+        }
+        if let Some(row) = &self.row {
+            let edits = (0..).zip(row).map(|(column, typed)| CellEdit { row: 0, column, value: typed.value(), like: None });
+            rows.push(edits.filter(|edit| edit.value != CellValue::Empty).collect());
+        }
+        if cells.is_empty() && rows.is_empty() {
+            return Err("types nothing: a cell needs `was` and `becomes`".to_owned());
+        }
+        let edits = SheetEdits { sheet, cells: &cells, appended: &rows, removed: &[] };
+        Ok(patch(workbook, &edits).map_err(|error| format!("{error}: {}", error.seen.join(", ")))?.bytes)
     }
 }
 
@@ -611,4 +707,30 @@ impl Story<'_> {
 /// The start of a run, to the minute.
 fn moment(report: &Report) -> String {
     report.started.get(..16).map_or_else(|| report.started.clone(), |start| format!("{} UTC", start.replace('T', " ")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_found_by_their_names() {
+        for (name, place) in [("A1", Some((0, 0))), ("C17", Some((16, 2))), ("AA10", Some((9, 26))), ("C0", None), ("17", None), ("c17", None), ("C", None)] {
+            assert_eq!(place_of(name), place, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_person_types_only_over_what_they_see() {
+        let workbook = include_bytes!("../fixtures/demo/migration/workbook.xlsx");
+        let step = |text: &str| toml::from_str::<Step>(text).unwrap().type_into(workbook, "Kunden");
+        let typed = step("cell = \"C8\"\nwas = 3000\nbecomes = \"#N/A\"").unwrap();
+        let mut book: Xlsx<_> = Xlsx::new(Cursor::new(typed)).unwrap();
+        assert_eq!(book.worksheet_range("Kunden").unwrap().get_value((7, 2)).unwrap().to_string(), "#N/A");
+        assert!(step("cell = \"C8\"\nwas = 3001\nbecomes = 1").unwrap_err().contains("C8 holds"));
+        assert!(step("cell = \"C8\"\nwas = \"3000\"\nbecomes = 1").is_err(), "a number is no text");
+        assert!(step("cell = \"C8\"\nbecomes = 1").unwrap_err().contains("types nothing"));
+        assert!(step("cell = \"D8\"\nwas = 3570\nbecomes = 1").is_err(), "a formula");
+    }
 }

@@ -1155,6 +1155,7 @@ fn check_field(
         standardise: flag(&table.standardise),
         round: table.round.as_ref().map(|round| round.value),
         sensitive: flag(&table.sensitive),
+        important: flag(&table.important),
         standards,
     })
 }
@@ -1176,6 +1177,9 @@ fn check_clean(field: &FieldDraft<'_>, is_key: bool, page: &mut Page<'_>) -> Vec
     rules
 }
 
+/// The word for what a field counts is no longer than this.
+const COUNTED_CHARACTERS_MAX: usize = 20;
+
 fn check_standards(
     field: &FieldDraft<'_>,
     is_key: bool,
@@ -1191,6 +1195,20 @@ fn check_standards(
     let uses_region = clean.iter().any(|rule| matches!(rule, CleanRule::Phone | CleanRule::VatId));
     if let Some(currency) = table.currency.as_ref().filter(|_| !is_number) {
         page.refuse(&currency.span, format!("`currency` says nothing about field `{name}`")).seen("it is for fields of type `decimal(n)`");
+    }
+    if let Some(counts) = &table.counts {
+        match field.field_type {
+            Some(FieldType::Decimal(_) | FieldType::Integer) | None => {}
+            Some(other) => {
+                page.refuse(&counts.span, format!("`counts` says nothing about field `{name}` of type `{other}`")).seen("it is for numbers");
+            }
+        }
+        let word = counts.value.trim();
+        if word.is_empty() || word.chars().count() > COUNTED_CHARACTERS_MAX || word.chars().any(char::is_control) {
+            page.refuse(&counts.span, format!("`counts` of field `{name}` is no word for what is counted")).hint("for example `pieces`, `days` or `kg`");
+        } else if table.currency.is_some() {
+            page.refuse(&counts.span, format!("field `{name}` cannot both be money and count `{word}`")).hint("leave out `counts`, or `currency`");
+        }
     }
     if let Some(region) = table.region.as_ref().filter(|_| !uses_region) {
         page.refuse(&region.span, format!("`region` says nothing about field `{name}`")).seen("it is for fields that are cleaned as `phone` or `vat-id`");
@@ -1235,6 +1253,7 @@ fn check_standards(
     };
     Standards {
         currency: beside(&table.currency, "currency", known_currency, "EUR"),
+        counts: table.counts.as_ref().map(|counts| counts.value.trim().to_owned()),
         region: beside(&table.region, "region", known_region, "GB"),
         must_be_valid: table.must_be_valid.as_ref().is_some_and(|valid| valid.value),
         placeholders: table.placeholders.iter().flat_map(|texts| &texts.value).map(|text| text.value.trim().to_lowercase()).collect(),

@@ -475,6 +475,8 @@ pub struct Field {
     pub round: Option<Round>,
     /// Whether reports mask its values.
     pub sensitive: bool,
+    /// Whether a difference in it is told before all others.
+    pub important: bool,
     /// What its values are held against beyond their type.
     pub standards: Standards,
 }
@@ -484,6 +486,8 @@ pub struct Field {
 pub struct Standards {
     /// The currency of amounts: it says how many decimals they may have, and what a minor unit is.
     pub currency: Option<Beside>,
+    /// What numbers count that are no money: `pieces`.
+    pub counts: Option<String>,
     /// The country of phone numbers and VAT ids that do not name theirs.
     pub region: Option<Beside>,
     /// Whether a text that is no valid identifier is never written.

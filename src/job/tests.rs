@@ -552,6 +552,18 @@ const SLIPS: &[(&str, &str, &[&str])] = &[
         "currency = { field = \"curency\" }",
         &["61:22: `currency` names field `curency`, which the job does not have ? did you mean `currency`?"],
     ),
+    (
+        "tolerance = \"0.01\"",
+        "counts = \"pieces\"\ncurrency = \"EUR\"",
+        &["61:10: field `credit_limit` cannot both be money and count `pieces` ? leave out `counts`, or `currency`"],
+    ),
+    (
+        "tolerance = \"0.01\"",
+        "counts = \" \"",
+        &["61:10: `counts` of field `credit_limit` is no word for what is counted ? for example `pieces`, `days` or `kg`"],
+    ),
+    ("merge = \"latest\"", "merge = \"latest\"\ncounts = \"pieces\"", &["51:10: `counts` says nothing about field `phone` of type `text`"]),
+    ("merge = \"latest\"", "merge = \"latest\"\nimportant = \"yes\"", &["51:13: `fields.phone.important` must be true or false, not text"]),
     ("tolerance = \"0.01\"", "region = \"GB\"", &["61:10: `region` says nothing about field `credit_limit`"]),
     ("tolerance = \"0.01\"", "clean = [\"upper\"]", &["61:9: `clean` says nothing about field `credit_limit`, which is `decimal(2)`"]),
     ("merge = \"latest\"", "merge = \"latest\"\ncurrency = \"EUR\"", &["51:12: `currency` says nothing about field `phone`"]),
@@ -1103,6 +1115,7 @@ null_tokens = ["leer"]
 placeholders = ["00000"]
 owner = ["a", "b"]
 sensitive = true
+important = true
 
 [fields.amount]
 type = "decimal(2)"
@@ -1123,6 +1136,7 @@ currency = { field = "currency" }
 merge = "latest"
 
 [fields.rate]
+counts = "points"
 type = "decimal(4)"
 columns = { a = { name = "Rate", unit = "%" }, b = "rate" }
 merge = "latest"

@@ -257,6 +257,10 @@ table! {
         Optional "round" round: Round,
         /// Whether reports mask its values.
         Optional "sensitive" sensitive: bool,
+        /// Whether a difference in it is told before all others, whatever the others are worth: bank details, tax numbers, consent.
+        Optional "important" important: bool,
+        /// What its numbers count, where they are no money: `pieces`, `days`. Reports say it behind them.
+        Optional "counts" counts: String,
         /// The currency of the amounts: a code such as `EUR`, or `{ field = ".." }`. No amount has more decimals than its currency.
         Optional "currency" currency: BesideWritten,
         /// The country of phone numbers and VAT ids that do not name theirs: two letters such as `GB`, or `{ field = ".." }`.

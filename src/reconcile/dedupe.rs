@@ -5,10 +5,13 @@
 //!
 //! # Design
 //! A row whose native id is already linked to a record speaks before any rule is asked: a link is never decided again. Two
-//! linked rows with one key are two records with one key, and both are held. Rows of different keys with one native id are
-//! held whatever the rule: a write to that id could hit any of them.
+//! linked rows with one key are two records with one key, and both are held. A row whose record ended, an archived one for
+//! example, is linked no more. Rows of different keys with one native id are held whatever the rule: a write to that id could
+//! hit any of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use polars::prelude::StringChunked;
 
 use super::base::Base;
 use super::index::TextIndex;
@@ -38,7 +41,9 @@ pub fn dedupe(job: &Job, system: usize, mut clean: Clean, base: &Base) -> Keyed 
 
     let spec = &job.systems[system];
     let repeats_may_be_transactions = !job.totals.is_empty() && spec.id.is_none();
-    let (linked, _) = TextIndex::build(&base.ids);
+    // A row whose record ended speaks for nothing any more.
+    let living_ids: StringChunked = base.ids.iter().zip(&base.standings).map(|(id, standing)| id.filter(|_| standing.is_linked())).collect();
+    let (linked, _) = TextIndex::build(&living_ids);
     let is_linked = |row: u32| clean.ids.as_ref().and_then(|ids| ids.get(row as usize)).is_some_and(|id| linked.get(id).is_some());
 
     let mut leaves = vec![false; clean.rows.len()];

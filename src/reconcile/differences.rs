@@ -284,6 +284,7 @@ mod tests {
             standardise: false,
             round: None,
             sensitive: false,
+            important: false,
             standards: crate::job::Standards::default(),
         }
     }

@@ -4,20 +4,25 @@
 //! new row joins the one record that has its key elsewhere. What remains is new. Only unique matches act by themselves:
 //! everything else is held, with its reason.
 //!
+//! An *archived* row stays where it is, and its record is over. While it has its mark it stands for that record and no other:
+//! where its key is there again, no second row is made beside it, and a person is asked. Once the mark is taken off, the row
+//! joins what has its key: its own record, where that lives on, or a new one.
+//!
 //! # Design
 //! The result is columns of row numbers, not rows: a record is a position, and each system says in which row of its base
 //! and in which row of its snapshot that record is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::base::{Base, Standing, State};
 use super::clean;
 use super::index::TextIndex;
 use crate::change::{Break, BreakKind, LinkEvent, key_for_people};
 use crate::frame::{Keyed, NO_ROW, Silence, print};
-use crate::job::{Deletes, Job, Role, SystemSpec};
+use crate::job::{ColumnSpec, Deletes, Job, Role, SystemSpec};
+use crate::value::Value;
 
 /// Rows by record: what the diff works on.
 #[derive(Clone, Debug)]
@@ -36,15 +41,38 @@ pub struct Linked {
     pub held: BTreeMap<u32, Vec<Break>>,
     /// Breaks of rows that belong to no record yet.
     pub loose: Vec<Break>,
-    /// By system: rows that stay there although their record was archived.
-    pub archived_rows: Vec<u64>,
+    /// By system: the records that were archived there, as far as their rows are still there and say so.
+    pub archived: Vec<HashMap<u32, ArchivedRow>>,
     /// What happened to links.
     pub events: Vec<LinkEvent>,
     /// The first record number that is still free.
     pub next_record: u64,
 }
 
+/// Where an archived row is tonight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchivedRow {
+    /// In this row of the keyed snapshot.
+    Read(u32),
+    /// At this place among the silent rows: the job's filter leaves out what is archived, or the row cannot be read.
+    Silent(u32),
+}
+
+/// A row that is there although its record ended in that system.
+struct Returned {
+    system: usize,
+    row: u32,
+    /// The record that ended.
+    record: u32,
+    standing: Standing,
+}
+
 impl Linked {
+    /// How many rows of a system are left where they are because they are archived.
+    pub fn archived_rows(&self, system: usize) -> u64 {
+        self.archived[system].values().filter(|row| matches!(row, ArchivedRow::Read(_))).count() as u64
+    }
+
     /// The canonical key of a record: as its first system in the job's order has it now, else as it was last read.
     pub fn key<'a>(&self, record: u32, nows: &'a [Keyed], bases: &'a [Base]) -> &'a str {
         let now = nows.iter().zip(&self.now_rows).find_map(|(now, rows)| {
@@ -83,17 +111,20 @@ impl Linked {
 pub fn link(job: &Job, state: &State, nows: &[Keyed], restored_allowed: bool) -> Linked {
     let mut linked = known_records(state);
     let mut unlinked: Vec<Vec<u32>> = Vec::with_capacity(nows.len());
+    let mut returned = Vec::new();
     for (system, now) in nows.iter().enumerate() {
-        unlinked.push(apply_known_links(job, system, &state.bases[system], now, &mut linked, restored_allowed));
+        unlinked.push(apply_known_links(job, system, &state.bases[system], now, &mut linked, &mut returned));
     }
     for (system, now) in nows.iter().enumerate() {
         follow_reloaded_rows(job, system, &state.bases[system], now, &mut linked, &mut unlinked[system]);
     }
+    receive_returned_rows(job, state, nows, &mut linked, returned, &mut unlinked, restored_allowed);
     join_by_key(job, state, nows, &mut linked, &unlinked);
     for (system, now) in nows.iter().enumerate() {
         suggest_key_changes(job, system, &state.bases, now, &mut linked);
     }
     hold_shared_keys(job, nows, &mut linked);
+    hold_archived_keys(job, nows, &mut linked);
     linked
 }
 
@@ -123,7 +154,7 @@ fn known_records(state: &State) -> Linked {
         silent: vec![HashMap::new(); systems],
         held: BTreeMap::new(),
         loose: Vec::new(),
-        archived_rows: vec![0; systems],
+        archived: vec![HashMap::new(); systems],
         events: Vec::new(),
         next_record: state.next_record,
         records,
@@ -142,8 +173,8 @@ fn record_of_base_row(base: &Base, base_rows: &[u32]) -> Vec<u32> {
     record_of
 }
 
-/// Links rows by native id, or by key where the system has no ids. Gives the rows that are left.
-fn apply_known_links(job: &Job, system: usize, base: &Base, now: &Keyed, linked: &mut Linked, restored_allowed: bool) -> Vec<u32> {
+/// Links rows by native id, or by key where the system has no ids. Gives the rows that are left, but those of records that ended.
+fn apply_known_links(job: &Job, system: usize, base: &Base, now: &Keyed, linked: &mut Linked, returned: &mut Vec<Returned>) -> Vec<u32> {
     let spec = &job.systems[system];
     let record_of = record_of_base_row(base, &linked.base_rows[system]);
     let by_id = spec.id.is_some();
@@ -153,22 +184,23 @@ fn apply_known_links(job: &Job, system: usize, base: &Base, now: &Keyed, linked:
     let tombstones: Option<polars::prelude::StringChunked> = ended.iter().any(|e| *e).then(|| {
         let all = names.clone();
         names = all.iter().zip(&ended).map(|(name, ended)| if *ended { None } else { name }).collect();
-        all.iter().zip(&ended).map(|(name, ended)| if *ended { name } else { None }).collect()
+        // Of several records of one name that ended, the last one counts: it stands first here.
+        (0..all.len()).rev().map(|row| if ended[row] { all.get(row) } else { None }).collect()
     });
-    // An archived row stays where it is for as long as it says that it is archived.
-    let mark = match &job.deletes {
-        Deletes::Archive { field, value } => job.fields[*field].columns[system].as_ref().map(|column| (*field, value, column)),
-        _ => None,
+    let tombs = tombstones.as_ref().map(|t| TextIndex::build(t).0);
+    let tomb_of = |name: &str| {
+        let tombs = tombs.as_ref().filter(|_| spec.role != Role::Witness)?;
+        tombs.get(name).map(|from_the_end| (base.height() as u32 - 1 - from_the_end) as usize)
     };
+    // An archived row stays where it is for as long as it says that it is archived.
     let is_marked = |row: u32| {
-        mark.is_none_or(|(index, value, column)| {
+        archive_mark(job, system).is_none_or(|(index, value, column)| {
             let field = &job.fields[index];
             let held = now.clean.fields[index].as_ref().map(|values| values.value(row));
             held.is_some_and(|held| field.equivalent(&held, value) || held == clean::canonical(field, column, value))
         })
     };
     let (living, _) = TextIndex::build(&names);
-    let tombs = tombstones.as_ref().map(|t| TextIndex::build(t).0);
 
     let mut left = Vec::new();
     for row in 0..now.height() as u32 {
@@ -180,39 +212,93 @@ fn apply_known_links(job: &Job, system: usize, base: &Base, now: &Keyed, linked:
         };
         if let Some(base_row) = living.get(name) {
             linked.now_rows[system][record_of[base_row as usize] as usize] = row;
-        } else if let Some(base_row) = tombs.as_ref().filter(|_| spec.role != Role::Witness).and_then(|t| t.get(name)) {
-            let standing = base.standings[base_row as usize];
+        } else if let Some(base_row) = tomb_of(name) {
+            let (record, standing) = (record_of[base_row], base.standings[base_row]);
             if standing == Standing::Archived && is_marked(row) {
-                linked.archived_rows[system] += 1;
-                continue;
+                linked.archived[system].insert(record, ArchivedRow::Read(row));
+            } else {
+                returned.push(Returned { system, row, record, standing });
             }
-            if restored_allowed {
-                left.push(row);
-                continue;
-            }
-            linked.loose.push(Break {
-                kind: BreakKind::Restored,
-                key: key.to_owned(),
-                field: None,
-                system: Some(spec.name.clone()),
-                values: Vec::new(),
-                why: match standing {
-                    Standing::Archived => format!("it was archived in `{}`, and somebody took that back", spec.name),
-                    _ => format!("it came back in `{}` after its delete was agreed", spec.name),
-                },
-                next_step: "delete the row again, or accept it as a new record with `--allow restored`".to_owned(),
-            });
         } else {
             left.push(row);
         }
     }
-    for ((key, id), why) in now.clean.silent.keys.iter().zip(&now.clean.silent.ids).zip(&now.clean.silent.why) {
-        let name = if by_id { id } else { key };
-        if let Some(base_row) = name.as_deref().and_then(|name| living.get(name)) {
+    for (place, ((key, id), why)) in (0_u32..).zip(now.clean.silent.keys.iter().zip(&now.clean.silent.ids).zip(&now.clean.silent.why)) {
+        let Some(name) = (if by_id { id } else { key }).as_deref() else { continue };
+        if let Some(base_row) = living.get(name) {
             linked.silent[system].insert(record_of[base_row as usize], *why);
+        } else if let Some(base_row) = tomb_of(name).filter(|base_row| base.standings[*base_row] == Standing::Archived) {
+            linked.archived[system].insert(record_of[base_row], ArchivedRow::Silent(place));
         }
     }
     left
+}
+
+/// The field that marks a row of a system as archived, its value then, and its column there.
+fn archive_mark(job: &Job, system: usize) -> Option<(usize, &Value, &ColumnSpec)> {
+    match &job.deletes {
+        Deletes::Archive { field, value } => job.fields[*field].columns[system].as_ref().map(|column| (*field, value, column)),
+        _ => None,
+    }
+}
+
+/// What a person does in a system so that an archived row stands for a record again.
+pub fn how_to_take_back(job: &Job, system: usize) -> String {
+    let name = &job.systems[system].name;
+    match archive_mark(job, system) {
+        Some((field, value, _)) => format!("give `{}` in `{name}` another value than `{value}`", job.fields[field].name),
+        None => format!("delete its archived row in `{name}`, and it is created there again"),
+    }
+}
+
+/// Rows of records that ended. One whose archive was taken back joins its own record where that is there in every system that
+/// has it, and a new record of its key where another system has one. Every other asks, unless `allowed`: then it is new.
+fn receive_returned_rows(job: &Job, state: &State, nows: &[Keyed], linked: &mut Linked, returned: Vec<Returned>, unlinked: &mut [Vec<u32>], allowed: bool) {
+    let key_of = |system: usize, row: u32| nows[system].clean.keys.get(row as usize).unwrap_or_default();
+    let voters = || (0..nows.len()).filter(|system| job.systems[*system].role.votes());
+    let new_keys: HashSet<&str> = if returned.iter().any(|one| one.standing == Standing::Archived) {
+        voters().flat_map(|system| unlinked[system].iter().map(move |row| key_of(system, *row))).collect()
+    } else {
+        HashSet::new()
+    };
+    for Returned { system, row, record, standing } in returned {
+        let (name, key) = (&job.systems[system].name, key_of(system, row));
+        if standing == Standing::Archived && lives_on(job, state, linked, record) {
+            // From here on it is as if the record had never been there.
+            linked.base_rows[system][record as usize] = NO_ROW;
+            linked.now_rows[system][record as usize] = row;
+            linked.events.push(LinkEvent {
+                system: name.clone(),
+                record: linked.records[record as usize],
+                key: key_for_people(key),
+                event: "linked again: it is archived no more".to_owned(),
+                notable: true,
+            });
+        } else if allowed || standing == Standing::Archived && new_keys.contains(key) {
+            unlinked[system].push(row);
+        } else {
+            linked.loose.push(Break {
+                kind: BreakKind::Restored,
+                key: key.to_owned(),
+                field: None,
+                system: Some(name.clone()),
+                values: Vec::new(),
+                why: match standing {
+                    Standing::Archived => format!("it was archived in `{name}`, and somebody took that back"),
+                    _ => format!("it came back in `{name}` after its delete was agreed"),
+                },
+                next_step: "delete the row again, or accept it as a new record with `--allow restored`".to_owned(),
+            });
+        }
+    }
+}
+
+/// Whether a voter has a record tonight, and no system lost it.
+fn lives_on(job: &Job, state: &State, linked: &Linked, record: u32) -> bool {
+    let is_here = |system: usize| linked.now_rows[system][record as usize] != NO_ROW;
+    let counted = || (0..linked.now_rows.len()).filter(|system| job.systems[*system].role != Role::Witness);
+    let is_lost = |system: usize| linked.standing(system, record, &state.bases).is_some_and(Standing::is_linked) && !is_here(system);
+    counted().any(|system| job.systems[system].role.votes() && is_here(system)) && !counted().any(is_lost)
 }
 
 /// A table that was loaded again has new ids and the same keys: the links move along.
@@ -331,8 +417,10 @@ fn join_by_key(job: &Job, state: &State, nows: &[Keyed], linked: &mut Linked, un
             let Some(key) = key.as_deref() else { continue };
             let known = wanted.get(key).into_iter().flatten();
             for record in known.chain(new_records.get(key)) {
-                // A row outside the filter does not silence a record that is there with a row of its own.
-                if *why != Silence::Filtered || linked.now_rows[system][*record as usize] == NO_ROW {
+                // A row outside the filter does not silence a record that is there with a row of its own, nor its own record that
+                // was archived by it.
+                let is_apart = linked.now_rows[system][*record as usize] != NO_ROW || linked.archived[system].contains_key(record);
+                if *why != Silence::Filtered || !is_apart {
                     linked.silent[system].entry(*record).or_insert(*why);
                 }
             }
@@ -507,5 +595,77 @@ fn hold_shared_keys(job: &Job, nows: &[Keyed], linked: &mut Linked) {
         for record in records {
             linked.held.entry(record).or_default().append(&mut breaks);
         }
+    }
+}
+
+/// A record whose key an archived row has is held: a second row with that key is not made, and which of the two is meant only a
+/// person can tell.
+fn hold_archived_keys(job: &Job, nows: &[Keyed], linked: &mut Linked) {
+    let key_of = |system: usize, row: u32| nows[system].clean.keys.get(row as usize).unwrap_or_default();
+    let mut archived: HashMap<&str, Vec<(usize, u32)>> = HashMap::new();
+    for (system, now) in nows.iter().enumerate() {
+        let silent = &now.clean.silent;
+        for (record, row) in &linked.archived[system] {
+            let key = match row {
+                ArchivedRow::Read(row) => Some(key_of(system, *row)),
+                // Another silence holds the record already, and is told.
+                ArchivedRow::Silent(place) => silent.keys[*place as usize].as_deref().filter(|_| silent.why[*place as usize] == Silence::Filtered),
+            };
+            if let Some(key) = key {
+                archived.entry(key).or_default().push((system, *record));
+            }
+        }
+    }
+    if archived.is_empty() {
+        return;
+    }
+    archived.values_mut().for_each(|rows| rows.sort_unstable());
+    for open in linked.loose.iter_mut() {
+        let rows = archived.get(open.key.as_str()).into_iter().flatten();
+        let places: Vec<usize> = rows.map(|(system, _)| *system).filter(|system| open.system.as_ref() != Some(&job.systems[*system].name)).collect();
+        if !places.is_empty() {
+            let names: Vec<String> = places.iter().map(|system| job.systems[*system].name.clone()).collect();
+            let steps: Vec<String> = places.iter().map(|system| how_to_take_back(job, *system)).collect();
+            open.why = format!("{}, and {} still has it archived", open.why, crate::change::join_names(&names));
+            open.next_step = format!("delete the row again; or {}, and accept it as a new record with `--allow restored`", steps.join(", "));
+        }
+    }
+
+    let voices: Vec<usize> = (0..nows.len()).filter(|system| job.systems[*system].role != Role::Witness).collect();
+    // By record and system of the archived row: the key, and who has the record by that key.
+    let mut claims: BTreeMap<(u32, usize), (&str, Vec<String>)> = BTreeMap::new();
+    for voice in &voices {
+        for (record, row) in (0_u32..).zip(&linked.now_rows[*voice]) {
+            if *row == NO_ROW {
+                continue;
+            }
+            let key = key_of(*voice, *row);
+            for (system, own) in archived.get(key).into_iter().flatten() {
+                // A row outside the filter may have a living one of its key beside it.
+                let there = linked.now_rows[*system][record as usize];
+                if *own != record && (there == NO_ROW || key_of(*system, there) != key) {
+                    claims.entry((record, *system)).or_insert_with(|| (key, Vec::new())).1.push(job.systems[*voice].name.clone());
+                }
+            }
+        }
+    }
+    for ((record, system), (key, holders)) in claims {
+        let (name, holders) = (&job.systems[system].name, crate::change::join_names(&holders));
+        let mark = archive_mark(job, system).map(|(field, value, _)| format!(" (`{}` is `{value}`)", job.fields[field].name)).unwrap_or_default();
+        let take_back = match archive_mark(job, system) {
+            Some(_) => format!("if it is the same one, {}; if not, delete the archived row, or", how_to_take_back(job, system)),
+            None => format!("delete the archived row in `{name}`, or"),
+        };
+        linked.held.entry(record).or_default().push(Break {
+            kind: BreakKind::Restored,
+            key: key.to_owned(),
+            field: None,
+            system: Some(name.clone()),
+            values: Vec::new(),
+            why: format!(
+                "it is in {holders}, and in `{name}` the row of an archived record has its key{mark}: nothing is written for it, and no second row is made"
+            ),
+            next_step: format!("{take_back} give the record in {holders} another key"),
+        });
     }
 }

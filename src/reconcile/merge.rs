@@ -190,10 +190,30 @@ impl<'a> Case<'a> {
     fn held(&self, kind: BreakKind, why: String) -> Ruling {
         let field = &self.field.name;
         let next_step = match kind {
-            BreakKind::Cleared => format!("put a value back into `{field}`, or clear it in every system; `blank = \"propagate\"` lets a cleared value win"),
+            BreakKind::Cleared => self.refill(),
             _ => format!("set `{field}` to the same value in every system"),
         };
         Ruling::Held { kind, why, next_step }
+    }
+
+    /// What to do about a value that was cleared. That a cleared value may win by rule is only said where the job does not say
+    /// otherwise, and where a value that is missing may mean something: not where the strictest of given values is asked for.
+    fn refill(&self) -> String {
+        let field = &self.field.name;
+        let strictest = self.field.merge.iter().find_map(|rule| match rule {
+            MergeRule::MostRestrictive(order) => Some(order),
+            _ => None,
+        });
+        match (strictest, self.field.blank) {
+            (Some(order), _) => {
+                let values: Vec<String> = order.iter().map(|value| format!("`{value}`")).collect();
+                format!("find out which of {} is right, and put it into `{field}` in every system", values.join(", "))
+            }
+            (None, Some(_)) => format!("put a value back into `{field}`, or clear it in every system"),
+            (None, None) => {
+                format!("put a value back into `{field}`, or clear it in every system; `blank = \"propagate\"` lets a cleared value win")
+            }
+        }
     }
 
     fn cleared(&self, system: usize) -> Ruling {

@@ -12,6 +12,8 @@
 //! | silent | either | nothing is created, changed or deleted for the record anywhere | `quarantined_is_silent` |
 //! | gone from a target | yes | drift: created again | `target_delete_is_drift` |
 //! | only in targets | never | an orphan: listed | `orphan` |
+//! | its key is on an archived row | either | held: no second row is made, and a person is asked | `archived_and_created_again` |
+//! | archived | lives on elsewhere | a break, until the archive is taken back | `archived_and_kept_elsewhere` |
 //!
 //! An absence counts only where the record was read in that system since it was linked, and where no row with an unreadable
 //! key could be it.
@@ -21,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::base::{FieldDebt, Open, OpenField, Standing, State};
 use super::clean;
 use super::diff;
-use super::link::Linked;
+use super::link::{self, Linked};
 use super::merge::{self, Case, Decided, Ruling, Voice};
 use crate::change::{
     Action, Address, AddressPart, Break, BreakKind, CellChange, Change, Decision, Drift, LinkEvent, Plan, PlanHeader, Reason, SystemValue, created_values,
@@ -366,7 +368,7 @@ impl Planner<'_> {
                     }
                 }
                 Presence::Never if !creates_wait => {
-                    let again = self.linked.standing(system, record, &self.state.bases) == Some(Standing::Ended);
+                    let again = self.linked.standing(system, record, &self.state.bases).is_some();
                     let reason = if again {
                         Reason::Recreated { because: format!("it lives on in `{}`", self.name(origin)) }
                     } else {
@@ -379,6 +381,12 @@ impl Planner<'_> {
                     }
                 }
                 Presence::Unproven if role(system) != Role::Witness => self.unproven(&key, system),
+                Presence::Archived if comes_back && role(system) != Role::Witness => {
+                    let (name, alive) = (self.name(system), self.name(origin));
+                    let why = format!("it lives on in `{alive}`, and is archived in `{name}`");
+                    let next_step = format!("{}, or delete it in `{alive}` again", link::how_to_take_back(self.job, system));
+                    self.push_break(BreakKind::Restored, &key, None, Some(name), Vec::new(), why, next_step);
+                }
                 _ => {}
             }
         }
@@ -478,9 +486,9 @@ impl Planner<'_> {
         match self.linked.standing(system, record, &self.state.bases) {
             Some(Standing::Live) if !self.unproven[system] => Presence::Gone,
             Some(Standing::Live | Standing::Awaited) => Presence::Unproven,
-            Some(Standing::Archived) => Presence::Archived,
-            Some(Standing::Ended) | None if self.unproven[system] => Presence::Unproven,
-            Some(Standing::Ended) | None => Presence::Never,
+            Some(Standing::Archived) if self.linked.archived[system].contains_key(&record) => Presence::Archived,
+            Some(Standing::Ended | Standing::Archived) | None if self.unproven[system] => Presence::Unproven,
+            Some(Standing::Ended | Standing::Archived) | None => Presence::Never,
         }
     }
 
@@ -1139,7 +1147,10 @@ impl Planner<'_> {
         let source = self.job.systems[system].role == Role::Source;
         let why = match (source, permission) {
             (true, _) => format!("deleted in `{origin}`, but `{name}` is a source and still has it"),
-            (false, Permission::Never) => format!("deleted in `{origin}`, but the job never does that in `{name}`"),
+            (false, Permission::Never) if matches!(self.job.deletes, Deletes::Archive { .. }) => {
+                format!("deleted in `{origin}`, but no record is ever changed in `{name}`")
+            }
+            (false, Permission::Never) => format!("deleted in `{origin}`, but no record is ever deleted in `{name}`"),
             (false, Permission::Review) => format!("deleted in `{origin}`; deletes in `{name}` wait for a person"),
             (false, Permission::Apply) => return true,
         };

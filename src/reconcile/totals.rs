@@ -72,7 +72,7 @@ pub fn row_counts(job: &Job, system: usize, now: &Keyed, decisions: &Decisions, 
         read: now.clean.pulled.evidence.rows_read,
         compared,
         repeats: now.repeats_collapsed,
-        held: now.losers + silent.count(Silence::Duplicate) + held_new + returned_after_end + linked.archived_rows[system],
+        held: now.losers + silent.count(Silence::Duplicate) + held_new + returned_after_end + linked.archived_rows(system),
         filtered: silent.count(Silence::Filtered),
         quarantined: silent.count(Silence::Quarantined),
     }
@@ -373,7 +373,7 @@ fn held_rows(job: &Job, total: &Total, system: usize, nows: &[Keyed], decisions:
         let lost: HashSet<u64> = now.duplicates.iter().filter(|d| d.survivor.is_some()).flat_map(|d| d.losers.iter().copied()).collect();
         raw_rows.extend((0..now.clean.pulled.height() as u32).filter(|row| lost.contains(&now.clean.pulled.line(*row))));
     }
-    if linked.archived_rows[system] > 0 || !linked.loose.is_empty() {
+    if linked.archived_rows(system) > 0 || !linked.loose.is_empty() {
         let mut is_linked = vec![false; now.height()];
         linked.now_rows[system].iter().filter(|row| **row != NO_ROW).for_each(|row| is_linked[*row as usize] = true);
         raw_rows.extend(is_linked.iter().zip(&now.clean.rows).filter(|(is_linked, _)| !**is_linked).map(|(_, row)| *row));

@@ -14,7 +14,7 @@ use crate::change::{Action, Break, BreakKind, Change, Settled, key_for_people};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::frame::{Keyed, NO_ROW, Silence};
-use crate::job::{Blank, Dedupe, Deletes, Field, FirstContact, Job, MergeRule, Mode, OnDrift, Permission, Role};
+use crate::job::{Beside, Blank, Dedupe, Deletes, Field, FirstContact, Job, MergeRule, Mode, OnDrift, Permission, Role};
 use crate::reconcile::base::State;
 use crate::reconcile::dedupe::{EQUAL_ROWS, SHARED_ID};
 use crate::reconcile::left_alone;
@@ -115,6 +115,7 @@ impl Heading<'_> {
             rules: rules(job),
             sensitive: job.fields.iter().filter(|f| f.sensitive).map(|f| f.name.clone()).collect(),
             currencies: BTreeMap::new(),
+            units: job.fields.iter().filter_map(|f| Some((f.name.clone(), f.standards.counts.clone()?))).collect(),
             numeric: job.fields.iter().filter(|f| matches!(f.field_type, FieldType::Decimal(_) | FieldType::Integer)).map(|f| f.name.clone()).collect(),
         }
     }
@@ -334,6 +335,13 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
     let today = heading.started;
     let stakes = stakes(job, nows, decisions, breaks);
     report.totals = totals.to_vec();
+    report.differences = differences.to_vec();
+    for total in &mut report.totals {
+        total.group = total.group.take().or_else(|| only_currency(job, &total.field));
+    }
+    for difference in &mut report.differences {
+        difference.group = difference.group.take().or_else(|| only_currency(job, &difference.field));
+    }
     report.breaks = breaks
         .iter()
         .map(|open| {
@@ -347,7 +355,15 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
                 (amount, currency) = (known.amount, known.currency.clone());
             }
             let first_seen = known.map_or(today, |k| k.first_seen);
+            // Of a whole record, the amount is that of the first control total.
+            let amount_field =
+                if whole { total_of(job, open).map(|index| &job.fields[job.totals[index].field]) } else { field_named(job, open.field.as_deref()) };
+            if let Some(field) = amount_field.filter(|_| currency.is_none()) {
+                currency = only_currency(job, &field.name);
+            }
             BreakReport {
+                unit: amount_field.and_then(|field| field.standards.counts.clone()),
+                important: field_named(job, open.field.as_deref()).is_some_and(|field| field.important),
                 first_run: known.map_or_else(|| heading.run.to_owned(), |k| k.first_run.clone()),
                 first_seen: first_seen.to_string()[..10].to_owned(),
                 age_days: today.as_second().saturating_sub(first_seen.as_second()).max(0) / 86_400,
@@ -359,7 +375,8 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         })
         .collect();
     report.currencies = currencies(job, nows, decisions, &report);
-    for one in report.breaks.iter_mut().filter(|one| one.currency.is_none()) {
+    // An amount of a whole record is not one of the field that the break names.
+    for one in report.breaks.iter_mut().filter(|one| one.currency.is_none() && !concerns_whole_record(&one.open)) {
         let field = one.open.field.clone().unwrap_or_default();
         one.currency = report.currencies.get(&(one.open.key.clone(), field)).cloned();
     }
@@ -406,7 +423,6 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
     }
     report.stale = stale.to_vec();
     report.links = decisions.linked.events.iter().chain(&decisions.events).filter(|event| event.notable).cloned().collect();
-    report.differences = differences.to_vec();
     report.identities = identities.to_vec();
     if settlement.is_some() {
         let (roll_forward, of_breaks) = roll_forward(&report, earlier);
@@ -450,6 +466,18 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
     report
 }
 
+fn field_named<'j>(job: &'j Job, name: Option<&str>) -> Option<&'j Field> {
+    job.fields.iter().find(|field| Some(field.name.as_str()) == name)
+}
+
+/// The currency of all amounts of a field, where the job names one.
+fn only_currency(job: &Job, field: &str) -> Option<String> {
+    match &field_named(job, Some(field))?.standards.currency {
+        Some(Beside::Constant(code)) => Some(code.clone()),
+        _ => None,
+    }
+}
+
 /// Whether a break is about a record as a whole, so that all of its amount is at stake.
 fn concerns_whole_record(open: &Break) -> bool {
     match open.kind {
@@ -461,8 +489,15 @@ fn concerns_whole_record(open: &Break) -> bool {
     }
 }
 
-/// The control total that says what a break is worth: that of its field, for a whole record the first.
+/// The control total that says what a break is worth: that of its field, for a whole record the first. A record that a system
+/// lacks is worth nothing there if the system has no such amounts.
 fn total_of(job: &Job, open: &Break) -> Option<usize> {
+    if open.kind == BreakKind::Missing
+        && let Some(system) = job.systems.iter().position(|system| Some(&system.name) == open.system.as_ref())
+        && job.totals.first().is_some_and(|total| job.fields[total.field].columns[system].is_none())
+    {
+        return None;
+    }
     let of_field = |name: &str| job.totals.iter().position(|total| job.fields[total.field].name == name);
     if concerns_whole_record(open) { (!job.totals.is_empty()).then_some(0) } else { of_field(open.field.as_deref()?) }
 }
@@ -509,13 +544,15 @@ fn tolerated(job: &Job, nows: &[Keyed], decisions: &Decisions, before: &State) -
     told
 }
 
-/// The currencies of the amounts that a report shows, by key for people and field: of fields that a control total groups, as
-/// far as their records show a group.
+/// The currencies of the amounts that a report shows, by key for people and field: of fields whose currency the job names, and
+/// of those that a control total groups, as far as their records show a group.
 fn currencies(job: &Job, nows: &[Keyed], decisions: &Decisions, report: &Report) -> BTreeMap<(String, String), String> {
     let mut currencies = BTreeMap::new();
     let linked = &decisions.linked;
-    for total in job.totals.iter().filter(|total| total.by.is_some()) {
-        let field = &job.fields[total.field].name;
+    let by_total = job.totals.iter().filter(|total| total.by.is_some()).map(|total| (&job.fields[total.field].name, Some(total)));
+    let is_grouped = |name: &str| job.totals.iter().any(|total| total.by.is_some() && job.fields[total.field].name == name);
+    let by_name = job.fields.iter().filter(|field| !is_grouped(&field.name) && only_currency(job, &field.name).is_some()).map(|field| (&field.name, None));
+    for (field, total) in by_total.chain(by_name) {
         let changed = report.changes.iter().filter(|change| change.cells.iter().any(|cell| cell.field == *field)).map(|change| &change.key);
         let conflicts = report.conflicts.iter().filter(|one| one.field == *field).map(|one| &one.key);
         let drift = report.drift.iter().filter(|one| one.field == *field).map(|one| &one.key);
@@ -525,6 +562,11 @@ fn currencies(job: &Job, nows: &[Keyed], decisions: &Decisions, report: &Report)
         if wanted.is_empty() {
             continue;
         }
+        let Some(total) = total else {
+            let code = only_currency(job, field).unwrap_or_default();
+            currencies.extend(wanted.into_iter().map(|key| ((key.to_owned(), field.clone()), code.clone())));
+            continue;
+        };
         for (system, now) in nows.iter().enumerate() {
             for (record, row) in linked.now_rows[system].iter().enumerate().filter(|(_, row)| **row != NO_ROW) {
                 let Some(key) = now.clean.keys.get(*row as usize) else { continue };
@@ -669,12 +711,19 @@ fn roll_forward(report: &Report, earlier: &BTreeMap<String, Earlier>) -> (RollFo
     for row in sums.values() {
         let parts = [row.new, row.changed, minus(row.cleared_by_us), minus(row.cleared_at_source), minus(row.turned)];
         let expected = parts.into_iter().try_fold(row.opening, Decimal::checked_add);
+        let shown = |amount: Decimal| amount.in_currency(Some(&row.currency));
         identities.push(Identity {
             name: "open amounts".to_owned(),
             of: row.currency.clone(),
             equation: format!(
                 "{} opening + {} new + {} changed - {} cleared by us - {} cleared at the source - {} of another kind now = {} closing",
-                row.opening, row.new, row.changed, row.cleared_by_us, row.cleared_at_source, row.turned, row.closing
+                shown(row.opening),
+                shown(row.new),
+                shown(row.changed),
+                shown(row.cleared_by_us),
+                shown(row.cleared_at_source),
+                shown(row.turned),
+                shown(row.closing)
             ),
             holds: !overflowed.contains(&row.currency) && expected == Some(row.closing),
         });
@@ -699,6 +748,7 @@ fn rules(job: &Job) -> Vec<String> {
     let mut rules = vec![format!("A record is identified by {}.", key.join(" and "))];
     for system in &job.systems {
         let what = match system.role {
+            _ if job.mode == Mode::Audit => "is compared, and never written",
             Role::Source => "decides, and is never written",
             Role::Target => "is written, and decides nothing: its edits are drift",
             Role::Peer => "decides and is written",
@@ -707,8 +757,10 @@ fn rules(job: &Job) -> Vec<String> {
         let mut rule = format!("`{}` {what}", system.name);
         for (action, permission) in [("created", system.may.create), ("updated", system.may.update), ("deleted", system.may.delete)] {
             if system.role.is_written() && permission != Permission::Apply && job.mode == Mode::Sync {
-                let how = if permission == Permission::Never { "never" } else { "only by a person" };
-                rule.push_str(&format!("; records are {how} {action} there"));
+                rule.push_str(&match permission {
+                    Permission::Never => format!("; records are never {action} there"),
+                    _ => format!("; records are {action} there only by a person"),
+                });
             }
         }
         for (column, values) in &system.only {
@@ -756,7 +808,10 @@ fn field_rule(job: &Job, field: &Field, names: &dyn Fn(&[usize]) -> String) -> S
     } else if field.owner.is_empty() {
         rule.push_str(&format!("an edit goes to all; where several differ: {}", words.join(", else ")));
     } else {
-        rule.push_str(&format!("owned by {}", names(&field.owner)));
+        match field.owner.as_slice() {
+            [_] => rule.push_str(&format!("owned by {}", names(&field.owner))),
+            several => rule.push_str(&format!("owned by the first of {} in which the record is", names(several))),
+        }
     }
     if let Some(tolerance) = field.tolerance {
         use crate::value::Tolerance;
@@ -774,6 +829,9 @@ fn field_rule(job: &Job, field: &Field, names: &dyn Fn(&[usize]) -> String) -> S
     }
     if field.on_drift == OnDrift::Report && job.mode == Mode::Sync {
         rule.push_str("; drift is only reported");
+    }
+    if field.important {
+        rule.push_str("; its differences are told before all others");
     }
     match field.first_contact {
         FirstContact::Decide => {}

@@ -304,13 +304,22 @@ pub(super) fn open_line(report: &Report) -> String {
     if more > 0 { format!("{} and {}", shown.join(", "), plural(more, "more currency", "more currencies")) } else { shown.join(", ") }
 }
 
-/// The breaks in the order in which a person should look at them: by severity, then amount, then age.
+/// The breaks in the order in which a person should look at them: those in fields that the job calls important, then by
+/// severity, then amount, then age. Plain differences, a record that is missing among them, are of one severity here: what
+/// they are worth tells them apart. Money comes before numbers that count something else.
 pub(super) fn most_urgent(report: &Report) -> Vec<&BreakReport> {
+    let class = |one: &BreakReport| match one.open.kind {
+        BreakKind::Missing | BreakKind::Amount | BreakKind::Field => severity(BreakKind::Missing),
+        other => severity(other),
+    };
     let mut breaks: Vec<(&BreakReport, Option<Decimal>)> = report.breaks.iter().map(|one| (one, one.at_stake())).collect();
     breaks.sort_by(|(a, a_amount), (b, b_amount)| {
-        severity(a.open.kind)
-            .cmp(&severity(b.open.kind))
+        b.important
+            .cmp(&a.important)
+            .then_with(|| class(a).cmp(&class(b)))
+            .then_with(|| (b_amount.is_some() && b.unit.is_none()).cmp(&(a_amount.is_some() && a.unit.is_none())))
             .then_with(|| b_amount.cmp(a_amount))
+            .then_with(|| severity(a.open.kind).cmp(&severity(b.open.kind)))
             .then_with(|| b.age_days.cmp(&a.age_days))
             .then_with(|| (&a.open.key, &a.open.field, &a.id).cmp(&(&b.open.key, &b.open.field, &b.id)))
     });
@@ -656,7 +665,10 @@ impl Page<'_> {
 
     fn break_amount(&self, one: &BreakReport) -> Option<String> {
         let amount = one.at_stake()?;
-        Some(shown::money(amount, self.report.currency_of(one).as_deref()))
+        Some(match &one.unit {
+            Some(unit) => format!("{} {}", shown::decimal(shown::without_idle_zeros(amount)), self.text(unit)),
+            None => shown::money(amount, self.report.currency_of(one).as_deref()),
+        })
     }
 
     fn age(&self, one: &BreakReport) -> String {
@@ -669,7 +681,7 @@ impl Page<'_> {
             .iter()
             .take(NEEDS_MAX)
             .map(|one| {
-                let mut what = vec![words(capitalised(kind_words(one.open.kind))), quiet(" · ")];
+                let mut what = vec![words(capitalised(kind_words(one))), quiet(if one.important { " · important · " } else { " · " })];
                 what.extend(self.break_subject(&one.open));
                 Need {
                     id: self.text(&one.id),
@@ -703,9 +715,11 @@ impl Page<'_> {
     }
 
     fn total_table(&self, field: &str, group: Option<&str>, totals: &[&TotalReport]) -> Table {
-        let caption = match group {
-            Some(group) => format!("{field}, {}", self.text(group)),
-            None => field.to_owned(),
+        let caption = match (group, self.report.units.get(field)) {
+            (Some(group), Some(unit)) => format!("{field}, {}, in {}", self.text(group), self.text(unit)),
+            (Some(group), None) => format!("{field}, {}", self.text(group)),
+            (None, Some(unit)) => format!("{field}, in {}", self.text(unit)),
+            (None, None) => field.to_owned(),
         };
         let mut columns = vec![column("")];
         columns.extend(totals.iter().map(|total| number_column(&total.system)));
@@ -869,7 +883,7 @@ impl Page<'_> {
                 let open = &one.open;
                 let mut row = vec![
                     cell(words(self.text(&one.id))),
-                    cell(words(kind_words(open.kind))),
+                    cell(words(kind_words(one))),
                     line_cell(self.break_subject(open)),
                     line_cell(self.values_of(open)),
                     number(self.age(one)),
@@ -1351,8 +1365,9 @@ fn section(anchor: &'static str, title: &str, count: Option<u64>, blocks: Vec<Bl
 }
 
 /// What kind of break, as a person would say it.
-pub(super) fn kind_words(kind: BreakKind) -> &'static str {
-    match kind {
+pub(super) fn kind_words(one: &BreakReport) -> &'static str {
+    match one.open.kind {
+        BreakKind::Amount if one.unit.is_some() => "numbers differ",
         BreakKind::Missing => "missing in a system",
         BreakKind::Amount => "amounts differ",
         BreakKind::Field => "values differ",

@@ -170,6 +170,9 @@ pub struct Report {
     /// The currencies of amounts, by key for people and field, where a control total groups the field.
     #[serde(skip)]
     pub currencies: BTreeMap<(String, String), String>,
+    /// What fields count whose numbers are no money, by field.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub units: BTreeMap<String, String>,
     /// Types of the fields, for alignment.
     pub numeric: Vec<String>,
 }
@@ -286,6 +289,12 @@ pub struct BreakReport {
     pub amount: Option<Decimal>,
     /// The currency of the amount.
     pub currency: Option<String>,
+    /// What the amount counts, where it is no money: `pieces`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Whether the job says that its field is told before all others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub important: bool,
     /// The break.
     #[serde(flatten)]
     pub open: Break,
@@ -307,8 +316,12 @@ impl BreakReport {
 }
 
 impl Report {
-    /// The currency of a break: its own, else the only group of the control total of its field.
+    /// The currency of a break: its own, else the only group of the control total of its field. What counts something else has
+    /// none.
     pub fn currency_of(&self, one: &BreakReport) -> Option<String> {
+        if one.unit.is_some() {
+            return None;
+        }
         if one.currency.is_some() {
             return one.currency.clone();
         }

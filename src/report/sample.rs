@@ -43,6 +43,8 @@ pub(super) fn open_break(id: &str, kind: BreakKind, key: &str, field: Option<&st
         age_days: days,
         amount: None,
         currency: None,
+        unit: None,
+        important: false,
         open: Break {
             kind,
             key: key.to_owned(),
@@ -234,6 +236,7 @@ pub(super) fn rich() -> Report {
             decided: money("1000.00"),
             apart: Decimal::parse("0.01", 2).ok(),
         }],
+        units: BTreeMap::new(),
         currencies: BTreeMap::new(),
         conflicts: vec![ConflictReport {
             key: "mueller@example.de".to_owned(),

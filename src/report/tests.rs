@@ -147,6 +147,45 @@ fn what_needs_a_person_is_sorted_by_severity_then_amount_then_age() {
 }
 
 #[test]
+fn plain_differences_are_sorted_by_what_they_are_worth() {
+    let mut report = quiet();
+    let mut missing = |id: &str, amount: Option<i128>| {
+        let mut one = open_break(id, BreakKind::Missing, id, None, 1, Vec::new());
+        (one.amount, one.currency) = (amount.map(|units| Decimal { units, scale: 2 }), amount.map(|_| "EUR".to_owned()));
+        report.breaks.push(one);
+    };
+    missing("without", None);
+    missing("five", Some(500));
+    missing("twenty", Some(2_000));
+    let ten = open_break("ten", BreakKind::Amount, "ten", Some("credit_limit"), 1, vec![held("crm", money("0.00")), held("invoicing", money("10.00"))]);
+    report.breaks.insert(0, open_break("name", BreakKind::Field, "name", Some("name"), 1, Vec::new()));
+    report.breaks.insert(0, ten);
+    let order: Vec<&str> = document::most_urgent(&report).iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(order, ["twenty", "ten", "five", "without", "name"]);
+}
+
+#[test]
+fn an_important_field_comes_first_and_what_is_no_money_is_told_with_what_it_counts() {
+    let mut report = quiet();
+    let differs = |id: &str, field: &str, kind: BreakKind, there: Value| {
+        let here = if kind == BreakKind::Amount { Value::Integer(30) } else { Value::Text("DE29".to_owned()) };
+        open_break(id, kind, id, Some(field), 1, vec![held("crm", here), held("invoicing", there)])
+    };
+    let mut terms = differs("terms", "terms", BreakKind::Amount, Value::Integer(50_060));
+    terms.unit = Some("days".to_owned());
+    let mut iban = differs("iban", "iban", BreakKind::Field, Value::Text("DE89".to_owned()));
+    iban.important = true;
+    let amount = open_break("amount", BreakKind::Amount, "amount", Some("credit_limit"), 1, vec![held("crm", money("0.00")), held("invoicing", money("9.00"))]);
+    report.breaks = vec![terms, amount, open_break("kept", BreakKind::WriteNotKept, "z", None, 1, Vec::new()), iban];
+    report.units.insert("terms".to_owned(), "days".to_owned());
+    let shown = text::render(&report, 100);
+    let at = |id: &str| shown.find(&format!(" {id}  ")).unwrap_or_else(|| panic!("no {id} in {shown}"));
+    assert!(["iban", "kept", "amount", "terms"].windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{shown}");
+    assert!(shown.contains("Values differ · important · iban") && shown.contains("50,030 days") && shown.contains("Numbers differ · terms"), "{shown}");
+    assert_eq!(document::open_line(&report), "EUR 9.00", "days are no money");
+}
+
+#[test]
 fn every_kind_of_break_has_its_own_severity() {
     use BreakKind::*;
     let kinds = [

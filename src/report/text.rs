@@ -92,7 +92,7 @@ pub fn summary_with(report: &Report, colour: Colour) -> String {
         for (field, group, totals) in groups.iter().take(TOTALS_MAX) {
             let sums: Vec<String> =
                 totals.iter().map(|total| format!("{} {}", total.system, shown::amount(total.with_held().unwrap_or(total.after), *group))).collect();
-            let name = group.map_or_else(|| (*field).to_owned(), |group| format!("{field} {group}"));
+            let name = group.or(report.units.get(*field).map(String::as_str)).map_or_else(|| (*field).to_owned(), |of| format!("{field} {of}"));
             lines.push(format!("  {}", cut_to(2, &shown::visible(&format!("{name}:  {}", sums.join("  ·  "))))));
         }
         if groups.len() > TOTALS_MAX {

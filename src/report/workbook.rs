@@ -563,12 +563,17 @@ impl<'a> Book<'a> {
         names
     }
 
+    /// The heading of the column beside amounts.
+    fn beside_amounts(&self) -> &'static str {
+        if self.report.units.is_empty() { "Currency" } else { "Currency, unit" }
+    }
+
     fn needs(&mut self) -> Result<Worksheet, XlsxError> {
         let report = self.report;
         let urgent = document::most_urgent(report);
         let systems = self.value_columns(urgent.iter().map(|one| one.open.values.as_slice()));
         let mut headings =
-            vec![text("Id"), text("What"), text("Record"), text("Field"), text("System"), number("Days open"), number("Amount"), text("Currency")];
+            vec![text("Id"), text("What"), text("Record"), text("Field"), text("System"), number("Days open"), number("Amount"), text(self.beside_amounts())];
         headings.extend(systems.iter().map(|name| text(&format!("Value in {name}"))));
         headings.extend([text("Why"), text("Next step"), text("Decision")]);
         let decision_column = u16::try_from(headings.len() - 1).unwrap_or(u16::MAX);
@@ -613,7 +618,7 @@ impl<'a> Book<'a> {
         let report = self.report;
         let systems = self.value_columns(report.breaks.iter().map(|one| one.open.values.as_slice()));
         let mut headings = vec![text("Id"), text("Kind"), text("Record"), text("Field"), text("System"), text("First seen"), text("First run")];
-        headings.extend([number("Days open"), text("Age in days"), number("Amount"), text("Currency")]);
+        headings.extend([number("Days open"), text("Age in days"), number("Amount"), text(self.beside_amounts())]);
         headings.extend(systems.iter().map(|name| text(&format!("Value in {name}"))));
         headings.extend([text("Why"), text("Next step")]);
         let breaks: Vec<&BreakReport> = report.breaks.iter().collect();
@@ -892,15 +897,19 @@ fn break_cells(one: &BreakReport) -> Vec<Content<'_>> {
     let open = &one.open;
     vec![
         Content::Words(&one.id),
-        Content::Words(kind_words(open.kind)),
+        if one.important { Content::Owned(format!("{}, important", kind_words(one))) } else { Content::Words(kind_words(one)) },
         Content::key(&open.key),
         Content::text_or_blank(open.field.as_deref()),
         Content::text_or_blank(open.system.as_deref()),
     ]
 }
 
-/// Amount and currency of a break.
+/// Amount of a break, and its currency or what else it counts.
 fn stake_cells<'a>(report: &Report, one: &BreakReport) -> [Content<'a>; 2] {
+    if let Some(unit) = &one.unit {
+        let amount = one.at_stake().map_or(Content::Blank, |amount| Content::Amount(amount, None));
+        return [amount, Content::Owned(unit.clone())];
+    }
     let currency = report.currency_of(one);
     let amount = one.at_stake().map_or(Content::Blank, |amount| Content::Amount(amount.in_currency(currency.as_deref()), None));
     [amount, currency.filter(|_| one.at_stake().is_some()).map_or(Content::Blank, Content::Owned)]
@@ -1078,7 +1087,7 @@ impl<'a> Book<'a> {
             return Ok(());
         }
         self.heading(sheet, "Control totals")?;
-        let mut headings = vec![text("Field"), text("Currency"), text("System"), number("Opening"), number("+ appeared"), number("− vanished")];
+        let mut headings = vec![text("Field"), text(self.beside_amounts()), text("System"), number("Opening"), number("+ appeared"), number("− vanished")];
         headings.extend([number("± changed"), number("− set aside tonight"), number("+ returned"), number("Read tonight"), number("± our writes")]);
         headings.extend([number("Closing"), number("Difference"), text("Compared with"), number("Records"), text("Complete")]);
         self.header(sheet, &headings)?;
@@ -1089,7 +1098,7 @@ impl<'a> Book<'a> {
                 let amount = |amount: Decimal| Content::Amount(amount, group);
                 let row = vec![
                     Content::Text(field),
-                    Content::text_or_blank(group),
+                    Content::text_or_blank(group.or(report.units.get(field).map(String::as_str))),
                     Content::Words(&total.system),
                     total.opening.map_or(Content::Quiet("first contact"), amount),
                     amount(total.appeared),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value as Json;
 
@@ -290,4 +290,102 @@ fn a_job_file_is_found_from_here_and_from_the_root() {
     fs::create_dir(elsewhere.path().join("jobs")).unwrap();
     fs::write(elsewhere.path().join("jobs/customers.toml"), "name = 5").unwrap();
     assert_eq!(exit(&tieout(elsewhere.path(), &["--root", &named, "plan", "jobs/customers.toml"])), 2);
+}
+
+/// Days, moments and amounts that each system spells in its own way; edits around the night in which clocks go back.
+const PLACES: &str = r#"name = "places"
+key = ["number"]
+business_timezone = "Europe/Berlin"
+
+[systems.crm]
+kind = "csv"
+role = "peer"
+path = "data/crm.csv"
+edited_at = { name = "Edited", format = "%d.%m.%Y %H:%M", timezone = "Europe/London" }
+
+[systems.shop]
+kind = "csv"
+role = "peer"
+path = "data/shop.csv"
+edited_at = "edited"
+
+[fields.number]
+type = "text"
+columns = { crm = "Number", shop = "number" }
+merge = { priority = ["crm", "shop"] }
+
+[fields.name]
+type = "text"
+columns = { crm = "Name", shop = "name" }
+merge = "latest"
+
+[fields.due]
+type = "date"
+columns = { crm = { name = "Due", dates = ["%d.%m.%Y"] }, shop = { name = "due", timezone = "Europe/Berlin" } }
+merge = { priority = ["shop", "crm"] }
+
+[fields.seen]
+type = "instant"
+columns = { crm = { name = "Seen", dates = ["%d.%m.%Y %H:%M"], timezone = "Europe/London" }, shop = "seen" }
+merge = { priority = ["crm", "shop"] }
+
+[fields.amount]
+type = "decimal(2)"
+columns = { crm = { name = "Amount", decimal = "," }, shop = "amount" }
+merge = { priority = ["crm", "shop"] }
+"#;
+
+/// The zone, the language and the clock of the machine are none of a plan's business: what a run does is the same everywhere.
+#[test]
+fn a_plan_is_the_same_wherever_it_is_made() {
+    let nights = |zone: &str, locale: &str| -> (String, Vec<String>) {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path();
+        for folder in ["jobs", "data"] {
+            fs::create_dir(path.join(folder)).unwrap();
+        }
+        fs::write(path.join("jobs/places.toml"), PLACES).unwrap();
+        let write = |crm: &str, shop: &str| {
+            fs::write(path.join("data/crm.csv"), format!("Number,Name,Due,Seen,Amount,Edited\n{crm}")).unwrap();
+            fs::write(path.join("data/shop.csv"), format!("number,name,due,seen,amount,edited\n{shop}")).unwrap();
+        };
+        let ask = |args: &[&str]| {
+            let mut command = Command::new(crate::errors::program());
+            command.args(args).current_dir(path).env("TZ", zone).env("LC_ALL", locale).env("LANG", locale).env_remove("RUST_BACKTRACE");
+            command.output().unwrap()
+        };
+        // 23:30 UTC on the last of October is the first of November in Berlin.
+        write(
+            "I1,Istanbul,01.11.2026,25.10.2026 00:30,\"1,50\",24.10.2026 12:00\n",
+            "I1,Istanbul,2026-10-31T23:30:00Z,2026-10-24T23:30:00Z,1.50,2026-10-24T11:00:00Z\n",
+        );
+        let first = ask(&["run", "places", "--first-contact"]);
+        assert_eq!(exit(&first), 0, "{}{}", out(&first), String::from_utf8_lossy(&first.stderr));
+        // In London it is 02:30 in crm, an hour and a half after the clocks went back; the shop's edit is a quarter of an hour older.
+        write(
+            "I1,Izmir,01.11.2026,25.10.2026 02:30,\"2,50\",25.10.2026 02:30\nı2,Ünal,02.11.2026,29.03.2026 02:30,\"3,00\",25.10.2026 02:30\n",
+            "I1,Ankara,2026-11-02T23:30:00Z,2026-10-24T23:30:00Z,1.50,2026-10-25T02:15:00Z\n",
+        );
+        let planned = ask(&["plan", "places"]);
+        assert_eq!(exit(&planned), 0, "{}{}", out(&planned), String::from_utf8_lossy(&planned.stderr));
+        let runs = fs::read_dir(path.join("reports/places")).unwrap().map(|entry| entry.unwrap().path().join("plan.jsonl"));
+        let plan = runs.filter(|plan| plan.is_file()).max().map(|plan| fs::read_to_string(plan).unwrap()).unwrap();
+        let (_, plan) = plan.split_once('\n').unwrap();
+        let run = ask(&["run", "places"]);
+        assert_eq!(exit(&run), 0, "{}{}", out(&run), String::from_utf8_lossy(&run.stderr));
+        (plan.to_owned(), data(path))
+    };
+    let here = nights("UTC", "C");
+    assert_eq!(
+        here.1,
+        [
+            "Number,Name,Due,Seen,Amount,Edited\nI1,Izmir,03.11.2026,25.10.2026 02:30,\"2,50\",25.10.2026 02:30\nı2,Ünal,02.11.2026,29.03.2026 02:30,\"3,00\",25.10.2026 02:30\n",
+            "number,name,due,seen,amount,edited\nI1,Izmir,2026-11-02T23:30:00Z,2026-10-25T02:30:00Z,2.50,2026-10-25T02:15:00Z\nı2,Ünal,2026-11-02,2026-03-29T01:30:00Z,3.00,\n",
+        ]
+    );
+    for (zone, locale) in
+        [("Europe/London", "en_GB.UTF-8"), ("America/New_York", "tr_TR.UTF-8"), ("Pacific/Kiritimati", "de_DE.UTF-8"), ("Nowhere/AtAll", "xx_XX")]
+    {
+        assert_eq!(nights(zone, locale), here, "{zone}, {locale}");
+    }
 }

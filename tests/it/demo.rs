@@ -1,8 +1,9 @@
 //! The examples, from their first night to the quiet one after the second: what the reports say, and what is on disk.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use calamine::{Data, Reader, Xlsx};
 use rusqlite::Connection;
 use tieout::demo::{self, Shown};
 use tieout::error::Remedy;
@@ -10,6 +11,8 @@ use tieout::job::Settings;
 use tieout::project::Project;
 use tieout::report::{Verdict, WhyDifferent};
 use tieout::run::{self, Request, World};
+
+use crate::workbooks::{converted, has_openpyxl, is_there, python};
 
 fn shown(name: &str, root: &Path) -> Shown {
     let shown = demo::show(name, &root.join("demo"), &|_| {}).unwrap();
@@ -29,6 +32,32 @@ fn csv_rows(bytes: &[u8], delimiter: u8) -> Vec<Vec<String>> {
 
 fn original(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo").join(name)).unwrap()
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo").join(name)
+}
+
+/// The cells of a sheet, from A1 on: `text ..` for texts, `date ..` for dates, numbers as they are. Read without our reader.
+fn sheet(path: &Path, name: &str) -> Vec<Vec<String>> {
+    let mut book: Xlsx<_> = calamine::open_workbook(path).unwrap();
+    let range = book.worksheet_range(name).unwrap();
+    let (rows, columns) = range.end().unwrap();
+    let shown = |row: u32, column: u32| match range.get_value((row, column)) {
+        None | Some(Data::Empty) => String::new(),
+        Some(Data::String(text)) => format!("text {text}"),
+        Some(Data::DateTime(moment)) => {
+            let (year, month, day, ..) = moment.to_ymd_hms_milli();
+            format!("date {year}-{month:02}-{day:02}")
+        }
+        Some(other) => other.to_string(),
+    };
+    (0..=rows).map(|row| (0..=columns).map(|column| shown(row, column)).collect()).collect()
+}
+
+/// A cell of the row that has this e-mail address in its third column.
+fn cell_of<'a>(rows: &'a [Vec<String>], email: &str, column: usize) -> &'a str {
+    &rows.iter().find(|row| row[2] == format!("text {email}")).unwrap()[column]
 }
 
 /// A database as the `.sql` text of an example makes it.
@@ -78,14 +107,15 @@ fn customers_go_as_they_should() {
 
     let data = root.path().join("demo/data");
     let crm = std::fs::read(data.join("crm.csv")).unwrap();
-    let sales = std::fs::read(data.join("sales.csv")).unwrap();
+    let sales = sheet(&data.join("sales.xlsx"), "Kundenliste");
+    let sales_before = sheet(&fixture("customers/sales.xlsx"), "Kundenliste");
     let invoicing = Connection::open(data.join("invoicing.db")).unwrap();
 
-    // What nobody had a reason to touch is there to the byte: mark, line ends, columns outside the job, prospects, the two
-    // Müllers, the name that looks like a formula, the broken row, both rows of a duplicate.
+    // What nobody had a reason to touch is there to the byte, or as the very same cells: mark, line ends, columns outside the
+    // job, prospects, the two Müllers, the name that looks like a formula, the broken row, both rows of a duplicate.
     assert!(crm.starts_with(b"\xef\xbb\xbfCRM ID,E-mail,") && crm.ends_with(b"\r\n"));
     let lines = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
-    let (crm_lines, sales_lines) = (lines(&crm), lines(&sales));
+    let crm_lines = lines(&crm);
     let kept = |before: &[u8], after: &[Vec<u8>], needle: &str| {
         let needle = needle.to_lowercase();
         let found: Vec<Vec<u8>> = lines(before).into_iter().filter(|line| String::from_utf8_lossy(line).to_lowercase().contains(&needle)).collect();
@@ -98,46 +128,54 @@ fn customers_go_as_they_should() {
         kept(&original("customers/crm.csv"), &crm_lines, needle);
     }
     for needle in ["mueller-metallbau", "mueller-moebel", "=cmd", "siehe Vertrag", "schaltjahr-uhren", "tanaka-instruments"] {
-        kept(&original("customers/sales.csv"), &sales_lines, needle);
+        let is_it = |row: &&Vec<String>| row.iter().any(|cell| cell.contains(needle));
+        let (before, after): (Vec<_>, Vec<_>) = (sales_before.iter().filter(is_it).collect(), sales.iter().filter(is_it).collect());
+        assert!(!before.is_empty() && before == after, "{needle}");
     }
     let foreign = |rows: Vec<Vec<String>>, columns: &[usize]| -> Vec<Vec<String>> {
         rows.into_iter().map(|row| columns.iter().filter_map(|column| row.get(*column).cloned()).collect()).collect()
     };
-    let before = foreign(csv_rows(&original("customers/crm.csv"), b','), &[5, 11, 13]);
     let after = foreign(csv_rows(&crm, b','), &[5, 11, 13]);
-    let deleted_by_hand = vec!["Dresden".to_owned(), "S. Akgün".to_owned(), String::new()];
-    let at = before.iter().zip(&after).position(|(before, after)| before != after).unwrap();
-    assert_eq!(before[at], deleted_by_hand, "only the row that a person deleted is gone");
-    assert_eq!(before[at + 1..], after[at..before.len() - 1]);
-    let before = foreign(csv_rows(&original("customers/sales.csv"), b';'), &[9]);
-    let after = foreign(csv_rows(&sales, b';'), &[9]);
-    let gone = csv_rows(&original("customers/sales.csv"), b';').iter().position(|row| row[2].eq_ignore_ascii_case("rechnung@quandt-druck.example")).unwrap();
-    assert_eq!(before[..gone], after[..gone], "only the row whose delete was agreed is gone");
-    assert_eq!(before[gone + 1..], after[gone..before.len() - 1]);
-    let untouched = "SELECT group_concat(customer_id || ':' || dunning_level) FROM (SELECT * FROM customers WHERE customer_id < 10236 ORDER BY customer_id)";
+    let gone = ["rechnung@quandt-druck.example", "einkauf@koehler-holzbau.example"];
+    let stays = |row: &&Vec<String>| !gone.contains(&row[1].as_str());
+    let before: Vec<Vec<String>> = foreign(csv_rows(&original("customers/crm.csv"), b',').iter().filter(stays).cloned().collect(), &[5, 11, 13]);
+    assert_eq!(before, after[..before.len()], "only the row that a person deleted is gone, and that whose delete was agreed");
+    let (before, after) = (foreign(sales_before.clone(), &[9]), foreign(sales.clone(), &[9]));
+    assert_eq!(before, after[..before.len()], "no row is ever taken out of a workbook");
+    assert_eq!(sheet(&data.join("sales.xlsx"), "Hinweise"), sheet(&fixture("customers/sales.xlsx"), "Hinweise"));
+    let untouched = "SELECT group_concat(customer_id || ':' || dunning_level) FROM (SELECT * FROM customers WHERE customer_id < 10231 ORDER BY customer_id)";
     assert_eq!(one_text(&invoicing, untouched), one_text(&database("customers/invoicing.sql"), untouched));
 
     // What the edits led to, read without any code of ours.
     let cell = |rows: &[Vec<String>], key: usize, name: &str, column: usize| -> String {
-        let found: Vec<&Vec<String>> = rows.iter().filter(|row| row.get(key).is_some_and(|cell| cell.trim().eq_ignore_ascii_case(name))).collect();
+        let is_it = |cell: &String| cell.trim_start_matches("text ").trim().eq_ignore_ascii_case(name);
+        let found: Vec<&Vec<String>> = rows.iter().filter(|row| row.get(key).is_some_and(is_it)).collect();
         assert_eq!(found.len(), 1, "{name}");
         found[0][column].clone()
     };
-    let (crm, sales) = (csv_rows(&crm, b','), csv_rows(&sales, b';'));
+    let crm = csv_rows(&crm, b',');
     let of_invoicing = |column: &str, id: u32| one_text(&invoicing, &format!("SELECT {column} FROM customers WHERE customer_id = {id}"));
     assert_eq!(of_invoicing("phone", 10004), "Text(\"+49 415 5550001\")");
     assert_eq!(cell(&crm, 1, "office@lindqvist-marine.example", 2), "Lindqvist Marine Holding Ltd");
-    assert_eq!(cell(&sales, 2, "rechnung@roessler-werkzeuge.example", 3), "15.000,00", "grouped as the cell was");
+    assert_eq!(cell(&sales, 2, "rechnung@roessler-werkzeuge.example", 3), "text 15.000,00", "a text as it was, and grouped as it was");
     assert_eq!(cell(&crm, 1, "einkauf@doerfler-optik.example", 3), "+49 347 5550200");
-    assert_eq!(cell(&sales, 2, "accounts@vandenberg-foods.example", 5), "NL886130314B02", "a person decides");
+    assert_eq!(cell(&sales, 2, "accounts@vandenberg-foods.example", 5), "text NL886130314B02", "a person decides");
     assert_eq!(of_invoicing("vat_id", 10008), "Text(\"NL886130341B01\")", "a person decides");
-    assert_eq!(cell(&sales, 2, "info@haeberle-feinkost.example", 3), "5.000,00");
-    assert!(!sales.iter().any(|row| row[2].eq_ignore_ascii_case("rechnung@quandt-druck.example")));
+    assert_eq!(cell(&sales, 2, "info@haeberle-feinkost.example", 3), "5000");
+    assert_eq!(cell(&sales, 2, "rechnung@quandt-druck.example", 3), "text 1.000,00", "a person deletes it");
+    assert!(!crm.iter().any(|row| row[1].eq_ignore_ascii_case("einkauf@koehler-holzbau.example")));
     assert_eq!(of_invoicing("email", 10010), "Text(\"rechnung@quandt-druck.example\")", "waits for a person");
     assert_eq!(cell(&crm, 1, "kontor@uebersee-tee.example", 2), "Übersee Tee GmbH");
     assert_eq!(one_text(&invoicing, "SELECT credit_limit FROM customers WHERE email = 'kontor@uebersee-tee.example'"), "Integer(2500)");
     assert_eq!(cell(&crm, 1, "anna.weber@schmidt-gartenbau.example", 0), "4043796584937122", "the same row under its new key");
-    assert_eq!(cell(&sales, 2, "anna.weber@schmidt-gartenbau.example", 0), "004249", "the same row under its new key");
+    assert_eq!(cell(&sales, 2, "anna.weber@schmidt-gartenbau.example", 0), "text 004249", "the same row under its new key");
+    // Excel's own: a number of sixteen digits stays a text, a date a date, and what Excel made of a cell is the value it was.
+    let rossi: Vec<&str> = [5, 6, 10].map(|column| cell_of(&sales, "rechnung@rossi-bootsbau.example", column)).into();
+    assert_eq!(rossi, ["text DE275169888", "date 2020-11-28", "text 4031217740266912"]);
+    let nakamura: Vec<&str> = [0, 3, 6].map(|column| cell_of(&sales, "Accounts@NAKAMURA-TOOLS.EXAMPLE", column)).into();
+    assert_eq!(nakamura, ["4347", "987.65", "text 26.03.2017"], "nobody edited it, and nothing was written");
+    assert_eq!(one_text(&invoicing, "SELECT customer_no FROM customers WHERE email = 'kontor@uebersee-tee.example'"), "Text(\"004901\")");
+    assert_eq!(one_text(&invoicing, "SELECT customer_since FROM customers WHERE email = 'kontor@uebersee-tee.example'"), "Text(\"2026-03-30\")");
     assert_eq!(cell(&crm, 1, "info@dubois-textiles.example", 8), "no");
 }
 
@@ -240,7 +278,11 @@ fn billing_goes_as_it_should_and_its_totals_are_those_of_the_files() {
 #[test]
 fn inventory_goes_as_it_should_and_no_piece_is_sold_twice() {
     let root = tempfile::tempdir().unwrap();
-    shown("inventory", root.path());
+    let shown = shown("inventory", root.path());
+    for night in &shown.nights {
+        let text = std::fs::read_to_string(night.folder.join("report.txt")).unwrap();
+        assert!(text.contains(" pieces") && !text.contains("EUR"), "what is at stake are pieces, also where a price cannot be read");
+    }
     let data = root.path().join("demo/data");
     let rows = csv_rows(&std::fs::read(data.join("storefront.csv")).unwrap(), b';');
     let warehouse = Connection::open(data.join("warehouse.db")).unwrap();
@@ -269,7 +311,7 @@ fn inventory_goes_as_it_should_and_no_piece_is_sold_twice() {
 #[test]
 fn contacts_go_as_they_should_and_nobody_who_said_no_is_subscribed_anywhere() {
     let root = tempfile::tempdir().unwrap();
-    shown("contacts", root.path());
+    let shown = shown("contacts", root.path());
     let data = root.path().join("demo/data");
     let platform = Connection::open(data.join("platform.db")).unwrap();
     let mut statement = platform.prepare("SELECT lower(email), status FROM subscribers").unwrap();
@@ -289,6 +331,139 @@ fn contacts_go_as_they_should_and_nobody_who_said_no_is_subscribed_anywhere() {
     let said_no = ["bjoern.mueller@post.example", "priya.mueller@inbox.example", "noor.mueller@post.example", "ivo.mueller@mail.example"];
     assert!(said_no.iter().all(|address| of_platform[*address] == "unsubscribed"));
     assert!(!of_platform.contains_key("bjoern.weiss@mail.example"), "who asked to be forgotten is forgotten");
+
+    // Consent is told before all else, with a next step that leads to a decision. Names and numbers of people are in no report.
+    let open = &shown.nights[1].report.breaks;
+    let consent = open.iter().find(|one| one.open.field.as_deref() == Some("consent")).unwrap();
+    assert!(consent.important);
+    assert_eq!(consent.open.next_step, "find out which of `unsubscribed`, `pending`, `subscribed` is right, and put it into `consent` in every system");
+    for file in ["report.txt", "report.html", "report.json"] {
+        let text = std::fs::read_to_string(shown.nights[1].folder.join(file)).unwrap();
+        assert!(text.contains("joerg.weiss@inbox.example") && !text.contains("Groß-Weiß") && !text.contains("Siobh"), "{file}");
+    }
+}
+
+#[test]
+fn migration_goes_as_it_should_and_both_hold_the_same_customers() {
+    let root = tempfile::tempdir().unwrap();
+    let shown = shown("migration", root.path());
+    let data = root.path().join("demo/data");
+    let (before, after) = (sheet(&fixture("migration/workbook.xlsx"), "Kunden"), sheet(&data.join("workbook.xlsx"), "Kunden"));
+
+    // Every customer of the workbook is in the database once, with the same values, and the other way round.
+    let number = |cell: &str| format!("{:0>6}", cell.trim_start_matches("text "));
+    let amount = |cell: &str| match cell.strip_prefix("text ") {
+        Some(german) => thousandths(&german.replace('.', "").replace(',', ".").replace(" €", "")),
+        None => thousandths(cell),
+    };
+    let first_day: jiff::civil::Date = "1904-01-01".parse().unwrap();
+    let day = |cell: &str| match (cell.strip_prefix("date "), cell.strip_prefix("text ")) {
+        (Some(day), _) => day.to_owned(),
+        (None, Some(german)) => german.split('.').rev().collect::<Vec<_>>().join("-"),
+        (None, None) => (first_day + jiff::Span::new().days(cell.parse::<i64>().unwrap())).to_string(),
+    };
+    let text = |cell: &str| cell.trim_start_matches("text").split_whitespace().collect::<Vec<_>>().join(" ");
+    let customers: Vec<&Vec<String>> = after[4..].iter().filter(|row| row[0] != "text Zwischensumme").collect();
+    let of_workbook: BTreeMap<String, [String; 5]> = customers
+        .iter()
+        .map(|row| (number(&row[0]), [text(&row[1]), amount(&row[2]).map_or(String::new(), |it| it.to_string()), day(&row[4]), text(&row[5]), text(&row[6])]))
+        .collect();
+    assert_eq!((customers.len(), of_workbook.len()), (96, 96), "nobody stands there twice");
+    let database_after = Connection::open(data.join("database.db")).unwrap();
+    let mut statement = database_after.prepare("SELECT customer_no, name, credit_limit, since, town, ifnull(other_no, '') FROM customers").unwrap();
+    let rows = statement.query_map([], |row| {
+        let limit: String = row.get(2)?;
+        Ok((row.get::<_, String>(0)?, [row.get(1)?, thousandths(&limit).unwrap().to_string(), row.get(3)?, row.get(4)?, row.get(5)?]))
+    });
+    let of_database: BTreeMap<String, [String; 5]> = rows.unwrap().map(Result::unwrap).collect();
+    let differ: Vec<&str> = of_workbook.iter().filter(|(number, values)| of_database.get(*number) != Some(values)).map(|(number, _)| number.as_str()).collect();
+    assert_eq!(differ, ["002206", "002213"], "one is deleted in the database, of one the limit is #N/A");
+    assert_eq!(of_database.len(), 95);
+    let sum: i128 = of_database.values().map(|values| values[1].parse::<i128>().unwrap()).sum();
+    let total = shown.nights[2].report.totals.iter().find(|total| total.system == "database").unwrap();
+    assert_eq!((total.closing.units * 10, total.group.as_deref()), (sum, Some("EUR")));
+
+    // Cells stay what they are: numbers, texts, dates with and without their format; and so do title, header and formulas.
+    let changed: Vec<(usize, usize)> = (0..before.len())
+        .flat_map(|row| (0..7).map(move |column| (row, column)))
+        .filter(|(row, column)| before[*row][*column] != after[*row][*column])
+        .collect();
+    let formula_results = |cell: &&(usize, usize)| cell.1 == 3 || [(1, 2), (64, 2)].contains(*cell);
+    let values: Vec<&(usize, usize)> = changed.iter().filter(|cell| !formula_results(cell)).collect();
+    assert_eq!(values, [&(7, 2), &(11, 4), &(12, 4), &(13, 5), &(14, 6), &(16, 1), &(20, 2), &(29, 1)], "what people edited, and what we wrote");
+    assert_eq!((after[12][4].as_str(), after[14][6].as_str()), ("text 29.02.2004", "text 4959389149582033"));
+    assert_eq!((after[100][4].as_str(), after[100][2].as_str(), after[100][0].as_str()), ("date 2026-03-30", "12500", "text 002955"));
+    let formulas = |path: PathBuf| {
+        let mut book: Xlsx<_> = calamine::open_workbook(path).unwrap();
+        book.worksheet_formula("Kunden").unwrap().used_cells().map(|(row, column, formula)| (row, column, formula.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(formulas(fixture("migration/workbook.xlsx")), formulas(data.join("workbook.xlsx")));
+    let entered_by = "SELECT group_concat(entered_by) FROM (SELECT * FROM customers WHERE customer_id <= 542 AND customer_no <> '002206' ORDER BY customer_id)";
+    assert_eq!(one_text(&database_after, entered_by), one_text(&database("migration/database.sql"), entered_by), "a column outside the job");
+}
+
+#[test]
+fn other_programs_open_the_workbooks_that_a_night_wrote() {
+    let root = tempfile::tempdir().unwrap();
+    for (name, file, sheet) in [("migration", "workbook.xlsx", "Kunden"), ("customers", "sales.xlsx", "Kundenliste")] {
+        let folder = root.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        shown(name, &folder);
+        let written = folder.join("demo/data").join(file);
+        if has_openpyxl("other_programs_open_the_workbooks_that_a_night_wrote") {
+            let program = r#"
+import sys, openpyxl
+for path in sys.argv[1:]:
+    book = openpyxl.load_workbook(path)
+    sheet = book.worksheets[0]
+    print(book.epoch, book.sheetnames, sorted(map(str, sheet.merged_cells.ranges)), sheet.freeze_panes, [r for r, d in sheet.row_dimensions.items() if d.hidden])
+    print(sorted((k, d.width) for k, d in sheet.column_dimensions.items()), [(c.coordinate, c.number_format) for row in sheet["A1:K40"] for c in row])
+"#;
+            let told = python(program, &[&fixture(name).join(file), &written]);
+            let lines: Vec<&str> = told.lines().collect();
+            assert_eq!((lines[0], lines[1]), (lines[2], lines[3]), "{name}");
+            assert_eq!(lines[0].starts_with("1904"), name == "migration", "{}", lines[0]);
+        }
+        if is_there("soffice", &["--version"], "other_programs_open_the_workbooks_that_a_night_wrote") {
+            std::fs::copy(&written, folder.join(file)).unwrap();
+            let text = std::fs::read(converted(&folder, file, "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true")).unwrap();
+            let rows = csv_rows(&text, b',');
+            let of = |number: &str| rows.iter().find(|row| row[0] == number).unwrap_or_else(|| panic!("{sheet}: no {number}")).join("|");
+            match name {
+                "migration" => {
+                    assert!(of("002122").starts_with("002122|Kowalski Holzbau GmbH|4,500.00|5,355.00|"), "computed when it is opened: {}", of("002122"));
+                    assert!(of("002955").starts_with("002955|Groß & Klein Spedition GmbH|12,500.00||30."), "{}", of("002955"));
+                }
+                _ => assert!(of("004329").contains("|4074864703304718"), "sixteen digits: {}", of("004329")),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_workbooks_are_those_that_their_scripts_make() {
+    if !has_openpyxl("the_workbooks_are_those_that_their_scripts_make") {
+        return;
+    }
+    for (name, made) in [("migration", ["workbook.xlsx", "database.sql"].as_slice()), ("customers", &["sales.xlsx"])] {
+        let root = tempfile::tempdir().unwrap();
+        for (file, bytes) in files(&fixture(name)) {
+            std::fs::write(root.path().join(file), bytes).unwrap();
+        }
+        let script = root.path().join("make.py");
+        let program = "import runpy, sys; runpy.run_path(sys.argv[1])";
+        made.iter().for_each(|file| std::fs::remove_file(root.path().join(file)).unwrap());
+        python(program, &[&script]);
+        for file in made {
+            let (anew, kept) = (root.path().join(file), fixture(name).join(file));
+            if file.ends_with(".sql") {
+                assert_eq!(std::fs::read(anew).unwrap(), std::fs::read(kept).unwrap());
+            } else {
+                let sheets = calamine::open_workbook::<Xlsx<_>, _>(&kept).unwrap().sheet_names();
+                assert!(sheets.iter().all(|name| sheet(&anew, name) == sheet(&kept, name)) && sheets.len() == 2, "{name}/{file}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -306,6 +481,12 @@ fn drift_is_told_with_its_age_and_nothing_is_written() {
     let (before, after) = (lines(&original("drift/purchasing.csv")), lines(&std::fs::read(data.join("purchasing.csv")).unwrap()));
     assert_eq!(after.iter().filter(|line| !before.contains(line)).count(), 5);
     let breaks = &shown.nights[1].report.breaks;
+    let text = std::fs::read_to_string(shown.nights[1].folder.join("report.txt")).unwrap();
+    let (needs, _) = text.split_once("Control totals").unwrap();
+    assert!(needs.find("0001130, iban").unwrap() < needs.find("EUR 24,000.00").unwrap(), "a changed account comes before every amount");
+    assert!(text.contains("  30 days") && !text.contains("EUR 30"), "days are no money");
+    let worth: i128 = breaks.iter().filter(|one| one.currency.as_deref() == Some("EUR")).map(|one| one.amount.map_or(90_000, |amount| amount.units)).sum();
+    assert_eq!(worth, 2_250_000 + 2_400_000 + 2_000_000 + 1_550_000 + 250_000 + 90_000, "what the register lacks has no amount there");
     let ages = |key: &str| breaks.iter().filter(|open| open.open.key == key).map(|open| open.age_days).collect::<Vec<_>>();
     assert_eq!((ages("0001160"), ages("0001130"), ages("0001280")), (vec![1], vec![0], vec![1, 1]));
 }

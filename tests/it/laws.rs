@@ -1454,7 +1454,12 @@ struct Played {
 
 impl Played {
     fn new(job: &RandomJob) -> Played {
-        let place = Place::new(&job.text());
+        Played::of(job, job.text())
+    }
+
+    /// A world of a job whose file is another one than [`RandomJob::text`].
+    fn of(job: &RandomJob, text: String) -> Played {
+        let place = Place::new(&text);
         let systems = job.roles.len();
         place.tables.iter().filter(|_| job.unique).for_each(|table| {
             table.set_unique(&["k"]);
@@ -1470,7 +1475,7 @@ impl Played {
             waiting: Vec::new(),
             typed_in: BTreeSet::new(),
             ever: BTreeSet::new(),
-            history: job.text(),
+            history: text,
         }
     }
 
@@ -1967,9 +1972,9 @@ impl Played {
             if report.breaks.iter().any(|b| names(b, &key)) {
                 continue;
             }
-            // What was archived stays where it is.
-            let is_archived = |rows: &Vec<MemoryRow>| rows.iter().any(|row| row["k"].as_deref() == Some(&key) && row["v"].as_deref() == Some("9"));
-            let archived = self.job.policy == Policy::Archive && rows.iter().any(is_archived);
+            // What was archived stays where it is, and is nowhere else.
+            let is_archived = |row: &MemoryRow| row["v"].as_deref() == Some("9");
+            let archived = self.job.policy == Policy::Archive && rows.iter().flatten().filter(|row| row["k"].as_deref() == Some(&key)).all(is_archived);
             for column in ["v", "w"] {
                 let held: Vec<Option<Option<String>>> =
                     rows.iter().map(|rows| rows.iter().find(|row| row["k"].as_deref() == Some(&key)).map(|row| row[column].clone())).collect();
@@ -1985,6 +1990,71 @@ impl Played {
             }
         }
     }
+}
+
+/// The job in which the first two systems changed places. Only the file of [`mirrored_text`] says all that it decides.
+fn mirrored_job(job: &RandomJob) -> RandomJob {
+    let mut job = job.clone();
+    job.roles.swap(0, 1);
+    job.has_id.swap(0, 1);
+    job.owner = job.owner.map(other_place);
+    job.caps = job.caps.map(other_place);
+    job.never = job.never.map(|(system, action)| (other_place(system), action));
+    if let Rule::Priority(order) = &mut job.rule {
+        order.iter_mut().for_each(|system| *system = other_place(*system));
+    }
+    job
+}
+
+fn other_place(system: usize) -> usize {
+    [1, 0, 2][system]
+}
+
+fn other_name(name: &str) -> &str {
+    NAMES.iter().position(|n| *n == name).map_or(name, |system| NAMES[other_place(system)])
+}
+
+/// A job file in which `a` and `b` changed their names and their places, and nothing else.
+fn mirrored_text(text: &str) -> String {
+    let mut renamed = text.to_owned();
+    for (from, to) in [("a", "?"), ("b", "a"), ("?", "b")] {
+        for (before, after) in [("[systems.", "]"), ("{", "}\""), ("\"", "\""), (" ", " = \"")] {
+            renamed = renamed.replace(&format!("{before}{from}{after}"), &format!("{before}{to}{after}"));
+        }
+    }
+    let place = |name: &str| renamed.find(&format!("[systems.{name}]")).unwrap();
+    let (second, first) = (place("b"), place("a"));
+    let end = first + renamed[first..].find("\n[").unwrap() + 1;
+    format!("{}{}{}{}", &renamed[..second], &renamed[first..end], &renamed[second..first], &renamed[end..])
+}
+
+fn mirrored_edit(edit: Edit) -> Edit {
+    match edit {
+        Edit::Insert(system, key, v) => Edit::Insert(other_place(system), key, v),
+        Edit::SetV(system, key, v) => Edit::SetV(other_place(system), key, v),
+        Edit::SetW(system, key, w) => Edit::SetW(other_place(system), key, w),
+        Edit::SetEverywhere(..) | Edit::DeleteEverywhere(_) => edit,
+        Edit::Delete(system, key) => Edit::Delete(other_place(system), key),
+        Edit::Rename(system, key, to) => Edit::Rename(other_place(system), key, to),
+        Edit::Swap(system, key, other) => Edit::Swap(other_place(system), key, other),
+        Edit::Repeat(system, key) => Edit::Repeat(other_place(system), key),
+        Edit::Copy(system, key, to) => Edit::Copy(other_place(system), key, to),
+        Edit::Restore(system) => Edit::Restore(other_place(system)),
+        Edit::Shuffle(system) => Edit::Shuffle(other_place(system)),
+    }
+}
+
+/// What a night did and told, in no order: each change with its cells, and of each break its kind, its field and its system.
+fn done_and_told(report: &Report, name_of: fn(&str) -> &str) -> (Vec<String>, Vec<String>) {
+    let changes = report.changes.iter().map(|change| {
+        let cells: Vec<String> = change.cells.iter().map(|cell| format!("{} {}→{}", cell.field, cell.before, cell.after)).collect();
+        format!("{} {} {}", name_of(&change.system), change.action, cells.join(", "))
+    });
+    let breaks = report.breaks.iter().map(|b| format!("{} {:?} {:?}", b.open.kind, b.open.field, b.open.system.as_deref().map(name_of)));
+    let (mut changes, mut breaks): (Vec<String>, Vec<String>) = (changes.collect(), breaks.collect());
+    changes.sort();
+    breaks.sort();
+    (changes, breaks)
 }
 
 /// Whether a break is about a key, or names it.
@@ -2126,6 +2196,12 @@ fn worlds_that_broke_a_law() -> Vec<RandomWorld> {
             &[Insert(1, 3, Null), Copy(1, 3, 2), Insert(1, 0, Null)],
             &[(&[Insert(0, 1, Null)], None), (&[Swap(0, 2, 1)], None)],
         ),
+        // The key of an archived row is created again elsewhere: no second row is made beside it.
+        world(
+            RandomJob { policy: Policy::Archive, ..job(&[Role::Peer, Role::Target], Rule::Review) },
+            &[Insert(0, 3, Fresh), Insert(0, 0, Null)],
+            &[(&[Delete(0, 3)], None), (&[Insert(0, 3, Fresh)], None)],
+        ),
     ]
 }
 
@@ -2167,6 +2243,26 @@ proptest! {
         let all = ["k", "v", "w"];
         if texts_in(&whole.place, &all) != texts_in(&cut_off.place, &all) {
             cut_off.fail("L10", &format!("without the cut-off it ends otherwise:\n{}", whole.place.all()), None);
+        }
+    }
+
+    /// L14: when two systems change places, everything that is done and told changes places with them.
+    #[test]
+    fn a_random_night_mirrored_does_the_same_in_the_mirror(world in any_world(false)) {
+        let mirrored = mirrored_job(&world.job);
+        let mut left = Played::new(&world.job);
+        let mut right = Played::of(&mirrored, mirrored_text(&world.job.text()));
+        prop_assert_eq!(mirrored_text(&mirrored_text(&world.job.text())), world.job.text());
+        let nights = std::iter::once(&world.start).chain(world.nights.iter().map(|(edits, _)| edits));
+        for edits in nights {
+            edits.iter().for_each(|edit| left.edit(*edit));
+            edits.iter().for_each(|edit| right.edit(mirrored_edit(*edit)));
+            let (Some(one), Some(other)) = (left.night(None), right.night(None)) else { continue };
+            let mut tables = texts_in(&right.place, &["k", "v", "w"]);
+            tables.swap(0, 1);
+            if texts_in(&left.place, &["k", "v", "w"]) != tables || done_and_told(&one, |name| name) != done_and_told(&other, other_name) {
+                left.fail("L14", &format!("mirrored it is another night:\n{}\n{}", told(&other), right.place.all()), Some(&one));
+            }
         }
     }
 
@@ -2435,6 +2531,48 @@ fn a_target_that_normalises_is_quiet_after_two_writes() {
     }
 }
 
+/// L17, as far as it holds: a system that makes something else of a value each time is not written for ever. Whatever differs
+/// in the end is either what that system makes of it by its own word, or waits for a person.
+#[test]
+fn a_system_that_never_keeps_a_value_is_not_written_for_ever() {
+    static WRITES: AtomicUsize = AtomicUsize::new(0);
+    let restless = |column: &str, text: &str| match column {
+        "v" => format!("{text}, version {}", WRITES.fetch_add(1, Ordering::Relaxed)),
+        _ => text.to_owned(),
+    };
+    let cases = [
+        ("target", "owner = \"a\""),
+        ("peer", "owner = \"a\""),
+        ("peer", "merge = { priority = [\"a\", \"b\"] }"),
+        ("peer", "merge = { priority = [\"b\", \"a\"] }"),
+        ("peer", "merge = \"longest\""),
+        ("peer", "merge = \"review\""),
+    ];
+    for (role, rule) in cases {
+        for answers in [true, false] {
+            let what = format!("{role}, {rule}, answers {answers}");
+            let place = Place::new(&job_text(&["peer", role], rule, "").replace("type = \"integer\"", "type = \"text\""));
+            for system in ["a", "b"] {
+                place.insert(system, "k1", Some("one"));
+                place.insert(system, "k2", Some("two"));
+            }
+            place.night();
+            place.table("b").set_answers(answers).normalise(restless);
+            place.set("a", "k1", "v", Some("new"));
+            let sent = |report: &Report| report.changes.iter().filter(|change| change.key == "k1").count();
+            let writes: Vec<usize> = (0..10).map(|_| sent(&place.night())).collect();
+            // Where it says by itself what it stores, once is enough.
+            let most = if answers { 1 } else { place.job.attempts_max as usize };
+            assert!(writes.iter().sum::<usize>() <= most && writes[7..] == [0, 0, 0], "{what}: {writes:?}\n{}", place.all());
+            let report = place.until_quiet();
+            let is_agreed = place.values("a", "k1") == place.values("b", "k1");
+            let is_told = report.breaks.iter().any(|open| names(open, "k1"));
+            assert!(is_agreed || is_told || answers, "{what}: {}\n{}", told(&report), place.all());
+            assert_eq!(place.shown("k2"), "two two", "{what}");
+        }
+    }
+}
+
 /// L21: a gate that trips means that nothing is written in any system.
 #[test]
 fn a_gate_that_trips_stops_every_write() {
@@ -2502,4 +2640,53 @@ fn an_archived_record_that_is_taken_back_is_told() {
     assert_eq!(place.shown("k"), "1 1");
     let report = place.until_quiet();
     assert!(report.breaks.is_empty(), "{}", told(&report));
+}
+
+/// L6, L10: beside an archived row no second one is made. Whatever a person then does about it, it ends quietly.
+#[test]
+fn the_key_of_an_archived_row_asks_until_a_person_decides() {
+    for roles in [vec!["peer", "peer"], vec!["peer", "target"], vec!["source", "peer"], vec!["peer", "target", "peer"], vec!["peer", "peer", "witness"]] {
+        for way in ["taken back", "archived row removed", "other key", "deleted again", "taken back and deleted again"] {
+            let rule = if roles[0] == "source" { "" } else { "merge = \"max\"" };
+            let place = Place::new(&job_text(&roles, rule, &deletes("archive")));
+            let others: Vec<&str> = NAMES[1..roles.len()].to_vec();
+            for key in ["k", "m"] {
+                NAMES[..roles.len()].iter().for_each(|system| place.insert(system, key, Some("1")));
+            }
+            place.night();
+            place.delete("a", "k");
+            place.until_quiet();
+            place.insert("a", "k", Some("5"));
+            let what = format!("{roles:?}, {way}");
+            let report = place.until_quiet();
+            let archived: Vec<&str> = others.iter().copied().filter(|system| roles[place.system(system)] != "witness").collect();
+            for system in &archived {
+                assert_eq!(place.values(system, "k"), [Some("9".to_owned())], "{what}: {}", told(&report));
+                let asks = |b: &&BreakReport| b.open.kind == BreakKind::Restored && b.open.key == "k" && b.open.system.as_deref() == Some(*system);
+                assert_eq!(report.breaks.iter().filter(asks).count(), 1, "{what}: {}", told(&report));
+            }
+            let all_have = |key: &str, v: &str| {
+                NAMES[..roles.len()].iter().filter(|s| roles[place.system(s)] != "witness").all(|s| place.values(s, key) == [Some(v.to_owned())])
+            };
+            match way {
+                "other key" => place.set("a", "k", "k", Some("n")),
+                "deleted again" => place.delete("a", "k"),
+                "archived row removed" => archived.iter().for_each(|system| place.delete(system, "k")),
+                _ => archived.iter().for_each(|system| place.set(system, "k", "v", Some("1"))),
+            }
+            let mut report = place.until_quiet();
+            match way {
+                "other key" => assert!(all_have("n", "5"), "{what}: {}\n{}", told(&report), place.all()),
+                "deleted again" => assert!(!place.shown("k").contains('5'), "{what}: {}", place.all()),
+                _ => assert!(all_have("k", "5"), "{what}: {}\n{}", told(&report), place.all()),
+            }
+            if way == "taken back and deleted again" {
+                place.delete("a", "k");
+                report = place.until_quiet();
+                archived.iter().for_each(|system| assert_eq!(place.values(system, "k"), [Some("9".to_owned())], "{what}: {}", told(&report)));
+            }
+            // A witness that has what nobody else has, or lacks it, stays told.
+            assert!(report.breaks.iter().all(|b| b.open.system.as_deref() == Some("c") && roles.contains(&"witness")), "{what}: {}", told(&report));
+        }
+    }
 }

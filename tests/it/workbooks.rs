@@ -62,7 +62,7 @@ fn cell(bytes: &[u8], sheet: &str, row: u32, column: u32) -> Data {
 }
 
 /// Whether a program is there; says that a test is skipped if it is not.
-fn is_there(program: &str, arguments: &[&str], test: &str) -> bool {
+pub fn is_there(program: &str, arguments: &[&str], test: &str) -> bool {
     let is_there = Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success());
     if !is_there {
         eprintln!("SKIPPED: {test}: `{program} {}` does not work here", arguments.join(" "));
@@ -70,19 +70,19 @@ fn is_there(program: &str, arguments: &[&str], test: &str) -> bool {
     is_there
 }
 
-fn has_openpyxl(test: &str) -> bool {
+pub fn has_openpyxl(test: &str) -> bool {
     is_there("python3", &["-c", "import openpyxl"], test)
 }
 
 /// Runs a Python program with arguments; what it prints.
-fn python(program: &str, arguments: &[&Path]) -> String {
+pub fn python(program: &str, arguments: &[&Path]) -> String {
     let output = Command::new("python3").arg("-c").arg(program).args(arguments).env("PYTHONIOENCODING", "utf-8").output().expect("python3 runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// Converts a file with LibreOffice into the same folder.
-fn converted(folder: &Path, file: &str, to: &str) -> PathBuf {
+pub fn converted(folder: &Path, file: &str, to: &str) -> PathBuf {
     let profile = format!("-env:UserInstallation=file://{}", folder.join("profile").display());
     let output = Command::new("soffice")
         .arg("--headless")

@@ -30,6 +30,7 @@ fn field(name: &str, field_type: FieldType, column: ColumnSpec) -> Field {
         standardise: false,
         round: None,
         sensitive: false,
+        important: false,
         standards: Standards::default(),
     }
 }
