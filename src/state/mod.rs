@@ -19,7 +19,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -38,6 +38,9 @@ use crate::reconcile::base::{Base, Open, OpenField, OpenRecord, State};
 use crate::reconcile::rest::{Rest, Resting};
 
 mod ledger;
+mod stored;
+
+use self::stored::{read_parquet, read_rows, write_parquet, write_parquet_as};
 
 pub use ledger::{
     Bases, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LostMail, MailOfRun, MailState, NewMail, Promoted, Promotion, QueuedMail, RecipientOfMail,
@@ -46,9 +49,6 @@ pub use ledger::{
 
 /// How many folders the bases of a run may be spread over.
 const PARTS_MAX: usize = 8;
-
-/// How many rows of a stored frame can be read without the others.
-const STRETCH_ROWS: usize = 1 << 18;
 
 /// What a run leaves to the next.
 #[derive(Clone, Copy, Debug)]
@@ -314,32 +314,10 @@ fn load_bases(root: &Path, job: &Job, promoted: &Promoted, skipped: impl Iterato
     Ok(found.into_iter().enumerate().map(|(system, parts)| Base::of_parts(job, system, parts)).collect())
 }
 
-/// The records of a base that are wanted. Where these are few, the file is read stretch by stretch, and only what is wanted of
-/// each is kept.
+/// The records of a base that are wanted.
 fn read_base(path: &Path, job: &Job, system: usize, is_wanted: impl Fn(u64) -> bool) -> Result<Base, Error> {
-    let base_of = |frame: &DataFrame| Base::from_frame(job, system, frame).ok_or_else(|| lost(path, "it is not a base"));
-    let wanted_of = |base: Base| {
-        let rows: Vec<u32> = (0..base.height() as u32).filter(|row| is_wanted(base.records[*row as usize])).collect();
-        if rows.len() == base.height() { base } else { base.take(&rows) }
-    };
-    let open = || File::open(path).map(ParquetReader::new).map_err(|e| lost(path, &e.to_string()));
-    let wrong = |e: PolarsError| lost(path, &e.to_string());
-    let frame = open()?.with_columns(Some(vec![Base::RECORD_COLUMN.to_owned()])).finish().map_err(wrong)?;
-    let records = frame.column(Base::RECORD_COLUMN).ok().and_then(|column| column.as_materialized_series().u64().ok().cloned());
-    let records: Vec<u64> = records.ok_or_else(|| lost(path, "it is not a base"))?.into_no_null_iter().collect();
-    let stretches: Vec<&[u64]> = records.chunks(STRETCH_ROWS).collect();
-    let wanted: Vec<usize> = (0..stretches.len()).filter(|at| stretches[*at].iter().any(|record| is_wanted(*record))).collect();
-    if wanted.is_empty() {
-        return Ok(Base::empty(job, system));
-    }
-    if records.iter().filter(|record| is_wanted(**record)).count() * 4 > records.len() {
-        return Ok(wanted_of(base_of(&open()?.finish().map_err(wrong)?)?));
-    }
-    let parts = wanted.into_iter().map(|at| {
-        let slice = (at * STRETCH_ROWS, stretches[at].len());
-        Ok(wanted_of(base_of(&open()?.with_slice(Some(slice)).finish().map_err(wrong)?)?))
-    });
-    Ok(Base::of_parts(job, system, parts.collect::<Result<_, Error>>()?))
+    let frame = read_rows(path, Base::RECORD_COLUMN, is_wanted)?;
+    frame.map_or_else(|| Ok(Base::empty(job, system)), |frame| Base::from_frame(job, system, &frame).ok_or_else(|| lost(path, "it is not a base")))
 }
 
 fn save_bases(folder: &Path, job: &Job, bases: &[Base]) -> Result<(), Error> {
@@ -478,35 +456,6 @@ fn lost(path: &Path, seen: &str) -> Error {
 fn read_lines(path: &Path) -> Result<Vec<String>, Error> {
     let file = File::open(path).map_err(|e| lost(path, &e.to_string()))?;
     BufReader::new(file).lines().collect::<Result<_, _>>().map_err(|e| lost(path, &e.to_string()))
-}
-
-fn read_parquet(path: &Path) -> Result<DataFrame, Error> {
-    let file = File::open(path).map_err(|e| lost(path, &e.to_string()))?;
-    ParquetReader::new(file).finish().map_err(|e| lost(path, &e.to_string()))
-}
-
-fn write_parquet(path: &Path, frame: &mut DataFrame) -> Result<(), Error> {
-    write_parquet_as(path, frame, ParquetCompression::Lz4Raw)
-}
-
-fn write_parquet_as(path: &Path, frame: &mut DataFrame, compression: ParquetCompression) -> Result<(), Error> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let refuse = |what: String| {
-        Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), "the state cannot be written")
-            .seen(what)
-            .hint("make room or give access, then run again: nothing is lost")
-    };
-    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(|e| refuse(e.to_string()))?;
-    let mut writer = BufWriter::with_capacity(1 << 20, file);
-    ParquetWriter::new(&mut writer)
-        .with_compression(compression)
-        .with_row_group_size(Some(STRETCH_ROWS))
-        .with_statistics(StatisticsOptions::empty())
-        .finish(frame)
-        .map_err(|e| refuse(e.to_string()))?;
-    writer.flush().map_err(|e| refuse(e.to_string()))?;
-    let file = writer.into_inner().map_err(|e| refuse(e.to_string()))?;
-    file.sync_all().map_err(|e| refuse(e.to_string()))
 }
 
 /// Run ids by time: the start in UTC, then `-2`, `-3` where it is taken: by a run of the ledger, or by a report that outlived

@@ -132,8 +132,10 @@ pub(super) struct Rows<'t> {
     trailer_rule: Option<TrailerRule>,
     /// The trailer, once the walk has passed over it, and its line.
     trailer: Option<(Trailer, u64)>,
-    /// What the cells of the row say, one after the other; more room than text.
+    /// What the cells of the row say, a NUL between each two, which no text of ours has; more room than text.
     said: Vec<u8>,
+    /// No quote stands before this place, from the row on.
+    clear_until: usize,
     /// The cells of the row, added ones among them.
     pub cells: Vec<Cell>,
     /// How many of the cells the file has.
@@ -168,6 +170,7 @@ impl<'t> Rows<'t> {
             trailer_rule: None,
             trailer: None,
             said: Vec::new(),
+            clear_until: from,
             cells: Vec::new(),
             written: 0,
             start: from,
@@ -196,7 +199,10 @@ impl<'t> Rows<'t> {
         self.written = self.cells.len();
         if is_row && self.written < self.width_min {
             let said_end = self.cells.last().map_or(0, |cell| cell.said_end);
-            self.cells.resize(self.width_min, Cell { start: self.end, end: self.end, said_end });
+            let missing = self.width_min - self.written;
+            self.make_room(said_end + missing);
+            self.said[said_end..said_end + missing].fill(0);
+            self.cells.extend((1..=missing).map(|number| Cell { start: self.end, end: self.end, said_end: said_end + number }));
         }
         Ok(is_row)
     }
@@ -236,13 +242,11 @@ impl<'t> Rows<'t> {
         if self.read_plain()? {
             return Ok(true);
         }
-        let mut said_end = 0;
+        let mut said_start = 0;
         loop {
             let start = self.next;
-            if self.said.len() < said_end + CELL_BYTES_MAX + 1 {
-                self.said.resize((said_end + CELL_BYTES_MAX + 1).next_power_of_two(), 0);
-            }
-            let room = &mut self.said[said_end..said_end + CELL_BYTES_MAX + 1];
+            self.make_room(said_start + CELL_BYTES_MAX + 1);
+            let room = &mut self.said[said_start..said_start + CELL_BYTES_MAX + 1];
             let (mut result, read, written) = self.reader.read_field(&bytes[start..], room);
             // A text that ends in a delimiter has one more cell, of which nothing is left to read.
             let at_end = start == bytes.len() || result == ReadFieldResult::InputEmpty;
@@ -273,7 +277,9 @@ impl<'t> Rows<'t> {
                 }
                 self.next_line += breaks;
             }
-            said_end += written;
+            let said_end = said_start + written;
+            self.said[said_end] = 0;
+            said_start = said_end + 1;
             self.cells.push(Cell { start, end, said_end });
             if record_end {
                 self.end = end;
@@ -291,25 +297,29 @@ impl<'t> Rows<'t> {
     fn read_plain(&mut self) -> Result<bool, Stopped> {
         let bytes = self.text.as_bytes();
         let rest = &bytes[self.start..];
-        let row = &rest[..memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())];
-        if memchr::memchr(self.quote, row).is_some() {
+        let (mut from, mut length, mut longest) = (0, rest.len(), 0);
+        for end in memchr::memchr3_iter(self.delimiter, b'\r', b'\n', rest).chain(std::iter::once(rest.len())) {
+            self.cells.push(Cell { start: self.start + from, end: self.start + end, said_end: end });
+            longest = longest.max(end - from);
+            from = end + 1;
+            if rest.get(end) != Some(&self.delimiter) {
+                length = end;
+                break;
+            }
+        }
+        if !self.is_clear(self.start + length) {
+            self.cells.clear();
             return Ok(false);
         }
-        if self.said.len() < row.len() {
-            self.said.resize(row.len().next_power_of_two(), 0);
+        if longest > CELL_BYTES_MAX {
+            return Err(Stopped { line: self.next_line, why: Why::Endless });
         }
-        let (mut from, mut said_end) = (0, 0);
-        for end in memchr::memchr_iter(self.delimiter, row).chain(std::iter::once(row.len())) {
-            if end - from > CELL_BYTES_MAX {
-                return Err(Stopped { line: self.next_line, why: Why::Endless });
-            }
-            let after = said_end + (end - from);
-            self.said[said_end..after].copy_from_slice(&row[from..end]);
-            said_end = after;
-            self.cells.push(Cell { start: self.start + from, end: self.start + end, said_end });
-            from = end + 1;
+        self.make_room(length + 1);
+        self.said[..length].copy_from_slice(&rest[..length]);
+        for cell in &self.cells {
+            self.said[cell.said_end] = 0;
         }
-        self.end = self.start + row.len();
+        self.end = self.start + length;
         self.next = self.end;
         if self.end < bytes.len() {
             self.next = after_line_end(bytes, self.end);
@@ -319,10 +329,27 @@ impl<'t> Rows<'t> {
         Ok(true)
     }
 
+    /// Whether no quote stands in the row that ends there. Looks ahead of it, so that most rows need no look of their own.
+    fn is_clear(&mut self, end: usize) -> bool {
+        const AHEAD: usize = 1 << 14;
+        if end > self.clear_until {
+            let ahead = &self.text.as_bytes()[self.start..self.text.len().min(end + AHEAD)];
+            self.clear_until = self.start + memchr::memchr(self.quote, ahead).unwrap_or(ahead.len());
+        }
+        end <= self.clear_until
+    }
+
+    /// Makes what the cells say so long at least.
+    fn make_room(&mut self, length: usize) {
+        if self.said.len() < length {
+            self.said.resize(length.next_power_of_two(), 0);
+        }
+    }
+
     /// What a cell of the row says, its quotes taken away.
     pub fn cell(&self, index: usize) -> &str {
         let Cell { start, end, said_end } = self.cells[index];
-        let said_start = if index == 0 { 0 } else { self.cells[index - 1].said_end };
+        let said_start = if index == 0 { 0 } else { self.cells[index - 1].said_end + 1 };
         match (end - start) - (said_end - said_start) {
             0 => &self.text[start..end],
             2 if self.sound => &self.text[start + 1..end - 1],
@@ -348,18 +375,8 @@ impl<'t> Rows<'t> {
     }
 
     /// A hash of what all cells of the row say, which tells `a,b` and `ab,` apart.
-    pub fn hash(&mut self) -> u128 {
-        let mut length = self.cells.last().map_or(0, |cell| cell.said_end);
-        let needed = length + 8 * (self.cells.len() + 1);
-        if self.said.len() < needed {
-            self.said.resize(needed.next_power_of_two(), 0);
-        }
-        let ends = self.cells.iter().map(|cell| cell.said_end).chain([self.cells.len()]);
-        for end in ends {
-            self.said[length..length + 8].copy_from_slice(&(end as u64).to_le_bytes());
-            length += 8;
-        }
-        xxhash_rust::xxh3::xxh3_128(&self.said[..length])
+    pub fn hash(&self) -> u128 {
+        xxhash_rust::xxh3::xxh3_128(&self.said[..self.cells.last().map_or(0, |cell| cell.said_end)])
     }
 }
 
