@@ -432,7 +432,7 @@ impl CsvFile {
     fn edited(&self, bytes: &[u8], set: &WriteSet<'_>) -> Result<(Option<Vec<u8>>, Vec<Outcome>), Error> {
         let decoded = self.decode(bytes)?;
         let layout = self.layout(&decoded.text)?;
-        if *text::encode(decoded.encoding, &decoded.text) != bytes[decoded.bom.len()..] {
+        if !text::comes_back(&decoded, bytes) {
             let name = decoded.encoding.name();
             let reason = format!("the file cannot be written back in {name} without changing other bytes of it");
             return Ok((None, vec![Outcome::Rejected { reason }; set.changes.len()]));
