@@ -6,14 +6,17 @@
 //! texts are shared and only the nulls are new.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use polars::prelude::*;
 
 use crate::frame::{FieldColumn, Pulled};
-use crate::job::{Beside, ColumnSpec, Field};
+use crate::job::{Beside, CleanRule, ColumnSpec, Field};
 use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
+use crate::reconcile::clean::memo::{Became, Memo};
 use crate::reconcile::clean::moment::Moments;
 use crate::reconcile::clean::number::Numbers;
+use crate::reconcile::clean::phone::{E164, Plans};
 use crate::reconcile::clean::text::{NullTokens, Texts, tidy};
 use crate::value::{Decimal, FieldType, Storage, Value};
 
@@ -77,10 +80,11 @@ pub(super) struct Pass {
 }
 
 /// What a cell of a text column is.
-enum TextCell<'a> {
-    Same,
+enum TextCell {
     Null,
-    Other(Cow<'a, str>),
+    Same,
+    Other(Rc<str>),
+    Phone(E164),
 }
 
 impl<'a> Cells<'a> {
@@ -120,8 +124,12 @@ impl<'a> Cells<'a> {
                 Some(cell) if is_outside => if self.reads_outside { read(cell, storage, beside, &mut uncounted) } else { Ok(None) }.unwrap_or(None),
                 Some(cell) => {
                     match if storage == Storage::Blob { Err(Unreadable::But("holds bytes".to_owned())) } else { read(cell, storage, beside, &mut counts) } {
-                        Ok(value) => value,
+                        Ok(value) => {
+                            counts.keep();
+                            value
+                        }
                         Err(why) => {
+                            counts.forget();
                             unreadable.push((row as u32, why));
                             None
                         }
@@ -242,10 +250,14 @@ impl<'a> Reader<'a> {
     }
 
     fn units(&self, numbers: &Numbers, cell: &str, storage: Storage, beside: Option<&str>, counts: &mut Counts) -> Result<Option<i128>, Unreadable> {
-        if !self.null.may_be(cell)
-            && let Some(units) = numbers.plain(cell, storage)
-        {
-            return Ok(Some(units));
+        if !self.null.may_be(cell) {
+            if let Some(units) = numbers.plain(cell, storage) {
+                return Ok(Some(units));
+            }
+            if let Some(units) = numbers.grouped(cell, storage) {
+                counts.add(Rule::Groups);
+                return Ok(Some(units));
+            }
         }
         self.tidy(cell, counts).map(|text| numbers.read(&text, storage, beside, counts)).transpose()
     }
@@ -283,25 +295,51 @@ impl<'a> Reader<'a> {
     /// The items; nothing if there are none.
     fn list(&self, lists: &Lists<'_>, cell: &str, beside: Option<&str>, counts: &mut Counts) -> Option<Vec<String>> {
         let text = self.tidy(cell, counts)?;
+        let region = beside.or(self.region);
         let items = match items_of_json(&text) {
-            Some(items) => lists.clean(items.iter().map(String::as_str), beside.or(self.region), counts),
+            Some(items) => lists.clean(items.iter().map(String::as_str), true, region, counts),
             // The cell as it was, because tidying drops control characters and some systems put one between items.
-            None => lists.clean(lists.split(cell), beside.or(self.region), counts),
+            None => lists.clean(lists.split(cell), false, region, counts),
         };
         (!items.is_empty()).then_some(items)
     }
 
     fn text_pass(&self, texts: &Texts<'_>, cells: &Cells<'_>) -> Pass {
         let mut cleaned = CleanedTexts::new(cells.raw);
-        let read = |cell, _: Storage, beside: Option<&str>, counts: &mut Counts| {
-            Ok(Some(if !self.null.may_be(cell) && texts.leaves(cell) {
-                TextCell::Same
-            } else {
-                match texts.read(cell, beside.or(self.region), &self.null, counts) {
-                    None => TextCell::Null,
-                    Some(text) if text.len() == cell.len() && text == cell => TextCell::Same,
-                    Some(text) => TextCell::Other(text),
+        let mut memo = texts.reads_identifiers().then(Memo::default);
+        let mut plans = if texts.rules == [CleanRule::Phone] { Plans::for_rows(cells.raw.len()) } else { None };
+        let read = |cell: &str, _: Storage, beside: Option<&str>, counts: &mut Counts| {
+            let region = beside.or(self.region);
+            if cell.is_empty() {
+                return Ok(Some(TextCell::Null));
+            }
+            if !self.null.may_be(cell) {
+                if texts.leaves(cell) {
+                    return Ok(Some(TextCell::Same));
                 }
+                if let Some(number) = plans.as_mut().and_then(|plans| plans.read(cell, region)).filter(|number| !self.null.may_be(number.as_str())) {
+                    if number.as_str() == cell {
+                        return Ok(Some(TextCell::Same));
+                    }
+                    counts.add(Rule::Phone);
+                    return Ok(Some(TextCell::Phone(number)));
+                }
+            }
+            let became = match &mut memo {
+                None => texts.became(cell, region, &self.null, counts),
+                Some(memo) => {
+                    let (became, touched) = memo.read(cell, region, || {
+                        let mut counts = Counts::new();
+                        (texts.became(cell, region, &self.null, &mut counts), counts.touched())
+                    });
+                    counts.add_all(touched);
+                    became
+                }
+            };
+            Ok(Some(match became {
+                Became::Null => TextCell::Null,
+                Became::Same => TextCell::Same,
+                Became::Other(text) => TextCell::Other(text),
             }))
         };
         let (counts, unreadable) = cells.each(read, |row, cell| {
@@ -349,13 +387,15 @@ impl Lists<'_> {
         })
     }
 
-    fn clean<'c>(&self, items: impl Iterator<Item = &'c str>, region: Option<&str>, counts: &mut Counts) -> Vec<String> {
+    /// The items, clean. A plainly spelled cell was tidied as a whole and counted for it; what stands round its separators was
+    /// never part of an item. What is quoted in a cell (`is_quoted`) was not looked into.
+    fn clean<'c>(&self, items: impl Iterator<Item = &'c str>, is_quoted: bool, region: Option<&str>, counts: &mut Counts) -> Vec<String> {
         let mut clean = Vec::new();
         let mut dropped = false;
-        // Counts are of cells, and the cell as a whole was counted already.
         let uncounted = &mut Counts::new();
         for item in items {
-            let item = self.texts.apply(tidy(item, uncounted), region, uncounted);
+            let tidied = tidy(item, if is_quoted { &mut *counts } else { &mut *uncounted });
+            let item = self.texts.apply(tidied, region, counts);
             if item.is_empty() {
                 dropped = true;
             } else {
@@ -399,23 +439,32 @@ impl<'a> CleanedTexts<'a> {
     }
 
     /// The cell of the next row.
-    fn push(&mut self, row: usize, cell: TextCell<'_>) {
-        match (cell, &mut self.copy) {
-            (TextCell::Same, None) => {}
-            (TextCell::Same, Some(copy)) => copy.append_option(self.raw.get(row)),
-            (TextCell::Null, None) => self.nulls.push(row),
-            (TextCell::Null, Some(copy)) => copy.append_null(),
-            (TextCell::Other(text), Some(copy)) => copy.append_value(text),
-            (TextCell::Other(text), None) => {
-                let mut copy = StringChunkedBuilder::new(PlSmallStr::EMPTY, self.raw.len());
-                let mut nulls = self.nulls.iter().peekable();
-                for (before, cell) in self.raw.iter().take(row).enumerate() {
-                    copy.append_option(if nulls.next_if_eq(&&before).is_some() { None } else { cell });
+    fn push(&mut self, row: usize, cell: TextCell) {
+        match cell {
+            TextCell::Other(text) => self.copy(row).append_value(text),
+            TextCell::Phone(number) => self.copy(row).append_value(number.as_str()),
+            TextCell::Same => {
+                if let Some(copy) = &mut self.copy {
+                    copy.append_option(self.raw.get(row));
                 }
-                copy.append_value(text);
-                self.copy = Some(copy);
             }
+            TextCell::Null => match &mut self.copy {
+                None => self.nulls.push(row),
+                Some(copy) => copy.append_null(),
+            },
         }
+    }
+
+    /// The copy, with the cells of all rows before this one.
+    fn copy(&mut self, row: usize) -> &mut StringChunkedBuilder {
+        self.copy.get_or_insert_with(|| {
+            let mut copy = StringChunkedBuilder::new(PlSmallStr::EMPTY, self.raw.len());
+            let mut nulls = self.nulls.iter().peekable();
+            for (before, cell) in self.raw.iter().take(row).enumerate() {
+                copy.append_option(if nulls.next_if_eq(&&before).is_some() { None } else { cell });
+            }
+            copy
+        })
     }
 
     fn finish(self) -> StringChunked {

@@ -31,8 +31,10 @@ mod counts;
 mod form;
 mod identifier;
 mod marks;
+mod memo;
 mod moment;
 mod number;
+mod phone;
 mod spelling;
 mod text;
 
@@ -161,7 +163,10 @@ pub fn edited_at(spec: &EditedAt, pulled: &Pulled, outside: &[bool]) -> (Int64Ch
     };
     let pass = reader.pass(&Cells { outside, ..cells });
     let mut counts = Counts::new();
-    pass.unreadable.iter().for_each(|_| counts.add(Rule::EditTime));
+    for _ in &pass.unreadable {
+        counts.add(Rule::EditTime);
+        counts.keep();
+    }
     let times = match pass.column {
         FieldColumn::Instant(times) => times,
         _ => Int64Chunked::full_null(PlSmallStr::EMPTY, pulled.height()),

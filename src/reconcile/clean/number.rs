@@ -149,6 +149,54 @@ impl Numbers {
         Some(if negative { -units } else { units })
     }
 
+    /// The units of a number that is plainly spelled but for the points or commas between its thousands, such as `-1.234,56`;
+    /// nothing if [`Numbers::read`] must look closer.
+    pub(super) fn grouped(&self, cell: &str, storage: Storage) -> Option<i128> {
+        const GROUP_DIGITS: usize = 3;
+        let separator = match self.mark_byte {
+            b',' => b'.',
+            b'.' => b',',
+            _ => return None,
+        };
+        if !self.is_plain || storage != Storage::Text {
+            return None;
+        }
+        let bytes = cell.as_bytes();
+        let (negative, bytes) = match bytes {
+            [b'-', rest @ ..] => (true, rest),
+            _ => (false, bytes),
+        };
+        // Digits since the last separator or mark, all of them, and those after the mark.
+        let (mut group, mut digits, mut decimals): (usize, usize, Option<usize>) = (0, 0, None);
+        let (mut units, mut has_groups): (u64, bool) = (0, false);
+        for byte in bytes {
+            let digit = byte.wrapping_sub(b'0');
+            if digit < 10 {
+                units = units.wrapping_mul(10).wrapping_add(u64::from(digit));
+                (group, digits) = (group + 1, digits + 1);
+                decimals = decimals.map(|decimals| decimals + 1);
+                continue;
+            }
+            let is_group = if has_groups { group == GROUP_DIGITS } else { (1..=GROUP_DIGITS).contains(&group) && bytes[0] != b'0' };
+            if !is_group || decimals.is_some() {
+                return None;
+            }
+            match *byte {
+                byte if byte == separator => has_groups = true,
+                byte if byte == self.mark_byte && has_groups => decimals = Some(0),
+                _ => return None,
+            }
+            group = 0;
+        }
+        let ends_well = if decimals.is_some() { group > 0 } else { group == GROUP_DIGITS };
+        let decimals = decimals.unwrap_or(0);
+        if !has_groups || !ends_well || digits > PLAIN_BYTES_MAX || decimals > usize::from(self.scale) {
+            return None;
+        }
+        let units = i128::from(units) * 10_i128.pow(u32::from(self.scale) - u32::try_from(decimals).ok()?);
+        Some(if negative { -units } else { units })
+    }
+
     /// The units of a tidy text that is not null. `beside` is the currency that stands in the same record, where one does.
     pub(super) fn read(&self, text: &str, storage: Storage, beside: Option<&str>, counts: &mut Counts) -> Result<i128, Unreadable> {
         let currency = match self.money {

@@ -1186,6 +1186,21 @@ proptest! {
     }
 
     #[test]
+    fn grouped_numbers_are_read_as_the_grammar_reads_them(text in "-?[0-9]{1,4}([.,][0-9]{2,3}){0,4}[.,]?[0-9]{0,4}", comma in any::<bool>(), scale in 0_u8..=4) {
+        let column = ColumnSpec { decimal: Some(if comma { ',' } else { '.' }), ..column("c") };
+        let numbers = number::Numbers::new(&field("amount", FieldType::Decimal(scale), column.clone()), &column);
+        if let Some(units) = numbers.grouped(&text, Storage::Text) {
+            let mut counts = Counts::new();
+            prop_assert_eq!(Ok(units), numbers.read(&text, Storage::Text, None, &mut counts));
+            counts.keep();
+            prop_assert_eq!(counts.of("amount").len(), 1);
+        }
+        if let Some(shape) = marks::plain_shape(text.as_bytes()) {
+            prop_assert_eq!(shape, number::shape(&text), "{}", text);
+        }
+    }
+
+    #[test]
     fn plain_numbers_are_read_as_the_grammar_reads_them(text in "-?[0-9]{0,12}[.,]?[0-9]{0,6}", scale in 0_u8..=9) {
         let column = column("c");
         let amount = field("amount", FieldType::Decimal(scale), column.clone());

@@ -18,7 +18,8 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc, is_nfc_q
 
 use crate::job::{CleanRule, ColumnSpec, Field};
 use crate::reconcile::clean::counts::{Counts, Rule};
-use crate::reconcile::clean::identifier::{Identified, identify};
+use crate::reconcile::clean::identifier::{Identified, identify, is_plain_address};
+use crate::reconcile::clean::memo::Became;
 
 /// Whether a cell is of printable ASCII and Latin letters alone, and neither begins nor ends with a space: then [`tidy`] leaves
 /// it as it is. The empty cell is plain.
@@ -186,7 +187,21 @@ pub(super) struct Texts<'a> {
 impl Texts<'_> {
     /// Whether a cell that is not null is certainly clean, and nothing about it is to be counted.
     pub(super) fn leaves(&self, cell: &str) -> bool {
-        self.rules.is_empty() && is_plain(cell) && !may_be_flagged(cell)
+        is_plain(cell) && !may_be_flagged(cell) && self.rules.iter().all(|rule| leaves(*rule, cell))
+    }
+
+    /// Whether the same cell is worth remembering.
+    pub(super) fn reads_identifiers(&self) -> bool {
+        self.rules.iter().any(|rule| rule.is_identifier())
+    }
+
+    /// What becomes of a cell.
+    pub(super) fn became(&self, cell: &str, region: Option<&str>, null: &NullTokens, counts: &mut Counts) -> Became {
+        match self.read(cell, region, null, counts) {
+            None => Became::Null,
+            Some(text) if text == cell => Became::Same,
+            Some(text) => Became::Other(text.into()),
+        }
     }
 
     /// The clean text of a cell; nothing if it is null.
@@ -241,6 +256,21 @@ impl Texts<'_> {
             }
         }
         text
+    }
+}
+
+/// Whether a rule certainly leaves a plain text as it is.
+fn leaves(rule: CleanRule, plain: &str) -> bool {
+    let bytes = plain.as_bytes();
+    match rule {
+        // The only white space of a plain text is the space.
+        CleanRule::CollapseSpaces | CleanRule::CollapseInLines => !bytes.windows(2).any(|pair| pair == b"  "),
+        CleanRule::Upper => bytes.iter().all(|byte| byte.is_ascii() && !byte.is_ascii_lowercase()),
+        CleanRule::Lower => bytes.iter().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()),
+        CleanRule::AsciiPunct => plain.is_ascii(),
+        CleanRule::Digits => bytes.iter().all(u8::is_ascii_digit),
+        CleanRule::Email => is_plain_address(plain),
+        CleanRule::Phone | CleanRule::Country | CleanRule::Currency | CleanRule::Iban | CleanRule::VatId => false,
     }
 }
 
