@@ -17,7 +17,7 @@ use crate::reconcile::clean::memo::{Became, Memo};
 use crate::reconcile::clean::moment::Moments;
 use crate::reconcile::clean::number::Numbers;
 use crate::reconcile::clean::phone::{E164, Plans};
-use crate::reconcile::clean::text::{NullTokens, Texts, tidy};
+use crate::reconcile::clean::text::{NullTokens, Texts, is_plain, tidy};
 use crate::value::{Decimal, FieldType, Storage, Value};
 
 /// What stands between the items of a list where a column does not say.
@@ -80,9 +80,9 @@ pub(super) struct Pass {
 }
 
 /// What a cell of a text column is.
-enum TextCell {
+enum TextCell<'a> {
     Null,
-    Same,
+    Same(&'a str),
     Other(Rc<str>),
     Phone(E164),
 }
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(field: &'a Field, column: &'a ColumnSpec) -> Reader<'a> {
         let moments = || Moments::of(column);
         let kind = match field.field_type {
-            FieldType::Text => Kind::Text(Texts { rules: &field.clean }),
+            FieldType::Text => Kind::Text(Texts::of(field)),
             FieldType::Integer => Kind::Integer(Numbers::new(field, column)),
             FieldType::Decimal(scale) => Kind::Decimal(Numbers::new(field, column), scale),
             FieldType::Boolean => Kind::Boolean(Booleans { declared: column.booleans.as_ref().map(|(yes, no)| (declared(yes), declared(no))) }),
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
             FieldType::Datetime => Kind::Datetime(moments()),
             FieldType::List => {
                 let separator = column.separator.as_deref().filter(|separator| !separator.is_empty()).unwrap_or(SEPARATOR);
-                Kind::List(Lists { separator, texts: Texts { rules: &field.clean } })
+                Kind::List(Lists { separator, texts: Texts::of(field) })
             }
         };
         let region = match &field.standards.region {
@@ -167,9 +167,17 @@ impl<'a> Reader<'a> {
         Reader { null: NullTokens::new(field, column), region, kind }
     }
 
+    /// The same reader for a field by which records are told apart or addressed, of which every digit counts.
+    pub(super) fn of_key(mut self) -> Reader<'a> {
+        if let Kind::Text(texts) = &mut self.kind {
+            texts.keeps_digits = true;
+        }
+        self
+    }
+
     /// The reader of native ids: text that is tidied and nothing more.
     pub(super) fn of_ids() -> Reader<'a> {
-        Reader { null: NullTokens::of([]), region: None, kind: Kind::Text(Texts { rules: &[] }) }
+        Reader { null: NullTokens::of([]), region: None, kind: Kind::Text(Texts { rules: &[], keeps_digits: false }) }
     }
 
     /// The reader of edit times.
@@ -231,7 +239,10 @@ impl<'a> Reader<'a> {
     pub(super) fn value(&self, cell: &str, storage: Storage, beside: Option<&str>) -> Result<Value, Unreadable> {
         let counts = &mut Counts::new();
         let value = match &self.kind {
-            Kind::Text(texts) => texts.read(cell, beside.or(self.region), &self.null, counts).map(|text| Value::Text(text.into_owned())),
+            Kind::Text(texts) => match texts.fault(cell) {
+                Some(fault) => return Err(fault),
+                None => texts.read(cell, beside.or(self.region), &self.null, counts).map(|text| Value::Text(text.into_owned())),
+            },
             Kind::Integer(numbers) => self.integer(numbers, cell, storage, beside, counts)?.map(Value::Integer),
             Kind::Decimal(numbers, scale) => self.units(numbers, cell, storage, beside, counts)?.map(|units| Value::Decimal(Decimal { units, scale: *scale })),
             Kind::Boolean(booleans) => self.boolean(booleans, cell, storage, counts)?.map(Value::Boolean),
@@ -308,22 +319,28 @@ impl<'a> Reader<'a> {
         let mut cleaned = CleanedTexts::new(cells.raw);
         let mut memo = texts.reads_identifiers().then(Memo::default);
         let mut plans = if texts.rules == [CleanRule::Phone] { Plans::for_rows(cells.raw.len()) } else { None };
-        let read = |cell: &str, _: Storage, beside: Option<&str>, counts: &mut Counts| {
+        let read = |cell, _: Storage, beside: Option<&str>, counts: &mut Counts| {
+            let cell: &str = cell;
             let region = beside.or(self.region);
             if cell.is_empty() {
                 return Ok(Some(TextCell::Null));
             }
             if !self.null.may_be(cell) {
                 if texts.leaves(cell) {
-                    return Ok(Some(TextCell::Same));
+                    return Ok(Some(TextCell::Same(cell)));
                 }
-                if let Some(number) = plans.as_mut().and_then(|plans| plans.read(cell, region)).filter(|number| !self.null.may_be(number.as_str())) {
+                if let Some(number) =
+                    plans.as_mut().filter(|_| is_plain(cell)).and_then(|plans| plans.read(cell, region)).filter(|number| !self.null.may_be(number.as_str()))
+                {
                     if number.as_str() == cell {
-                        return Ok(Some(TextCell::Same));
+                        return Ok(Some(TextCell::Same(cell)));
                     }
                     counts.add(Rule::Phone);
                     return Ok(Some(TextCell::Phone(number)));
                 }
+            }
+            if let Some(fault) = texts.fault(cell) {
+                return Err(fault);
             }
             let became = match &mut memo {
                 None => texts.became(cell, region, &self.null, counts),
@@ -338,13 +355,12 @@ impl<'a> Reader<'a> {
             };
             Ok(Some(match became {
                 Became::Null => TextCell::Null,
-                Became::Same => TextCell::Same,
+                Became::Same => TextCell::Same(cell),
                 Became::Other(text) => TextCell::Other(text),
             }))
         };
         let (counts, unreadable) = cells.each(read, |row, cell| {
-            let not_read = || if cells.raw.get(row).is_some() { TextCell::Null } else { TextCell::Same };
-            cleaned.push(row, cell.unwrap_or_else(not_read));
+            cleaned.push(row, cell.unwrap_or(TextCell::Null));
         });
         Pass { column: FieldColumn::Text(cleaned.finish()), counts, unreadable }
     }
@@ -439,18 +455,19 @@ impl<'a> CleanedTexts<'a> {
     }
 
     /// The cell of the next row.
-    fn push(&mut self, row: usize, cell: TextCell) {
+    fn push(&mut self, row: usize, cell: TextCell<'_>) {
         match cell {
             TextCell::Other(text) => self.copy(row).append_value(text),
             TextCell::Phone(number) => self.copy(row).append_value(number.as_str()),
-            TextCell::Same => {
+            TextCell::Same(text) => {
                 if let Some(copy) = &mut self.copy {
-                    copy.append_option(self.raw.get(row));
+                    copy.append_value(text);
                 }
             }
             TextCell::Null => match &mut self.copy {
-                None => self.nulls.push(row),
                 Some(copy) => copy.append_null(),
+                None if self.raw.get(row).is_some() => self.nulls.push(row),
+                None => {}
             },
         }
     }

@@ -108,6 +108,10 @@ impl Counts {
 
     /// The cell was read: what was done to it counts.
     pub(super) fn keep(&mut self) {
+        // Nothing was done to most cells.
+        if self.now == Touched::default() && self.currency_now.is_none() {
+            return;
+        }
         let Touched(mut now) = std::mem::take(&mut self.now);
         while now != 0 {
             self.cells[now.trailing_zeros() as usize] += 1;

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc, is_nfc_quick};
 
 use crate::job::{CleanRule, ColumnSpec, Field};
-use crate::reconcile::clean::counts::{Counts, Rule};
+use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
 use crate::reconcile::clean::identifier::{Identified, identify, is_plain_address};
 use crate::reconcile::clean::memo::Became;
 
@@ -182,9 +182,24 @@ impl NullTokens {
 pub(super) struct Texts<'a> {
     /// The field's own rules.
     pub(super) rules: &'a [CleanRule],
+    /// Whether every digit counts: a text that a spreadsheet shortened is then no value at all.
+    pub(super) keeps_digits: bool,
+}
+
+impl<'a> Texts<'a> {
+    /// The texts of a field.
+    pub(super) fn of(field: &'a Field) -> Texts<'a> {
+        let counts_digits = |rule: &CleanRule| matches!(rule, CleanRule::Digits | CleanRule::Phone | CleanRule::Iban | CleanRule::VatId);
+        Texts { rules: &field.clean, keeps_digits: field.clean.iter().any(counts_digits) }
+    }
 }
 
 impl Texts<'_> {
+    /// Why a cell is no value: its digits are lost.
+    pub(super) fn fault(&self, cell: &str) -> Option<Unreadable> {
+        (self.keeps_digits && is_shortened(cell)).then(|| Unreadable::But(SHORTENED.to_owned()))
+    }
+
     /// Whether a cell that is not null is certainly clean, and nothing about it is to be counted.
     pub(super) fn leaves(&self, cell: &str) -> bool {
         is_plain(cell) && !may_be_flagged(cell) && self.rules.iter().all(|rule| leaves(*rule, cell))
@@ -405,6 +420,14 @@ fn flag(cell: &str, counts: &mut Counts) {
     if wrongly_decoded {
         counts.add(Rule::WronglyDecoded);
     }
+}
+
+/// What is wrong with a number that a spreadsheet shortened.
+pub(super) const SHORTENED: &str = "is a long number that a spreadsheet shortened: its digits are lost";
+
+/// Whether a cell holds what a spreadsheet makes of a long number.
+pub(super) fn is_shortened(cell: &str) -> bool {
+    is_shortened_number(trim(cell).as_bytes())
 }
 
 /// `1.23457E+15`: what a spreadsheet makes of a long number.
