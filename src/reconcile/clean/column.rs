@@ -17,7 +17,7 @@ use crate::reconcile::clean::memo::{Became, Memo};
 use crate::reconcile::clean::moment::Moments;
 use crate::reconcile::clean::number::Numbers;
 use crate::reconcile::clean::phone::{E164, Plans};
-use crate::reconcile::clean::text::{NullTokens, Texts, is_plain, tidy};
+use crate::reconcile::clean::text::{NullTokens, Texts, is_plain, may_be_flagged, tidy};
 use crate::value::{Decimal, FieldType, Storage, Value};
 
 /// What stands between the items of a list where a column does not say.
@@ -318,21 +318,24 @@ impl<'a> Reader<'a> {
     fn text_pass(&self, texts: &Texts<'_>, cells: &Cells<'_>) -> Pass {
         let mut cleaned = CleanedTexts::new(cells.raw);
         let mut memo = texts.reads_identifiers().then(Memo::default);
-        let mut plans = if texts.rules == [CleanRule::Phone] { Plans::for_rows(cells.raw.len()) } else { None };
+        // A number could only be read as null where some token begins as numbers do.
+        let reads_plans = texts.rules == [CleanRule::Phone] && !self.null.may_be("+");
+        let mut plans = if reads_plans { Plans::for_rows(cells.raw.len()) } else { None };
         let read = |cell, _: Storage, beside: Option<&str>, counts: &mut Counts| {
             let cell: &str = cell;
             let region = beside.or(self.region);
             if cell.is_empty() {
                 return Ok(Some(TextCell::Null));
             }
-            if !self.null.may_be(cell) {
+            if is_plain(cell) && !may_be_flagged(cell) {
+                if self.null.may_be(cell) && self.null.is_null(cell, counts) {
+                    return Ok(Some(TextCell::Null));
+                }
                 if texts.leaves(cell) {
                     return Ok(Some(TextCell::Same(cell)));
                 }
-                if let Some(number) =
-                    plans.as_mut().filter(|_| is_plain(cell)).and_then(|plans| plans.read(cell, region)).filter(|number| !self.null.may_be(number.as_str()))
-                {
-                    if number.as_str() == cell {
+                if let Some(number) = plans.as_mut().and_then(|plans| plans.read(cell, region)) {
+                    if number.as_bytes() == cell.as_bytes() {
                         return Ok(Some(TextCell::Same(cell)));
                     }
                     counts.add(Rule::Phone);

@@ -43,6 +43,7 @@ rules! {
     NoCountry => "is no country, left as it is",
     NoCurrency => "is no currency, left as it is",
     OldCurrency => "currency that was replaced by another",
+    SpecialCurrency => "is no money of a country: a fund, a metal, a test",
     NoIban => "is no valid IBAN, left as it is",
     NoVatId => "is no valid VAT id, left as it is",
     UncheckedVatId => "VAT id of a country whose ids cannot be checked",

@@ -8,7 +8,7 @@
 //! | `email` | without `mailto:`, angle brackets and punctuation after it; the domain in lower case and ASCII | several addresses; no address |
 //! | `phone` | E.164, and ` ext. 12` where it has an extension | a number that does not exist; letters |
 //! | `country` | ISO 3166 alpha-2 | a name or code of no country |
-//! | `currency` | ISO 4217 | a code of no currency, a symbol of several; one that was replaced, in upper case |
+//! | `currency` | ISO 4217 | a code of no currency, a symbol of several; one that was replaced, a fund or a metal, in upper case |
 //! | `iban` | upper case, no spaces | wrong length, wrong check digits |
 //! | `vat-id` | upper case, no spaces and points, `EL` for Greece | wrong check digits; a country whose ids cannot be checked, tidied |
 //!
@@ -256,7 +256,8 @@ fn country(text: &str) -> Identified<'_> {
 
 fn currency(text: &str) -> Identified<'_> {
     let Some(currency) = currency_of(text).or_else(|| Currency::from_code(&text.to_uppercase())) else { return left(text, Rule::NoCurrency) };
-    let remark = currency.is_superseded().map(|_| Rule::OldCurrency);
+    let is_special = currency.is_special() || currency.is_fund();
+    let remark = currency.is_superseded().map(|_| Rule::OldCurrency).or(is_special.then_some(Rule::SpecialCurrency));
     Identified { remark, ..valid(text, currency.code().to_owned()) }
 }
 

@@ -14,7 +14,8 @@
 //!             one to three digits, then threes (1,234,567); or twos and a last three (12,34,567)
 //! ```
 //!
-//! What a system stores as a number has the mark `.` whatever the column declares, and may have an exponent. Text may not.
+//! What a system stores as a number has the mark `.` whatever the column declares, and may have an exponent. Text may not: there
+//! it is the mark of a spreadsheet that shows fewer digits than it was given.
 //! Never: a binary float, a guess at the mark, a guess at a unit.
 //!
 //! # Design
@@ -32,6 +33,7 @@ use iso_currency::Currency;
 
 use crate::job::{Beside, ColumnSpec, Credit, Field, Round, Unit};
 use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
+use crate::reconcile::clean::text::{SHORTENED, is_shortened};
 use crate::value::{Decimal, DecimalProblem, Excess, FieldType, Storage};
 
 /// How the numbers of one field are read in one column.
@@ -323,8 +325,11 @@ impl Numbers {
         Unreadable::IsNot(self.kind().to_owned())
     }
 
-    /// As [`Numbers::is_not`], naming the mark where the text might be a number with another one.
+    /// As [`Numbers::is_not`], naming the mark where the text might be a number with another one, and the digits that are lost.
     fn is_not_with_mark(&self, text: &str) -> Unreadable {
+        if is_shortened(text) {
+            return Unreadable::But(SHORTENED.to_owned());
+        }
         let could_be = text.contains([',', '.']) && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b',' | b'.'));
         if could_be { Unreadable::IsNot(format!("{} with the decimal mark `{}`", self.kind(), self.mark)) } else { self.is_not() }
     }

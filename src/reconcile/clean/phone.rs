@@ -72,12 +72,17 @@ fn without_extension(text: &str) -> (&str, Option<&str>) {
 /// No number in E.164 has more digits.
 const DIGITS_MAX: usize = 15;
 
+/// How many letters the codes of countries are made of.
+const LETTERS: usize = 26;
+
 /// The numbering plans that the numbers of a column needed so far.
 pub(super) struct Plans {
     codes: Codes,
     countries: Vec<Country>,
     /// By the text that names a country its place in `countries`; nothing where its numbers are not dialled plainly.
     named: HashMap<Box<str>, Option<usize>>,
+    /// The same by the two letters that a clean country is.
+    lettered: Vec<Option<Option<usize>>>,
 }
 
 impl Plans {
@@ -88,7 +93,7 @@ impl Plans {
     }
 
     pub(super) fn new() -> Plans {
-        Plans { codes: Codes::new(), countries: Vec::new(), named: HashMap::new() }
+        Plans { codes: Codes::new(), countries: Vec::new(), named: HashMap::new(), lettered: vec![None; LETTERS * LETTERS] }
     }
 
     /// A plain text as a number that exists; nothing if [`phone`] must look closer.
@@ -114,17 +119,30 @@ impl Plans {
 
     /// The place of a country. One that nobody knows is none, which is rare enough to be left to [`phone`].
     fn country(&mut self, region: &str) -> Option<usize> {
+        if let [first @ b'A'..=b'Z', second @ b'A'..=b'Z'] = region.as_bytes() {
+            let letters = usize::from(first - b'A') * LETTERS + usize::from(second - b'A');
+            if let Some(place) = self.lettered[letters] {
+                return place;
+            }
+            let place = self.find_country(region);
+            self.lettered[letters] = Some(place);
+            return place;
+        }
         if let Some(place) = self.named.get(region) {
             return *place;
         }
-        let id = country_code(region).and_then(|code| code.parse::<country::Id>().ok());
-        let country = id.and_then(|id| Country::of(DATABASE.by_id(id.as_ref())?));
-        let place = country.map(|country| {
-            self.countries.push(country);
-            self.countries.len() - 1
-        });
+        let place = self.find_country(region);
         self.named.insert(region.into(), place);
         place
+    }
+
+    fn find_country(&mut self, region: &str) -> Option<usize> {
+        let id = country_code(region).and_then(|code| code.parse::<country::Id>().ok());
+        let country = id.and_then(|id| Country::of(DATABASE.by_id(id.as_ref())?));
+        country.map(|country| {
+            self.countries.push(country);
+            self.countries.len() - 1
+        })
     }
 }
 
@@ -416,7 +434,11 @@ impl E164 {
         Some(E164 { bytes, length })
     }
 
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
     pub(super) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }

@@ -342,7 +342,7 @@ fn integers() {
             ("9223372036854775808", "!does not fit 64 bits"),
             ("1.5", "!has 1 decimal, an integer has none"),
             ("1,5", "!`1,5` is not a whole number with the decimal mark `.`"),
-            ("4.9E+11", "!`4.9E+11` is not a whole number"),
+            ("4.9E+11", "!is a long number that a spreadsheet shortened: its digits are lost"),
             ("twelve", "!`twelve` is not a whole number"),
         ],
     );

@@ -206,6 +206,8 @@ fn countries_and_currencies_have_one_code() {
         ("€", "EUR", None),
         ("$", "$", Some(counts::Rule::NoCurrency)),
         ("HRK", "HRK", Some(counts::Rule::OldCurrency)),
+        ("xau", "XAU", Some(counts::Rule::SpecialCurrency)),
+        ("BOV", "BOV", Some(counts::Rule::SpecialCurrency)),
         ("Euro", "Euro", Some(counts::Rule::NoCurrency)),
     ] {
         let read = identify(CleanRule::Currency, name, None);

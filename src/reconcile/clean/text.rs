@@ -200,9 +200,9 @@ impl Texts<'_> {
         (self.keeps_digits && is_shortened(cell)).then(|| Unreadable::But(SHORTENED.to_owned()))
     }
 
-    /// Whether a cell that is not null is certainly clean, and nothing about it is to be counted.
-    pub(super) fn leaves(&self, cell: &str) -> bool {
-        is_plain(cell) && !may_be_flagged(cell) && self.rules.iter().all(|rule| leaves(*rule, cell))
+    /// Whether the rules certainly leave a plain text as it is.
+    pub(super) fn leaves(&self, plain: &str) -> bool {
+        self.rules.iter().all(|rule| leaves(*rule, plain))
     }
 
     /// Whether the same cell is worth remembering.
@@ -386,7 +386,7 @@ fn digit(c: char) -> Option<char> {
 }
 
 /// Whether a plain cell may be [flagged](flag), at a quick look.
-fn may_be_flagged(cell: &str) -> bool {
+pub(super) fn may_be_flagged(cell: &str) -> bool {
     match cell.bytes().next() {
         Some(b'0'..=b'9') if cell.contains("E+") => true,
         _ => !cell.is_ascii() && cell.contains('Ã'),
