@@ -108,9 +108,18 @@ impl<'a> Cells<'a> {
     ) -> (Counts, Vec<(u32, Unreadable)>) {
         let (mut counts, mut uncounted) = (Counts::new(), Counts::new());
         let mut unreadable = Vec::new();
+        let mut beside = self.beside.map(|column| column.iter());
+        // Nearly every column is of text alone, all of which is wanted.
+        if self.storage.is_none() && self.faults.is_empty() && self.outside.is_empty() {
+            for (row, cell) in self.raw.iter().enumerate() {
+                let beside = beside.as_mut().and_then(Iterator::next).flatten();
+                let value = cell.map(|cell| read(cell, Storage::Text, beside, &mut counts));
+                take(row, value.and_then(|value| settled(value, row, &mut counts, &mut unreadable)));
+            }
+            return (counts, unreadable);
+        }
         let mut storage = self.storage.map(|column| column.iter());
         let mut faults = self.faults.iter().peekable();
-        let mut beside = self.beside.map(|column| column.iter());
         for (row, cell) in self.raw.iter().enumerate() {
             let beside = beside.as_mut().and_then(Iterator::next).flatten();
             let storage = storage.as_mut().and_then(Iterator::next).flatten().map_or(Storage::Text, Storage::from_u8);
@@ -123,23 +132,30 @@ impl<'a> Cells<'a> {
                 }
                 Some(cell) if is_outside => if self.reads_outside { read(cell, storage, beside, &mut uncounted) } else { Ok(None) }.unwrap_or(None),
                 Some(cell) => {
-                    match if storage == Storage::Blob { Err(Unreadable::But("holds bytes".to_owned())) } else { read(cell, storage, beside, &mut counts) } {
-                        Ok(value) => {
-                            counts.keep();
-                            value
-                        }
-                        Err(why) => {
-                            counts.forget();
-                            unreadable.push((row as u32, why));
-                            None
-                        }
-                    }
+                    let is_bytes = storage == Storage::Blob;
+                    let value = if is_bytes { Err(Unreadable::But("holds bytes".to_owned())) } else { read(cell, storage, beside, &mut counts) };
+                    settled(value, row, &mut counts, &mut unreadable)
                 }
                 None => None,
             };
             take(row, value);
         }
         (counts, unreadable)
+    }
+}
+
+/// What came of a cell: what was done to it counts if it was read, else it is told why not.
+fn settled<T>(value: Result<Option<T>, Unreadable>, row: usize, counts: &mut Counts, unreadable: &mut Vec<(u32, Unreadable)>) -> Option<T> {
+    match value {
+        Ok(value) => {
+            counts.keep();
+            value
+        }
+        Err(why) => {
+            counts.forget();
+            unreadable.push((row as u32, why));
+            None
+        }
     }
 }
 
