@@ -55,7 +55,6 @@ pub fn clean(job: &Job, system: usize, pulled: Arc<Pulled>) -> Clean {
 
     let ((passes, ids), edit_times) = rayon::join(
         || {
-            // What depends on another field of the same system is read after it.
             let needed = |field: &Field| field.standards.beside().filter(|other| carried(*other).is_some());
             let read = |index: usize, beside: Option<&StringChunked>| {
                 let is_key = job.key.contains(&index);
@@ -68,19 +67,24 @@ pub fn clean(job: &Job, system: usize, pulled: Arc<Pulled>) -> Clean {
                     None => not_delivered(&job.fields[index], pulled.height()),
                 })
             };
-            let first = |(index, field): (usize, &Field)| if needed(field).is_none() { read(index, None) } else { None };
-            let mut passes: Vec<Option<Pass>> = job.fields.par_iter().enumerate().map(first).collect();
-            let later: Vec<(usize, usize)> = job.fields.iter().enumerate().filter_map(|(index, field)| Some((index, needed(field)?))).collect();
-            let second = |(index, other): &(usize, usize)| {
-                let beside = passes[*other].as_ref().and_then(|pass| match &pass.column {
-                    FieldColumn::Text(texts) => Some(texts),
-                    _ => None,
-                });
-                (*index, read(*index, beside))
-            };
-            let second: Vec<(usize, Option<Pass>)> = later.par_iter().map(second).collect();
-            for (index, pass) in second {
-                passes[index] = pass;
+            // What depends on another field of the same system is read after it, and before the others: it is the dearest.
+            let depends = |index: usize| needed(&job.fields[index]).is_some();
+            let is_needed = |index: usize| job.fields.iter().any(|field| needed(field) == Some(index));
+            let (needed_by_others, mut others): (Vec<usize>, Vec<usize>) = (0..job.fields.len()).partition(|index| is_needed(*index) && !depends(*index));
+            others.sort_by_key(|index| !depends(*index));
+            let mut passes: Vec<Option<Pass>> = job.fields.iter().map(|_| None).collect();
+            for round in [needed_by_others, others] {
+                let read = |index: &usize| {
+                    let beside = needed(&job.fields[*index]).and_then(|other| match &passes[other].as_ref()?.column {
+                        FieldColumn::Text(texts) => Some(texts),
+                        _ => None,
+                    });
+                    (*index, read(*index, beside))
+                };
+                let round: Vec<(usize, Option<Pass>)> = round.par_iter().with_max_len(1).map(read).collect();
+                for (index, pass) in round {
+                    passes[index] = pass;
+                }
             }
             (passes, spec.id.as_deref().and_then(|column| Cells::of(&pulled, column)).map(|cells| ids(&cells)))
         },
