@@ -24,6 +24,7 @@
 mod edit;
 mod names;
 mod rows;
+mod sums;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,17 +34,18 @@ use encoding_rs::Encoding;
 use polars::prelude::StringChunkedBuilder;
 
 use crate::change::Outcome;
-use crate::diagnostic::Place;
+use crate::diagnostic::{Place, did_you_mean};
 use crate::disk::{self, Contents};
 use crate::error::{Error, Remedy};
-use crate::frame::{Evidence, Pulled, Quarantined};
+use crate::frame::{ControlSum, Evidence, Pulled, Quarantined};
 use crate::job::{CsvReady, CsvSettings, Role};
 use crate::systems::{
     Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, missing_columns, outcomes_of_replacing, resolved, shown,
 };
 
 use self::names::Unclear;
-use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Layout, NoLayout, Rows, Stopped, TrailerRule, Why};
+use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Layout, NoLayout, Rows, Stopped, SumRule, TrailerRule, Why};
+use self::sums::{Amount, Sum};
 use self::text::Decoded;
 
 /// Names of [`Evidence::found`].
@@ -162,6 +164,12 @@ impl CsvFile {
         let trailer = settings.trailer.as_ref().map(|trailer| TrailerRule {
             starts: trailer.starts.clone(),
             count_column: trailer.count_column.and_then(|column| usize::try_from(column).ok()?.checked_sub(1)),
+            sums: trailer
+                .sums
+                .iter()
+                .filter_map(|(of, column)| Some(SumRule { column: usize::try_from(*column).ok()?.checked_sub(1)?, of: of.clone() }))
+                .collect(),
+            mark: trailer.decimal.unwrap_or('.'),
         });
         Ok(CsvFile {
             path,
@@ -332,8 +340,58 @@ impl CsvFile {
                     .seen(NOTHING)
                     .hint("export the file again, or name the right column in the job file");
             }
+            Why::NoSum(column) => {
+                let of = self.trailer.iter().flat_map(|rule| &rule.sums).find(|sum| sum.column == column).map_or("", |sum| sum.of.as_str());
+                return stop(&format!("the trailer of the file does not say the sum of `{}`", shown(of)))
+                    .seen(format!("its column {} is no amount with the decimal mark `{}`, or is not there", column + 1, self.mark()))
+                    .seen(NOTHING)
+                    .hint("export the file again, or say the right column in `trailer.sums`, and the mark in `trailer.decimal`");
+            }
         };
         error.seen(NOTHING).hint("look at that line and those after it, and export the file again")
+    }
+
+    /// The decimal mark of the sums of the trailer.
+    fn mark(&self) -> char {
+        self.trailer.as_ref().map_or('.', |rule| rule.mark)
+    }
+
+    /// The columns whose amounts the trailer adds up, with their places in the header and a sum of nothing.
+    fn summed_columns(&self, layout: &Layout) -> Result<Vec<(usize, Sum)>, Error> {
+        let rules = self.trailer.iter().flat_map(|rule| &rule.sums);
+        let place = |rule: &SumRule| {
+            layout.column(&rule.of).map(|column| (column, Sum::ZERO)).ok_or_else(|| {
+                let there: Vec<String> = layout.names.iter().map(|name| shown(name)).collect();
+                let message = format!("the trailer of the file sums `{}`, and there is no such column", shown(&rule.of));
+                let error = Error::new(Remedy::MendJob, self.place().line(layout.header_line), message);
+                let error = error.seen(format!("columns of `{}`: {}", self.system, there.join(", "))).seen(NOTHING);
+                match did_you_mean(&rule.of, layout.names.iter().map(String::as_str)) {
+                    Some(close) => error.hint(format!("did you mean `{}`?", shown(close))),
+                    None => error.hint("name the column in `trailer.sums` as the header does"),
+                }
+            })
+        };
+        rules.map(place).collect()
+    }
+
+    /// Adds the amounts of a row. A row that is set aside adds those that can be read: what its others are nobody knows, and the
+    /// sum will not hold unless they are nothing.
+    fn add_amounts(&self, rows: &Rows<'_>, is_record: bool, sums: &mut [(usize, Sum)]) -> Result<(), Error> {
+        for (number, (column, sum)) in sums.iter_mut().enumerate() {
+            match rows.cells.get(*column).and_then(|_| Amount::read(rows.cell(*column), self.mark())) {
+                Some(amount) => *sum = sum.plus(amount.sum),
+                None if !is_record => {}
+                None => {
+                    let of = self.trailer.iter().flat_map(|rule| &rule.sums).nth(number).map_or("", |rule| rule.of.as_str());
+                    let message = format!("the trailer of the file sums `{}`, and a cell of it is no amount", shown(of));
+                    return Err(Error::new(Remedy::Look, self.place().line(rows.line), message)
+                        .seen(format!("an amount has digits and the decimal mark `{}`, at most a sign and separators in threes", self.mark()))
+                        .seen(NOTHING)
+                        .hint("correct that cell or export the file again; if the mark is another one, say so with `trailer.decimal`"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The rows of the file: all, or at least those at the wanted addresses.
@@ -353,10 +411,12 @@ impl CsvFile {
         let width = layout.names.len();
         let mut rows_read = 0;
         let (mut rows_padded, mut lines_padded) = (0, Vec::new());
+        let mut sums = self.summed_columns(&layout)?;
         let mut rows = layout.rows(&decoded.text);
         while rows.advance().map_err(|problem| self.stopped(problem))? {
             rows_read += 1;
             let cells = rows.written;
+            self.add_amounts(&rows, rows.sound && rows.cells.len() == width, &mut sums)?;
             if cells < width && rows.line_end().is_empty() {
                 return Err(Error::new(Remedy::Look, self.place().line(rows.line), "the file looks cut off")
                     .seen(format!("its last row has no line end and {cells} of {width} fields"))
@@ -392,6 +452,14 @@ impl CsvFile {
         }
 
         let rows_announced = rows.trailer().and_then(|trailer| Some(trailer.count.as_ref()?.rows));
+        let sum_rules = self.trailer.iter().flat_map(|rule| &rule.sums);
+        let announced = rows.trailer().into_iter().flat_map(|trailer| &trailer.sums);
+        let sums = sum_rules.zip(announced).zip(&sums).map(|((rule, announced), (_, delivered))| ControlSum {
+            column: rule.of.clone(),
+            announced: announced.amount.sum.shown(),
+            delivered: delivered.shown(),
+        });
+        let sums: Vec<ControlSum> = sums.collect();
         if rows_padded > 0 {
             let (are, line) = if rows_padded == 1 { ("row is", "line") } else { ("rows are", "lines") };
             let more = if rows_padded > lines_padded.len() { ", .." } else { "" };
@@ -403,7 +471,7 @@ impl CsvFile {
             (HEADER.to_owned(), serde_json::to_string(&layout.names).unwrap_or_default()),
         ]);
         found.extend(self.name_date.iter().map(|date| (NAME_DATE.to_owned(), date.clone())));
-        let evidence = Evidence { origin: self.origin.clone(), sha256: Some(contents.sha256), rows_read, rows_announced, found, notes };
+        let evidence = Evidence { origin: self.origin.clone(), sha256: Some(contents.sha256), rows_read, rows_announced, sums, found, notes };
         let columns = self.required.iter().cloned().zip(builders).map(|(name, builder)| (name, builder.finish(), None)).collect();
         Ok(Pulled::new(columns, lines, hashes, refused, evidence))
     }
