@@ -29,10 +29,24 @@ pub struct Evidence {
     pub rows_read: u64,
     /// Records that the source announced, where it does.
     pub rows_announced: Option<u64>,
+    /// Sums that the source announced, where it does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sums: Vec<ControlSum>,
     /// What the system found out about its source and expects to find again: encoding, delimiter, columns.
     pub found: BTreeMap<String, String>,
     /// What a person should know about the source, a sentence each.
     pub notes: Vec<String>,
+}
+
+/// A sum that a source announced, and what the rows that it delivered add up to. Both are exact and spelled alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlSum {
+    /// The column that is added up.
+    pub column: String,
+    /// What the source says.
+    pub announced: String,
+    /// What came.
+    pub delivered: String,
 }
 
 /// A row that could not be read as a record, or a cell because of which it could not.

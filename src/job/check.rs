@@ -196,6 +196,7 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
         columns: fields.iter().map(|field| field.columns.iter().map(|column| column.as_ref().map(|column| column.span.clone())).collect()).collect(),
     };
     tell_workbooks_of_fields(&mut systems, &fields, &key);
+    tell_trailers_of_fields(&mut systems, &fields);
     let systems: Option<Vec<SystemSpec>> = systems
         .into_iter()
         .map(|draft| {
@@ -498,7 +499,47 @@ fn check_csv_trailer(name: &At<String>, csv: &CsvTable, page: &mut Page<'_>) -> 
     if let Some(column) = trailer.count_column.as_ref().filter(|column| column.value == 0) {
         page.refuse(&column.span, format!("`{key}.count_column` is 0, and columns are counted from 1"));
     }
-    Some(CsvTrailer { starts: starts.value.clone(), count_column: trailer.count_column.as_ref().map(|column| column.value) })
+    let mut sums: Vec<(String, u32)> = Vec::new();
+    for (of, column) in trailer.sums.iter().flat_map(|sums| &sums.value.0) {
+        let Some(column) = *column else { continue };
+        if column == 0 {
+            page.refuse(&of.span, format!("`{key}.sums.{}` is 0, and columns are counted from 1", of.value));
+        }
+        let is_taken = trailer.count_column.as_ref().is_some_and(|count| count.value == column) || sums.iter().any(|(_, other)| *other == column);
+        if is_taken || column == 1 {
+            let what = if is_taken { "says something else too" } else { "is the one that begins with `starts`" };
+            page.refuse(&of.span, format!("`{key}.sums.{}`: column {column} of the trailer {what}", of.value))
+                .hint("each number of the trailer has a column of its own");
+        }
+        sums.push((of.value.clone(), column));
+    }
+    let decimal = trailer.decimal.as_ref().and_then(|mark| check_mark(mark, page));
+    if let Some(mark) = trailer.decimal.as_ref().filter(|_| sums.is_empty() && trailer.sums.is_none()) {
+        page.refuse(&mark.span, format!("`{key}.decimal` is for `sums`, and there are none"));
+    }
+    Some(CsvTrailer { starts: starts.value.clone(), count_column: trailer.count_column.as_ref().map(|column| column.value), sums, decimal })
+}
+
+/// A decimal mark.
+fn check_mark(mark: &At<String>, page: &mut Page<'_>) -> Option<char> {
+    match mark.as_str() {
+        "." => Some('.'),
+        "," => Some(','),
+        _ => {
+            page.refuse(&mark.span, format!("`{}` is not a decimal mark", mark.value.escape_debug())).hint("write `\".\"` or `\",\"`");
+            None
+        }
+    }
+}
+
+/// What the fields say about the columns that a trailer sums: their decimal mark, where the trailer does not say it.
+fn tell_trailers_of_fields(systems: &mut [SystemDraft], fields: &[FieldDraft<'_>]) {
+    for (index, system) in systems.iter_mut().enumerate() {
+        let Some(Kind::Csv(CsvSettings { trailer: Some(trailer), .. })) = &mut system.kind else { continue };
+        let columns = fields.iter().filter_map(|field| field.columns[index].as_ref()?.spec.as_ref());
+        let of_sums = columns.filter(|column| trailer.sums.iter().any(|(of, _)| *of == column.name)).find_map(|column| column.decimal);
+        trailer.decimal = trailer.decimal.or(of_sums);
+    }
 }
 
 /// A path that stands for several files, of which it cannot be told which is meant.
@@ -909,14 +950,7 @@ fn check_column(field: &FieldDraft<'_>, column: &Column, business_timezone: Opti
     if let Some(timezone) = &table.timezone {
         refuse_timezone(timezone, page);
     }
-    let decimal = table.decimal.as_ref().and_then(|mark| match mark.as_str() {
-        "." => Some('.'),
-        "," => Some(','),
-        _ => {
-            page.refuse(&mark.span, format!("`{}` is not a decimal mark", mark.value.escape_debug())).hint("write `\".\"` or `\",\"`");
-            None
-        }
-    });
+    let decimal = table.decimal.as_ref().and_then(|mark| check_mark(mark, page));
     let booleans = table.booleans.as_ref().and_then(|words| match words.value.as_slice() {
         [yes, no] if !yes.value.trim().is_empty() && !no.value.trim().is_empty() && yes.value.trim().to_lowercase() != no.value.trim().to_lowercase() => {
             Some((yes.value.trim().to_owned(), no.value.trim().to_owned()))

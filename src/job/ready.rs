@@ -312,6 +312,8 @@ impl CsvSettings {
         if let Some(trailer) = &self.trailer {
             said.push_str(&format!(", trailer {}", trailer.starts));
             said.extend(trailer.count_column.map(|column| format!(" with the count in column {column}")));
+            said.extend(trailer.sums.iter().map(|(of, column)| format!(" with the sum of {of} in column {column}")));
+            said.extend(trailer.decimal.map(|mark| format!(" with the decimal mark {mark}")));
         }
         said.extend(self.newest.as_ref().map(|format| format!(", the newest by {format}")));
         said
@@ -334,6 +336,10 @@ pub struct CsvTrailer {
     pub starts: String,
     /// The column, from 1, in which it says how many rows there are.
     pub count_column: Option<u32>,
+    /// The columns whose amounts it adds up, each with the column, from 1, in which it says their sum.
+    pub sums: Vec<(String, u32)>,
+    /// The decimal mark of these sums and amounts; `.` if not given.
+    pub decimal: Option<char>,
 }
 
 /// Where a table is in a workbook, and what of it is read.

@@ -279,6 +279,19 @@ const SLIPS: &[(&str, &str, &[&str])] = &[
     ),
     (
         "path = \"data/customers.csv\"",
+        "path = \"data/customers.csv\"\ntrailer = { starts = \"T\", count_column = 2, sums = { Limit = 2, Fee = 0 } }",
+        &[
+            r#"22:54: `systems.sheet.trailer.sums.Limit`: column 2 of the trailer says something else too ? each number of the trailer has a column of its own"#,
+            r#"22:65: `systems.sheet.trailer.sums.Fee` is 0, and columns are counted from 1"#,
+        ],
+    ),
+    (
+        "path = \"data/customers.csv\"",
+        "path = \"data/customers.csv\"\ntrailer = { starts = \"T\", decimal = \";\" }",
+        &[r#"22:37: `;` is not a decimal mark ? write `"."` or `","`"#, r#"22:37: `systems.sheet.trailer.decimal` is for `sums`, and there are none"#],
+    ),
+    (
+        "path = \"data/customers.csv\"",
         "path = \"data/customers-*.csv\"",
         &[
             r#"21:8: `systems.sheet.path` stands for several files, and nothing tells which is meant ? say how the date in their names is spelled: `newest = "%Y%m%d"`"#,
@@ -1069,7 +1082,7 @@ header = 3
 on_formula = "allow"
 ready = { stable_s = 60 }
 ragged = "pad"
-trailer = { starts = "T", count_column = 2 }
+trailer = { starts = "T", count_column = 2, sums = { Amount = 3 }, decimal = "," }
 backups = 5
 id = "nr"
 edited_at = { name = "edited", format = "%d.%m.%Y", timezone = "UTC" }

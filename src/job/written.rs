@@ -128,6 +128,11 @@ table! {
         Required "starts" starts: String,
         /// The column, counted from 1, in which it says how many rows there are. Another number of rows stops the run.
         Optional "count_column" count_column: u32,
+        /// The columns whose amounts it adds up, by the names in the header, each with the column of the trailer, counted from 1, in
+        /// which it says their sum: `{ Amount = 3 }`. Another sum stops the run.
+        Optional "sums" sums: Named<u32>,
+        /// The decimal mark of these sums and amounts, `.` or `,`; that of the field in the summed column, if not given.
+        Optional "decimal" decimal: String,
     }
 }
 
@@ -549,7 +554,7 @@ pub(super) struct System {
 /// The settings of a system by its kind.
 #[derive(Clone, Debug)]
 pub(super) enum Settings {
-    Csv(CsvTable),
+    Csv(Box<CsvTable>),
     Excel(ExcelTable),
     Sql(SqlTable),
     Memory(MemoryTable),
@@ -569,7 +574,7 @@ impl Written for System {
         let without_settings = |common| Some(System { common, settings: None, is_whole: false });
         let Some(kind) = common.kind.clone() else { return without_settings(common) };
         let settings = match kind.as_str() {
-            "csv" => Settings::Csv(CsvTable::take(&mut rows, page)),
+            "csv" => Settings::Csv(Box::new(CsvTable::take(&mut rows, page))),
             "excel" => Settings::Excel(ExcelTable::take(&mut rows, page)),
             "sql" => Settings::Sql(SqlTable::take(&mut rows, page)),
             "memory" => Settings::Memory(MemoryTable::take(&mut rows, page)),

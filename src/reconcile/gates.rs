@@ -101,6 +101,9 @@ pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, re
         if let Some(announced) = evidence.rows_announced.filter(|announced| *announced != evidence.rows_read) {
             trip(Gate::Complete, format!("`{}` announced {} and delivered {}", spec.name, rows(announced), rows(evidence.rows_read)));
         }
+        for sum in evidence.sums.iter().filter(|sum| sum.announced != sum.delivered) {
+            trip(Gate::Complete, format!("`{}` announced the sum {} of `{}` and delivered {}", spec.name, sum.announced, sum.column, sum.delivered));
+        }
         let base = state.bases[system].standings.iter().filter(|s| **s == Standing::Live).count() as u64 + resting;
         let (Some(last), true) = (last, base > 0) else { continue };
         let gates = &spec.gates;

@@ -1285,6 +1285,15 @@ impl Page<'_> {
                 None => format!("{}, the source announces none", plural(evidence.rows_read, "row", "rows")),
             };
             facts.push(("Received".to_owned(), vec![words(announced)]));
+            for sum in &evidence.sums {
+                let (column, delivered, announced) = (self.text(&sum.column), self.text(&sum.delivered), self.text(&sum.announced));
+                let told = if delivered == announced {
+                    format!("{column}: {delivered}, as announced")
+                } else {
+                    format!("{column}: {delivered}, announced {announced}")
+                };
+                facts.push(("Control sum".to_owned(), vec![Piece::Held(told)]));
+            }
             if let Some(digest) = &evidence.sha256 {
                 facts.push(("SHA-256".to_owned(), vec![Piece::Held(self.text(digest))]));
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::change::SystemValue;
 use crate::diagnostic::Place;
+use crate::frame::ControlSum;
 
 pub(super) fn money(text: &str) -> Value {
     Value::Decimal(cents(text))
@@ -72,6 +73,7 @@ fn system(name: &str, kind: &str, role: &str, origin: &str, rows: u64, quarantin
             sha256: Some("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned()),
             rows_read: rows,
             rows_announced: None,
+            sums: Vec::new(),
             found: BTreeMap::from([("encoding".to_owned(), "windows-1252".to_owned()), ("delimiter".to_owned(), ";".to_owned())]),
             notes: vec!["The last edit is of 2026-03-30 17:42 UTC.".to_owned()],
         }),
@@ -460,6 +462,7 @@ pub(super) fn hostile() -> Report {
             sha256: Some(bad()),
             rows_read: 1,
             rows_announced: Some(2),
+            sums: vec![ControlSum { column: bad(), announced: bad(), delivered: bad() }],
             found: BTreeMap::from([(bad(), bad())]),
             notes: vec![bad()],
         });

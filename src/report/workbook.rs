@@ -815,6 +815,10 @@ impl<'a> Book<'a> {
             add(&system.name, "From", Fact::Text(evidence.origin.clone()));
             add(&system.name, "Rows received", Fact::Count(evidence.rows_read));
             add(&system.name, "Rows announced", evidence.rows_announced.map_or(Fact::Text("the source announces none".to_owned()), Fact::Count));
+            for sum in &evidence.sums {
+                add(&system.name, "Control sum announced", Fact::Text(format!("{}: {}", sum.column, sum.announced)));
+                add(&system.name, "Control sum received", Fact::Text(format!("{}: {}", sum.column, sum.delivered)));
+            }
             if let Some(digest) = &evidence.sha256 {
                 add(&system.name, "SHA-256", Fact::Text(digest.clone()));
             }

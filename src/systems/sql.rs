@@ -235,7 +235,15 @@ impl SqlTable {
         if let Some(before) = self.known.get(FOUND_COLUMNS).filter(|before| **before != columns) {
             notes.push(format!("the columns of `{}` changed: they were {before}, they are {columns}", self.system));
         }
-        Evidence { origin: self.origin.clone(), sha256: None, rows_read, rows_announced, found: BTreeMap::from([(FOUND_COLUMNS.to_owned(), columns)]), notes }
+        Evidence {
+            origin: self.origin.clone(),
+            sha256: None,
+            rows_read,
+            rows_announced,
+            sums: Vec::new(),
+            found: BTreeMap::from([(FOUND_COLUMNS.to_owned(), columns)]),
+            notes,
+        }
     }
 
     /// The rows that hold any of the wanted values in the columns of an address; nothing if that is better asked by reading

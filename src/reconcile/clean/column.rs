@@ -6,15 +6,18 @@
 //! texts are shared and only the nulls are new.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use polars::prelude::*;
 
 use crate::frame::{FieldColumn, Pulled};
-use crate::job::{Beside, ColumnSpec, Field};
+use crate::job::{Beside, CleanRule, ColumnSpec, Field};
 use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
+use crate::reconcile::clean::memo::{Became, Memo};
 use crate::reconcile::clean::moment::Moments;
 use crate::reconcile::clean::number::Numbers;
-use crate::reconcile::clean::text::{NullTokens, Texts, tidy};
+use crate::reconcile::clean::phone::{E164, Plans};
+use crate::reconcile::clean::text::{NullTokens, Texts, is_plain, may_be_flagged, tidy};
 use crate::value::{Decimal, FieldType, Storage, Value};
 
 /// What stands between the items of a list where a column does not say.
@@ -78,9 +81,10 @@ pub(super) struct Pass {
 
 /// What a cell of a text column is.
 enum TextCell<'a> {
-    Same,
     Null,
-    Other(Cow<'a, str>),
+    Same(&'a str),
+    Other(Rc<str>),
+    Phone(E164),
 }
 
 impl<'a> Cells<'a> {
@@ -104,9 +108,18 @@ impl<'a> Cells<'a> {
     ) -> (Counts, Vec<(u32, Unreadable)>) {
         let (mut counts, mut uncounted) = (Counts::new(), Counts::new());
         let mut unreadable = Vec::new();
+        let mut beside = self.beside.map(|column| column.iter());
+        // Nearly every column is of text alone, all of which is wanted.
+        if self.storage.is_none() && self.faults.is_empty() && self.outside.is_empty() {
+            for (row, cell) in self.raw.iter().enumerate() {
+                let beside = beside.as_mut().and_then(Iterator::next).flatten();
+                let value = cell.map(|cell| read(cell, Storage::Text, beside, &mut counts));
+                take(row, value.and_then(|value| settled(value, row, &mut counts, &mut unreadable)));
+            }
+            return (counts, unreadable);
+        }
         let mut storage = self.storage.map(|column| column.iter());
         let mut faults = self.faults.iter().peekable();
-        let mut beside = self.beside.map(|column| column.iter());
         for (row, cell) in self.raw.iter().enumerate() {
             let beside = beside.as_mut().and_then(Iterator::next).flatten();
             let storage = storage.as_mut().and_then(Iterator::next).flatten().map_or(Storage::Text, Storage::from_u8);
@@ -119,13 +132,9 @@ impl<'a> Cells<'a> {
                 }
                 Some(cell) if is_outside => if self.reads_outside { read(cell, storage, beside, &mut uncounted) } else { Ok(None) }.unwrap_or(None),
                 Some(cell) => {
-                    match if storage == Storage::Blob { Err(Unreadable::But("holds bytes".to_owned())) } else { read(cell, storage, beside, &mut counts) } {
-                        Ok(value) => value,
-                        Err(why) => {
-                            unreadable.push((row as u32, why));
-                            None
-                        }
-                    }
+                    let is_bytes = storage == Storage::Blob;
+                    let value = if is_bytes { Err(Unreadable::But("holds bytes".to_owned())) } else { read(cell, storage, beside, &mut counts) };
+                    settled(value, row, &mut counts, &mut unreadable)
                 }
                 None => None,
             };
@@ -135,12 +144,27 @@ impl<'a> Cells<'a> {
     }
 }
 
+/// What came of a cell: what was done to it counts if it was read, else it is told why not.
+fn settled<T>(value: Result<Option<T>, Unreadable>, row: usize, counts: &mut Counts, unreadable: &mut Vec<(u32, Unreadable)>) -> Option<T> {
+    match value {
+        Ok(value) => {
+            counts.keep();
+            value
+        }
+        Err(why) => {
+            counts.forget();
+            unreadable.push((row as u32, why));
+            None
+        }
+    }
+}
+
 impl<'a> Reader<'a> {
     /// The reader of a field in a column.
     pub(super) fn new(field: &'a Field, column: &'a ColumnSpec) -> Reader<'a> {
         let moments = || Moments::of(column);
         let kind = match field.field_type {
-            FieldType::Text => Kind::Text(Texts { rules: &field.clean }),
+            FieldType::Text => Kind::Text(Texts::of(field)),
             FieldType::Integer => Kind::Integer(Numbers::new(field, column)),
             FieldType::Decimal(scale) => Kind::Decimal(Numbers::new(field, column), scale),
             FieldType::Boolean => Kind::Boolean(Booleans { declared: column.booleans.as_ref().map(|(yes, no)| (declared(yes), declared(no))) }),
@@ -149,7 +173,7 @@ impl<'a> Reader<'a> {
             FieldType::Datetime => Kind::Datetime(moments()),
             FieldType::List => {
                 let separator = column.separator.as_deref().filter(|separator| !separator.is_empty()).unwrap_or(SEPARATOR);
-                Kind::List(Lists { separator, texts: Texts { rules: &field.clean } })
+                Kind::List(Lists { separator, texts: Texts::of(field) })
             }
         };
         let region = match &field.standards.region {
@@ -159,9 +183,17 @@ impl<'a> Reader<'a> {
         Reader { null: NullTokens::new(field, column), region, kind }
     }
 
+    /// The same reader for a field by which records are told apart or addressed, of which every digit counts.
+    pub(super) fn of_key(mut self) -> Reader<'a> {
+        if let Kind::Text(texts) = &mut self.kind {
+            texts.keeps_digits = true;
+        }
+        self
+    }
+
     /// The reader of native ids: text that is tidied and nothing more.
     pub(super) fn of_ids() -> Reader<'a> {
-        Reader { null: NullTokens::of([]), region: None, kind: Kind::Text(Texts { rules: &[] }) }
+        Reader { null: NullTokens::of([]), region: None, kind: Kind::Text(Texts { rules: &[], keeps_digits: false }) }
     }
 
     /// The reader of edit times.
@@ -223,7 +255,10 @@ impl<'a> Reader<'a> {
     pub(super) fn value(&self, cell: &str, storage: Storage, beside: Option<&str>) -> Result<Value, Unreadable> {
         let counts = &mut Counts::new();
         let value = match &self.kind {
-            Kind::Text(texts) => texts.read(cell, beside.or(self.region), &self.null, counts).map(|text| Value::Text(text.into_owned())),
+            Kind::Text(texts) => match texts.fault(cell) {
+                Some(fault) => return Err(fault),
+                None => texts.read(cell, beside.or(self.region), &self.null, counts).map(|text| Value::Text(text.into_owned())),
+            },
             Kind::Integer(numbers) => self.integer(numbers, cell, storage, beside, counts)?.map(Value::Integer),
             Kind::Decimal(numbers, scale) => self.units(numbers, cell, storage, beside, counts)?.map(|units| Value::Decimal(Decimal { units, scale: *scale })),
             Kind::Boolean(booleans) => self.boolean(booleans, cell, storage, counts)?.map(Value::Boolean),
@@ -242,10 +277,14 @@ impl<'a> Reader<'a> {
     }
 
     fn units(&self, numbers: &Numbers, cell: &str, storage: Storage, beside: Option<&str>, counts: &mut Counts) -> Result<Option<i128>, Unreadable> {
-        if !self.null.may_be(cell)
-            && let Some(units) = numbers.plain(cell, storage)
-        {
-            return Ok(Some(units));
+        if !self.null.may_be(cell) {
+            if let Some(units) = numbers.plain(cell, storage) {
+                return Ok(Some(units));
+            }
+            if let Some(units) = numbers.grouped(cell, storage) {
+                counts.add(Rule::Groups);
+                return Ok(Some(units));
+            }
         }
         self.tidy(cell, counts).map(|text| numbers.read(&text, storage, beside, counts)).transpose()
     }
@@ -283,30 +322,64 @@ impl<'a> Reader<'a> {
     /// The items; nothing if there are none.
     fn list(&self, lists: &Lists<'_>, cell: &str, beside: Option<&str>, counts: &mut Counts) -> Option<Vec<String>> {
         let text = self.tidy(cell, counts)?;
+        let region = beside.or(self.region);
         let items = match items_of_json(&text) {
-            Some(items) => lists.clean(items.iter().map(String::as_str), beside.or(self.region), counts),
+            Some(items) => lists.clean(items.iter().map(String::as_str), true, region, counts),
             // The cell as it was, because tidying drops control characters and some systems put one between items.
-            None => lists.clean(lists.split(cell), beside.or(self.region), counts),
+            None => lists.clean(lists.split(cell), false, region, counts),
         };
         (!items.is_empty()).then_some(items)
     }
 
     fn text_pass(&self, texts: &Texts<'_>, cells: &Cells<'_>) -> Pass {
         let mut cleaned = CleanedTexts::new(cells.raw);
+        let mut memo = texts.reads_identifiers().then(Memo::default);
+        // A number could only be read as null where some token begins as numbers do.
+        let reads_plans = texts.rules == [CleanRule::Phone] && !self.null.may_be("+");
+        let mut plans = if reads_plans { Plans::for_rows(cells.raw.len()) } else { None };
         let read = |cell, _: Storage, beside: Option<&str>, counts: &mut Counts| {
-            Ok(Some(if !self.null.may_be(cell) && texts.leaves(cell) {
-                TextCell::Same
-            } else {
-                match texts.read(cell, beside.or(self.region), &self.null, counts) {
-                    None => TextCell::Null,
-                    Some(text) if text.len() == cell.len() && text == cell => TextCell::Same,
-                    Some(text) => TextCell::Other(text),
+            let cell: &str = cell;
+            let region = beside.or(self.region);
+            if cell.is_empty() {
+                return Ok(Some(TextCell::Null));
+            }
+            if is_plain(cell) && !may_be_flagged(cell) {
+                if self.null.may_be(cell) && self.null.is_null(cell, counts) {
+                    return Ok(Some(TextCell::Null));
                 }
+                if texts.leaves(cell) {
+                    return Ok(Some(TextCell::Same(cell)));
+                }
+                if let Some(number) = plans.as_mut().and_then(|plans| plans.read(cell, region)) {
+                    if number.as_bytes() == cell.as_bytes() {
+                        return Ok(Some(TextCell::Same(cell)));
+                    }
+                    counts.add(Rule::Phone);
+                    return Ok(Some(TextCell::Phone(number)));
+                }
+            }
+            if let Some(fault) = texts.fault(cell) {
+                return Err(fault);
+            }
+            let became = match &mut memo {
+                None => texts.became(cell, region, &self.null, counts),
+                Some(memo) => {
+                    let (became, touched) = memo.read(cell, region, || {
+                        let mut counts = Counts::new();
+                        (texts.became(cell, region, &self.null, &mut counts), counts.touched())
+                    });
+                    counts.add_all(touched);
+                    became
+                }
+            };
+            Ok(Some(match became {
+                Became::Null => TextCell::Null,
+                Became::Same => TextCell::Same(cell),
+                Became::Other(text) => TextCell::Other(text),
             }))
         };
         let (counts, unreadable) = cells.each(read, |row, cell| {
-            let not_read = || if cells.raw.get(row).is_some() { TextCell::Null } else { TextCell::Same };
-            cleaned.push(row, cell.unwrap_or_else(not_read));
+            cleaned.push(row, cell.unwrap_or(TextCell::Null));
         });
         Pass { column: FieldColumn::Text(cleaned.finish()), counts, unreadable }
     }
@@ -349,13 +422,15 @@ impl Lists<'_> {
         })
     }
 
-    fn clean<'c>(&self, items: impl Iterator<Item = &'c str>, region: Option<&str>, counts: &mut Counts) -> Vec<String> {
+    /// The items, clean. A plainly spelled cell was tidied as a whole and counted for it; what stands round its separators was
+    /// never part of an item. What is quoted in a cell (`is_quoted`) was not looked into.
+    fn clean<'c>(&self, items: impl Iterator<Item = &'c str>, is_quoted: bool, region: Option<&str>, counts: &mut Counts) -> Vec<String> {
         let mut clean = Vec::new();
         let mut dropped = false;
-        // Counts are of cells, and the cell as a whole was counted already.
         let uncounted = &mut Counts::new();
         for item in items {
-            let item = self.texts.apply(tidy(item, uncounted), region, uncounted);
+            let tidied = tidy(item, if is_quoted { &mut *counts } else { &mut *uncounted });
+            let item = self.texts.apply(tidied, region, counts);
             if item.is_empty() {
                 dropped = true;
             } else {
@@ -400,22 +475,32 @@ impl<'a> CleanedTexts<'a> {
 
     /// The cell of the next row.
     fn push(&mut self, row: usize, cell: TextCell<'_>) {
-        match (cell, &mut self.copy) {
-            (TextCell::Same, None) => {}
-            (TextCell::Same, Some(copy)) => copy.append_option(self.raw.get(row)),
-            (TextCell::Null, None) => self.nulls.push(row),
-            (TextCell::Null, Some(copy)) => copy.append_null(),
-            (TextCell::Other(text), Some(copy)) => copy.append_value(text),
-            (TextCell::Other(text), None) => {
-                let mut copy = StringChunkedBuilder::new(PlSmallStr::EMPTY, self.raw.len());
-                let mut nulls = self.nulls.iter().peekable();
-                for (before, cell) in self.raw.iter().take(row).enumerate() {
-                    copy.append_option(if nulls.next_if_eq(&&before).is_some() { None } else { cell });
+        match cell {
+            TextCell::Other(text) => self.copy(row).append_value(text),
+            TextCell::Phone(number) => self.copy(row).append_value(number.as_str()),
+            TextCell::Same(text) => {
+                if let Some(copy) = &mut self.copy {
+                    copy.append_value(text);
                 }
-                copy.append_value(text);
-                self.copy = Some(copy);
             }
+            TextCell::Null => match &mut self.copy {
+                Some(copy) => copy.append_null(),
+                None if self.raw.get(row).is_some() => self.nulls.push(row),
+                None => {}
+            },
         }
+    }
+
+    /// The copy, with the cells of all rows before this one.
+    fn copy(&mut self, row: usize) -> &mut StringChunkedBuilder {
+        self.copy.get_or_insert_with(|| {
+            let mut copy = StringChunkedBuilder::new(PlSmallStr::EMPTY, self.raw.len());
+            let mut nulls = self.nulls.iter().peekable();
+            for (before, cell) in self.raw.iter().take(row).enumerate() {
+                copy.append_option(if nulls.next_if_eq(&&before).is_some() { None } else { cell });
+            }
+            copy
+        })
     }
 
     fn finish(self) -> StringChunked {

@@ -43,6 +43,7 @@ rules! {
     NoCountry => "is no country, left as it is",
     NoCurrency => "is no currency, left as it is",
     OldCurrency => "currency that was replaced by another",
+    SpecialCurrency => "is no money of a country: a fund, a metal, a test",
     NoIban => "is no valid IBAN, left as it is",
     NoVatId => "is no valid VAT id, left as it is",
     UncheckedVatId => "VAT id of a country whose ids cannot be checked",
@@ -62,32 +63,70 @@ rules! {
     EditTime => "edit time could not be read",
 }
 
-/// How many cells each rule touched.
+/// The rules that touched one cell, a bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Touched(u64);
+
+const _: () = assert!(WORDS.len() <= u64::BITS as usize, "each rule has its bit");
+
+/// How many cells each rule touched: a cell is counted once for a rule, however often the rule came to it, and only if the cell
+/// could be read.
 #[derive(Clone, Debug)]
 pub(super) struct Counts {
     cells: [u64; WORDS.len()],
     currencies: BTreeMap<String, u64>,
+    /// What was done to the cell that is being read.
+    now: Touched,
+    /// The currency that was taken off it.
+    currency_now: Option<String>,
 }
 
 impl Counts {
     /// Nothing counted yet.
     pub(super) fn new() -> Counts {
-        Counts { cells: [0; WORDS.len()], currencies: BTreeMap::new() }
+        Counts { cells: [0; WORDS.len()], currencies: BTreeMap::new(), now: Touched::default(), currency_now: None }
     }
 
-    /// One more cell for a rule.
+    /// A rule touched the cell that is being read.
     pub(super) fn add(&mut self, rule: Rule) {
-        self.cells[rule as usize] += 1;
+        self.now.0 |= 1 << rule as u32;
     }
 
-    /// One more amount whose currency was taken off. Each currency is counted by itself, so that a column of several shows.
+    /// The currency of the amount that is being read was taken off. Each is counted by itself, so that a column of several shows.
     pub(super) fn add_currency(&mut self, currency: &str) {
-        match self.currencies.get_mut(currency) {
-            Some(cells) => *cells += 1,
-            None => {
-                self.currencies.insert(currency.to_owned(), 1);
-            }
+        self.currency_now = Some(currency.to_owned());
+    }
+
+    /// What touched the cell that is being read, so far.
+    pub(super) fn touched(&self) -> Touched {
+        self.now
+    }
+
+    /// These rules touched the cell that is being read.
+    pub(super) fn add_all(&mut self, touched: Touched) {
+        self.now.0 |= touched.0;
+    }
+
+    /// The cell was read: what was done to it counts.
+    pub(super) fn keep(&mut self) {
+        // Nothing was done to most cells.
+        if self.now == Touched::default() && self.currency_now.is_none() {
+            return;
         }
+        let Touched(mut now) = std::mem::take(&mut self.now);
+        while now != 0 {
+            self.cells[now.trailing_zeros() as usize] += 1;
+            now &= now - 1;
+        }
+        if let Some(currency) = self.currency_now.take() {
+            *self.currencies.entry(currency).or_default() += 1;
+        }
+    }
+
+    /// The cell could not be read: nothing was done to it.
+    pub(super) fn forget(&mut self) {
+        self.now = Touched::default();
+        self.currency_now = None;
     }
 
     /// The counts above zero under the name of a field.

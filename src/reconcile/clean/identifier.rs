@@ -8,7 +8,7 @@
 //! | `email` | without `mailto:`, angle brackets and punctuation after it; the domain in lower case and ASCII | several addresses; no address |
 //! | `phone` | E.164, and ` ext. 12` where it has an extension | a number that does not exist; letters |
 //! | `country` | ISO 3166 alpha-2 | a name or code of no country |
-//! | `currency` | ISO 4217 | a code of no currency, a symbol of several; one that was replaced, in upper case |
+//! | `currency` | ISO 4217 | a code of no currency, a symbol of several; one that was replaced, a fund or a metal, in upper case |
 //! | `iban` | upper case, no spaces | wrong length, wrong check digits |
 //! | `vat-id` | upper case, no spaces and points, `EL` for Greece | wrong check digits; a country whose ids cannot be checked, tidied |
 //!
@@ -27,12 +27,12 @@ use email_address::{EmailAddress, Options};
 use hashbrown::HashMap;
 use iban::{Iban, IbanLike};
 use iso_currency::Currency;
-use phonenumber::Mode;
 
 use crate::job::CleanRule;
 use crate::reconcile::clean::counts::Rule;
 use crate::reconcile::clean::form::{Accents, match_form};
 use crate::reconcile::clean::number::currency_of;
+use crate::reconcile::clean::phone::phone;
 use crate::reconcile::clean::text::trim;
 
 /// What a text is as an identifier.
@@ -44,11 +44,11 @@ pub(super) struct Identified<'t> {
     pub(super) remark: Option<Rule>,
 }
 
-fn valid(text: &str, spelled: String) -> Identified<'_> {
+pub(super) fn valid(text: &str, spelled: String) -> Identified<'_> {
     Identified { text: if spelled == text { Cow::Borrowed(text) } else { Cow::Owned(spelled) }, remark: None }
 }
 
-fn left(text: &str, remark: Rule) -> Identified<'_> {
+pub(super) fn left(text: &str, remark: Rule) -> Identified<'_> {
     Identified { text: Cow::Borrowed(text), remark: Some(remark) }
 }
 
@@ -91,15 +91,59 @@ fn email(text: &str) -> Identified<'_> {
     if local.contains('@') {
         return left(text, if local.contains([',', ';']) { Rule::SeveralAddresses } else { Rule::NoAddress });
     }
-    let is_small = domain.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-')) && !domain.contains("xn--");
-    let ascii = if is_small { Ok(Cow::Borrowed(domain)) } else { idna::domain_to_ascii(domain).map(Cow::Owned) };
-    let Ok(ascii) = ascii else { return left(text, Rule::NoAddress) };
+    let is_small = |domain: &str| domain.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
+    let ascii = match domain.is_ascii().then(|| domain.to_ascii_lowercase()).filter(|lower| is_small(lower) && !lower.contains("xn--")) {
+        Some(lower) => lower,
+        None => match idna::domain_to_ascii(domain) {
+            Ok(ascii) => ascii,
+            Err(_) => return left(text, Rule::NoAddress),
+        },
+    };
     let spelled = if ascii == domain { Cow::Borrowed(bare) } else { Cow::Owned(format!("{local}@{ascii}")) };
     let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
-    if EmailAddress::parse_with_options(&spelled, options).is_err() {
+    if !is_plain_address(&spelled) && EmailAddress::parse_with_options(&spelled, options).is_err() {
         return left(text, Rule::NoAddress);
     }
     Identified { text: if spelled == text { Cow::Borrowed(text) } else { Cow::Owned(spelled.into_owned()) }, remark: None }
+}
+
+/// Whether a text certainly is a mail address in its one spelling: ASCII, nothing quoted, its domain in lower case.
+pub(super) fn is_plain_address(text: &str) -> bool {
+    const LOCAL_BYTES_MAX: usize = 64;
+    const LABEL_BYTES_MAX: usize = 63;
+    const DOMAIN_BYTES_MAX: usize = 254;
+    let Some(at) = memchr::memchr(b'@', text.as_bytes()) else { return false };
+    let (local, domain) = (&text.as_bytes()[..at], &text.as_bytes()[at + 1..]);
+    if local.is_empty() || local.len() > LOCAL_BYTES_MAX || domain.len() > DOMAIN_BYTES_MAX {
+        return false;
+    }
+    let mut before = b'.';
+    for byte in local {
+        let stands = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'&' | b'\'' | b'=') || (*byte == b'.' && before != b'.');
+        if !stands {
+            return false;
+        }
+        before = *byte;
+    }
+    if before == b'.' {
+        return false;
+    }
+    let (mut labels, mut length, mut before) = (1, 0, b'.');
+    for byte in domain {
+        let stands = match byte {
+            b'a'..=b'z' | b'0'..=b'9' => true,
+            // Two hyphens may begin what is encoded.
+            b'-' => !matches!(before, b'.' | b'-'),
+            b'.' => !matches!(before, b'.' | b'-'),
+            _ => false,
+        };
+        (labels, length) = if *byte == b'.' { (labels + 1, 0) } else { (labels, length + 1) };
+        if !stands || length > LABEL_BYTES_MAX {
+            return false;
+        }
+        before = *byte;
+    }
+    labels > 1 && before.is_ascii_alphanumeric()
 }
 
 /// An address without `mailto:`, without angle brackets round all of it, and without punctuation after it.
@@ -118,52 +162,6 @@ fn bare_address(text: &str) -> &str {
         }
         bare = next;
     }
-}
-
-fn phone<'t>(text: &'t str, region: Option<&str>) -> Identified<'t> {
-    const DIGITS_MAX: usize = 40;
-    let (number, extension) = without_extension(text);
-    let number = number.strip_prefix("tel:").unwrap_or(number);
-    let is_dialled = |c: char| c.is_ascii_digit() || c.is_whitespace() || matches!(c, '+' | '(' | ')' | '-' | '/' | '.' | '‐' | '‑' | '–');
-    if number.len() > DIGITS_MAX || !number.chars().all(is_dialled) || !number.bytes().any(|byte| byte.is_ascii_digit()) {
-        return left(text, Rule::NoPhone);
-    }
-    // A zero in parentheses after the country's code is dialled at home only; a leading `00` is a `+` in nearly every country.
-    let mut dialled: String = number.replace("(0)", "").chars().filter(|c| c.is_ascii_digit() || *c == '+').collect();
-    let country = region.and_then(country_code).and_then(|code| code.parse::<phonenumber::country::Id>().ok());
-    if country.is_none()
-        && let Some(rest) = dialled.strip_prefix("00")
-    {
-        dialled = format!("+{rest}");
-    }
-    let is_one = dialled.rfind('+').is_none_or(|at| at == 0);
-    let parsed = phonenumber::parse(country, &dialled).ok().filter(|parsed| is_one && phonenumber::is_valid(parsed));
-    let Some(parsed) = parsed else { return left(text, Rule::NoPhone) };
-    let mut spelled = parsed.format().mode(Mode::E164).to_string();
-    if let Some(extension) = extension {
-        spelled.push_str(" ext. ");
-        spelled.push_str(extension);
-    }
-    valid(text, spelled)
-}
-
-/// A phone number and the digits of its extension: `.. ext. 12`, `.. x12`, `..;ext=12`, `.. #12`.
-fn without_extension(text: &str) -> (&str, Option<&str>) {
-    const DIGITS_MAX: usize = 7;
-    let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
-    let (before, extension) = text.split_at(text.len() - digits);
-    if digits == 0 || digits > DIGITS_MAX {
-        return (text, None);
-    }
-    let before = before.trim_end();
-    for word in [";ext=", "extension", "ext.", "ext", "x.", "x", "#"] {
-        if let Some(at) = before.len().checked_sub(word.len())
-            && before.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(word))
-        {
-            return (before[..at].trim_end_matches([' ', ',', ';']), Some(extension));
-        }
-    }
-    (text, None)
 }
 
 /// Country names by the letters and digits of their match form.
@@ -258,7 +256,8 @@ fn country(text: &str) -> Identified<'_> {
 
 fn currency(text: &str) -> Identified<'_> {
     let Some(currency) = currency_of(text).or_else(|| Currency::from_code(&text.to_uppercase())) else { return left(text, Rule::NoCurrency) };
-    let remark = currency.is_superseded().map(|_| Rule::OldCurrency);
+    let is_special = currency.is_special() || currency.is_fund();
+    let remark = currency.is_superseded().map(|_| Rule::OldCurrency).or(is_special.then_some(Rule::SpecialCurrency));
     Identified { remark, ..valid(text, currency.code().to_owned()) }
 }
 

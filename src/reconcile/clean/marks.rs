@@ -178,23 +178,29 @@ impl Seen {
     }
 }
 
-/// The shape of a cell of digits with at most one point or comma among them; nothing if [`shape`] must look closer.
-fn plain_shape(cell: &[u8]) -> Option<Shape> {
+/// The shape of a cell of digits with points and commas among them, grouped in threes if grouped at all; nothing if [`shape`]
+/// must look closer.
+pub(super) fn plain_shape(cell: &[u8]) -> Option<Shape> {
     const GROUP_DIGITS: usize = 3;
-    let digits = cell.strip_prefix(b"-").unwrap_or(cell);
-    let mut mark = None;
-    for (at, byte) in digits.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => {}
-            b'.' | b',' if mark.is_none() => mark = Some((at, char::from(*byte))),
-            _ => return None,
-        }
-    }
-    let Some((at, mark)) = mark else { return Some(Shape::Silent) };
-    let decimals = digits.len() - at - 1;
-    if at == 0 || decimals == 0 {
+    let body = cell.strip_prefix(b"-").unwrap_or(cell);
+    let are_digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
+    let Some(at) = memchr::memrchr2(b'.', b',', body) else { return are_digits(body).then_some(Shape::Silent) };
+    let (whole, mark, decimals) = (&body[..at], char::from(body[at]), &body[at + 1..]);
+    if whole.is_empty() || decimals.is_empty() || !are_digits(decimals) {
         return None;
     }
-    let is_group = decimals == GROUP_DIGITS && at <= GROUP_DIGITS && digits[0] != b'0';
-    Some(if is_group { Shape::TwoReadings } else { Shape::Mark(mark) })
+    let Some(first) = memchr::memchr2(b'.', b',', whole) else {
+        let is_group = decimals.len() == GROUP_DIGITS && at <= GROUP_DIGITS && whole[0] != b'0';
+        return are_digits(whole).then_some(if is_group { Shape::TwoReadings } else { Shape::Mark(mark) });
+    };
+    let separator = whole[first];
+    let mut groups = whole[first + 1..].split(|byte| *byte == separator);
+    let is_grouped = (1..=GROUP_DIGITS).contains(&first) && are_digits(&whole[..first]) && groups.all(|group| group.len() == GROUP_DIGITS && are_digits(group));
+    match char::from(separator) {
+        _ if !is_grouped => None,
+        separator if separator != mark => Some(Shape::Mark(mark)),
+        // What comes twice is between groups.
+        _ if decimals.len() == GROUP_DIGITS => Some(Shape::Mark(if mark == '.' { ',' } else { '.' })),
+        _ => None,
+    }
 }

@@ -14,13 +14,14 @@
 //! Columns are cleaned side by side, each in one pass. Only when a row was set aside are the columns copied, without it;
 //! on most nights the clean texts *are* the pulled ones.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use polars::prelude::*;
 use rayon::prelude::*;
 
 use crate::frame::{Clean, CleaningCount, FieldColumn, NO_ROW, Pulled, Quarantined, Silence, Silent};
-use crate::job::{ColumnSpec, EditedAt, Field, Job, SystemSpec};
+use crate::job::{EditedAt, Field, Job, SystemSpec};
 use crate::reconcile::clean::column::{Cells, Pass, Reader};
 use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
 use crate::reconcile::clean::moment::Moments;
@@ -31,8 +32,10 @@ mod counts;
 mod form;
 mod identifier;
 mod marks;
+mod memo;
 mod moment;
 mod number;
+mod phone;
 mod spelling;
 mod text;
 
@@ -52,25 +55,36 @@ pub fn clean(job: &Job, system: usize, pulled: Arc<Pulled>) -> Clean {
 
     let ((passes, ids), edit_times) = rayon::join(
         || {
-            // What depends on another field of the same system is read after it.
             let needed = |field: &Field| field.standards.beside().filter(|other| carried(*other).is_some());
             let read = |index: usize, beside: Option<&StringChunked>| {
                 let is_key = job.key.contains(&index);
-                carried(index).map(|column| read_field(&job.fields[index], column, &pulled, &outside, is_key, beside))
+                let reader = |column| {
+                    let reader = Reader::new(&job.fields[index], column);
+                    if is_key || spec.id.as_ref() == Some(&column.name) { reader.of_key() } else { reader }
+                };
+                carried(index).map(|column| match Cells::of(&pulled, &column.name) {
+                    Some(cells) => reader(column).pass(&Cells { outside: &outside, reads_outside: is_key, beside, ..cells }),
+                    None => not_delivered(&job.fields[index], pulled.height()),
+                })
             };
-            let first = |(index, field): (usize, &Field)| if needed(field).is_none() { read(index, None) } else { None };
-            let mut passes: Vec<Option<Pass>> = job.fields.par_iter().enumerate().map(first).collect();
-            let later: Vec<(usize, usize)> = job.fields.iter().enumerate().filter_map(|(index, field)| Some((index, needed(field)?))).collect();
-            let second = |(index, other): &(usize, usize)| {
-                let beside = passes[*other].as_ref().and_then(|pass| match &pass.column {
-                    FieldColumn::Text(texts) => Some(texts),
-                    _ => None,
-                });
-                (*index, read(*index, beside))
-            };
-            let second: Vec<(usize, Option<Pass>)> = later.par_iter().map(second).collect();
-            for (index, pass) in second {
-                passes[index] = pass;
+            // What depends on another field of the same system is read after it, and before the others: it is the dearest.
+            let depends = |index: usize| needed(&job.fields[index]).is_some();
+            let is_needed = |index: usize| job.fields.iter().any(|field| needed(field) == Some(index));
+            let (needed_by_others, mut others): (Vec<usize>, Vec<usize>) = (0..job.fields.len()).partition(|index| is_needed(*index) && !depends(*index));
+            others.sort_by_key(|index| !depends(*index));
+            let mut passes: Vec<Option<Pass>> = job.fields.iter().map(|_| None).collect();
+            for round in [needed_by_others, others] {
+                let read = |index: &usize| {
+                    let beside = needed(&job.fields[*index]).and_then(|other| match &passes[other].as_ref()?.column {
+                        FieldColumn::Text(texts) => Some(texts),
+                        _ => None,
+                    });
+                    (*index, read(*index, beside))
+                };
+                let round: Vec<(usize, Option<Pass>)> = round.par_iter().with_max_len(1).map(read).collect();
+                for (index, pass) in round {
+                    passes[index] = pass;
+                }
             }
             (passes, spec.id.as_deref().and_then(|column| Cells::of(&pulled, column)).map(|cells| ids(&cells)))
         },
@@ -161,7 +175,10 @@ pub fn edited_at(spec: &EditedAt, pulled: &Pulled, outside: &[bool]) -> (Int64Ch
     };
     let pass = reader.pass(&Cells { outside, ..cells });
     let mut counts = Counts::new();
-    pass.unreadable.iter().for_each(|_| counts.add(Rule::EditTime));
+    for _ in &pass.unreadable {
+        counts.add(Rule::EditTime);
+        counts.keep();
+    }
     let times = match pass.column {
         FieldColumn::Instant(times) => times,
         _ => Int64Chunked::full_null(PlSmallStr::EMPTY, pulled.height()),
@@ -185,16 +202,12 @@ fn outside(spec: &SystemSpec, pulled: &Pulled) -> Vec<bool> {
     if outside.contains(&true) { outside } else { Vec::new() }
 }
 
-fn read_field(field: &Field, column: &ColumnSpec, pulled: &Pulled, outside: &[bool], is_key: bool, beside: Option<&StringChunked>) -> Pass {
-    let reader = Reader::new(field, column);
-    match Cells::of(pulled, &column.name) {
-        Some(cells) => reader.pass(&Cells { outside, reads_outside: is_key, beside, ..cells }),
-        // A column that was not delivered is not an empty one.
-        None => Pass {
-            column: FieldColumn::from_values(field.field_type, (0..pulled.height()).map(|_| Value::Null)),
-            counts: Counts::new(),
-            unreadable: (0..pulled.height() as u32).map(|row| (row, Unreadable::But("was not delivered".to_owned()))).collect(),
-        },
+/// A column that was not delivered, which is not an empty one.
+fn not_delivered(field: &Field, height: usize) -> Pass {
+    Pass {
+        column: FieldColumn::from_values(field.field_type, (0..height).map(|_| Value::Null)),
+        counts: Counts::new(),
+        unreadable: (0..height as u32).map(|row| (row, Unreadable::But("was not delivered".to_owned()))).collect(),
     }
 }
 
@@ -275,15 +288,19 @@ impl BadCell {
     }
 }
 
-/// The native ids that hold no value and are no field's: without its id a row cannot be addressed.
+/// The native ids that hold no value, or only what a spreadsheet left of it, and are no field's: without its id a row cannot be addressed.
 fn faulty_ids(job: &Job, system: usize, pulled: &Pulled, outside: &[bool]) -> Vec<BadCell> {
     let Some(id) = &job.systems[system].id else { return Vec::new() };
     if job.fields.iter().any(|field| field.columns[system].as_ref().is_some_and(|column| column.name == *id)) {
         return Vec::new();
     }
     let is_inside = |row: &u32| !outside.get(*row as usize).copied().unwrap_or(false);
-    let faults = pulled.faults.get(id).into_iter().flatten().filter(|(row, _)| is_inside(row));
-    faults.map(|(row, why)| BadCell { row: *row, field: None, why: Some(Unreadable::But(why.clone())) }).collect()
+    let faults = pulled.faults.get(id).into_iter().flatten().map(|(row, why)| (*row, why.as_str()));
+    let cells = pulled.column(id).into_iter().flat_map(|column| column.iter());
+    let shortened = cells.enumerate().filter(|(_, cell)| cell.is_some_and(text::is_shortened)).map(|(row, _)| (row as u32, text::SHORTENED));
+    let mut faulty: BTreeMap<u32, &str> = shortened.collect();
+    faulty.extend(faults);
+    faulty.into_iter().filter(|(row, _)| is_inside(row)).map(|(row, why)| BadCell { row, field: None, why: Some(Unreadable::But(why.to_owned())) }).collect()
 }
 
 /// The parts of keys within the filter that fill a field and identify nothing.

@@ -14,7 +14,8 @@
 //!             one to three digits, then threes (1,234,567); or twos and a last three (12,34,567)
 //! ```
 //!
-//! What a system stores as a number has the mark `.` whatever the column declares, and may have an exponent. Text may not.
+//! What a system stores as a number has the mark `.` whatever the column declares, and may have an exponent. Text may not: there
+//! it is the mark of a spreadsheet that shows fewer digits than it was given.
 //! Never: a binary float, a guess at the mark, a guess at a unit.
 //!
 //! # Design
@@ -32,6 +33,7 @@ use iso_currency::Currency;
 
 use crate::job::{Beside, ColumnSpec, Credit, Field, Round, Unit};
 use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
+use crate::reconcile::clean::text::{SHORTENED, is_shortened};
 use crate::value::{Decimal, DecimalProblem, Excess, FieldType, Storage};
 
 /// How the numbers of one field are read in one column.
@@ -146,6 +148,54 @@ impl Numbers {
         }
         let missing = u32::from(self.scale) - u32::try_from(decimals).ok()?;
         let units = i128::from(units) * 10_i128.pow(missing);
+        Some(if negative { -units } else { units })
+    }
+
+    /// The units of a number that is plainly spelled but for the points or commas between its thousands, such as `-1.234,56`;
+    /// nothing if [`Numbers::read`] must look closer.
+    pub(super) fn grouped(&self, cell: &str, storage: Storage) -> Option<i128> {
+        const GROUP_DIGITS: usize = 3;
+        let separator = match self.mark_byte {
+            b',' => b'.',
+            b'.' => b',',
+            _ => return None,
+        };
+        if !self.is_plain || storage != Storage::Text {
+            return None;
+        }
+        let bytes = cell.as_bytes();
+        let (negative, bytes) = match bytes {
+            [b'-', rest @ ..] => (true, rest),
+            _ => (false, bytes),
+        };
+        // Digits since the last separator or mark, all of them, and those after the mark.
+        let (mut group, mut digits, mut decimals): (usize, usize, Option<usize>) = (0, 0, None);
+        let (mut units, mut has_groups): (u64, bool) = (0, false);
+        for byte in bytes {
+            let digit = byte.wrapping_sub(b'0');
+            if digit < 10 {
+                units = units.wrapping_mul(10).wrapping_add(u64::from(digit));
+                (group, digits) = (group + 1, digits + 1);
+                decimals = decimals.map(|decimals| decimals + 1);
+                continue;
+            }
+            let is_group = if has_groups { group == GROUP_DIGITS } else { (1..=GROUP_DIGITS).contains(&group) && bytes[0] != b'0' };
+            if !is_group || decimals.is_some() {
+                return None;
+            }
+            match *byte {
+                byte if byte == separator => has_groups = true,
+                byte if byte == self.mark_byte && has_groups => decimals = Some(0),
+                _ => return None,
+            }
+            group = 0;
+        }
+        let ends_well = if decimals.is_some() { group > 0 } else { group == GROUP_DIGITS };
+        let decimals = decimals.unwrap_or(0);
+        if !has_groups || !ends_well || digits > PLAIN_BYTES_MAX || decimals > usize::from(self.scale) {
+            return None;
+        }
+        let units = i128::from(units) * 10_i128.pow(u32::from(self.scale) - u32::try_from(decimals).ok()?);
         Some(if negative { -units } else { units })
     }
 
@@ -275,8 +325,11 @@ impl Numbers {
         Unreadable::IsNot(self.kind().to_owned())
     }
 
-    /// As [`Numbers::is_not`], naming the mark where the text might be a number with another one.
+    /// As [`Numbers::is_not`], naming the mark where the text might be a number with another one, and the digits that are lost.
     fn is_not_with_mark(&self, text: &str) -> Unreadable {
+        if is_shortened(text) {
+            return Unreadable::But(SHORTENED.to_owned());
+        }
         let could_be = text.contains([',', '.']) && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b',' | b'.'));
         if could_be { Unreadable::IsNot(format!("{} with the decimal mark `{}`", self.kind(), self.mark)) } else { self.is_not() }
     }

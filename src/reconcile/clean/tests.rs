@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::frame::Evidence;
 use crate::job::{
-    Blank, CleanRule, CsvSettings, Dedupe, Deletes, FirstContact, Gates, Kind, May, MergeRule, Mode, OnDrift, ReportSpec, ReportWhen, Role, Round, Source,
-    Standards,
+    Blank, CleanRule, ColumnSpec, CsvSettings, Dedupe, Deletes, FirstContact, Gates, Kind, May, MergeRule, Mode, OnDrift, ReportSpec, ReportWhen, Role, Round,
+    Source, Standards,
 };
 use crate::value::{Decimal, FieldType, Raw, Storage, Value, days_of};
 
@@ -102,8 +102,8 @@ fn check(field: &Field, table: &[(&str, &str)]) {
 
 /// The counts of a column of one cell.
 fn counted(field: &Field, cell: &str) -> String {
-    let job = job(vec![field.clone()], vec![0]);
-    let pulled = pulled(&[(&job.fields[0].columns[0].clone().unwrap_or_default().name, &[Some(cell)])]);
+    let job = job(vec![field.clone(), super::tests::field("key", FieldType::Text, column("the key"))], vec![1]);
+    let pulled = pulled(&[(&job.fields[0].columns[0].clone().unwrap_or_default().name, &[Some(cell)]), ("the key", &[Some("1")])]);
     let clean = clean(&job, 0, Arc::new(pulled));
     clean.counts.iter().map(|count| format!("{} {}", count.cells, count.rule)).collect::<Vec<_>>().join("; ")
 }
@@ -343,7 +343,7 @@ fn integers() {
             ("9223372036854775808", "!does not fit 64 bits"),
             ("1.5", "!has 1 decimal, an integer has none"),
             ("1,5", "!`1,5` is not a whole number with the decimal mark `.`"),
-            ("4.9E+11", "!`4.9E+11` is not a whole number"),
+            ("4.9E+11", "!is a long number that a spreadsheet shortened: its digits are lost"),
             ("twelve", "!`twelve` is not a whole number"),
         ],
     );
@@ -1050,6 +1050,99 @@ fn a_doubtful_local_time_is_placed_where_the_column_says_so() {
 }
 
 #[test]
+fn an_identifier_that_a_spreadsheet_shortened_is_no_value() {
+    let lost = "is a long number that a spreadsheet shortened: its digits are lost";
+    for (rule, cell, is_lost) in [
+        (CleanRule::Phone, "4.42079E+11", true),
+        (CleanRule::Digits, " 4,9E+11\u{a0}", true),
+        (CleanRule::Iban, "3E+12", true),
+        (CleanRule::VatId, "1.36696E+08", true),
+        (CleanRule::Upper, "4.9E+11", false),
+        (CleanRule::Digits, "4.9E+11 pieces", false),
+        (CleanRule::Digits, "4E11", false),
+    ] {
+        let code = Field { clean: vec![rule], ..field("code", FieldType::Text, column("c")) };
+        let column = column("c");
+        assert_eq!(Reader::new(&code, &column).value(cell, Storage::Text, None).is_err(), is_lost, "{cell:?} by {rule:?}");
+    }
+    // A key and a native id are identifiers whatever the job says of them, and are told as what they are.
+    let mut job = job(vec![field("number", FieldType::Text, column("nr")), field("name", FieldType::Text, column("name"))], vec![0]);
+    job.systems[0].id = Some("id".to_owned());
+    let cells: [(&str, &[Option<&str>]); 3] = [
+        ("nr", &[Some("1.2E+15"), Some("2"), Some("3"), Some("4")]),
+        ("name", &[Some("a"), Some("b"), Some("1.2E+15"), Some("d")]),
+        ("id", &[Some("8"), Some("9.9E+18"), Some("10"), Some("11")]),
+    ];
+    let clean = clean(&job, 0, Arc::new(pulled(&cells)));
+    assert_eq!(clean.rows, [2, 3]);
+    let told: Vec<_> = clean.quarantined.iter().map(|one| (one.line, one.column.as_deref(), one.reason.as_str(), one.key.as_deref())).collect();
+    assert_eq!(told, [(2, Some("nr"), lost, None), (3, Some("id"), lost, Some("2"))]);
+    // The name is only counted.
+    assert_eq!(clean.counts.iter().map(|count| (count.field.as_str(), count.cells)).collect::<Vec<_>>(), [("name", 1)]);
+}
+
+#[test]
+fn a_cell_is_counted_once_a_rule_and_only_if_it_was_read() {
+    let emails = Field { clean: vec![CleanRule::Email, CleanRule::Lower], ..field("emails", FieldType::List, column("c")) };
+    assert_eq!(counted(&emails, "Anna@Example.com; BERT@EXAMPLE.COM; c@example.com"), "1 e-mail address tidied; 1 turned into lower case");
+    assert_eq!(counted(&emails, "[\"a@example.com\\u00a0\", \"b@example.com\\u00a0\"]"), "1 no-break space removed");
+    let shouted = Field { clean: vec![CleanRule::Upper, CleanRule::Lower, CleanRule::Upper], ..field("name", FieldType::Text, column("c")) };
+    assert_eq!(counted(&shouted, "abc"), "1 turned into lower case; 1 turned into upper case");
+    let amount = field("amount", FieldType::Decimal(2), ColumnSpec { decimal: Some('.'), ..column("c") });
+    assert_eq!(counted(&amount, "1,234.50\u{a0}"), "1 group separators removed; 1 no-break space removed");
+    assert_eq!(counted(&amount, "EUR 1,234.50"), "1 currency EUR removed; 1 group separators removed");
+    // A row that is set aside was not altered.
+    assert_eq!(counted(&amount, "EUR 1,234.567\u{a0}"), "");
+}
+
+#[test]
+fn a_long_column_is_counted_and_read_as_its_cells_are() {
+    const ROWS: usize = 10_000;
+    let cells: Vec<(String, String)> = (0..ROWS)
+        .map(|row| {
+            let phone = ["020 7946 0018", "+442079460018", "n/a", "+44 (0)20 7946 0018 ", "12", "0170 1234567", "020 7946 0018 x5", ""][row % 8];
+            let country = ["GB", "Germany", "", "UK", "FR"][row % 5];
+            (phone.replace("0018", &format!("0{:03}", row % 1000)), country.to_owned())
+        })
+        .collect();
+    let phone = Field {
+        clean: vec![CleanRule::Phone],
+        standards: Standards { region: Some(crate::job::Beside::Field(0)), ..Standards::default() },
+        ..field("phone", FieldType::Text, column("p"))
+    };
+    let country = Field { clean: vec![CleanRule::Country], ..field("country", FieldType::Text, column("n")) };
+    let key = field("key", FieldType::Integer, column("k"));
+    let job = job(vec![country, phone.clone(), key], vec![2]);
+    let of = |rows: std::ops::Range<usize>| {
+        let keys: Vec<String> = rows.clone().map(|row| row.to_string()).collect();
+        let columns: [(&str, Vec<Option<&str>>); 3] = [
+            ("n", rows.clone().map(|row| Some(cells[row].1.as_str())).collect()),
+            ("p", rows.clone().map(|row| Some(cells[row].0.as_str())).collect()),
+            ("k", keys.iter().map(|key| Some(key.as_str())).collect()),
+        ];
+        let columns: Vec<(&str, &[Option<&str>])> = columns.iter().map(|(name, cells)| (*name, cells.as_slice())).collect();
+        clean(&job, 0, Arc::new(pulled(&columns)))
+    };
+    let whole = of(0..ROWS);
+    let mut sums: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for start in (0..ROWS).step_by(1_000) {
+        let part = of(start..start + 1_000);
+        for row in (0..1_000).step_by(7) {
+            for field in 0..2 {
+                let value = |clean: &Clean, row: usize| clean.fields[field].as_ref().map(|column| column.value(row as u32));
+                assert_eq!(value(&part, row), value(&whole, start + row), "{:?}", cells[start + row]);
+            }
+        }
+        for count in part.counts {
+            *sums.entry((count.field, count.rule)).or_default() += count.cells;
+        }
+    }
+    let told: BTreeMap<(String, String), u64> = whole.counts.into_iter().map(|count| ((count.field, count.rule), count.cells)).collect();
+    assert_eq!(told, sums);
+    assert!(told.len() >= 4, "{told:?}");
+}
+
+#[test]
 fn a_placeholder_identifies_nothing() {
     let standards = Standards { placeholders: vec!["00000".to_owned(), "n.a.".to_owned()], ..Standards::default() };
     let job = job(vec![Field { standards, ..field("nr", FieldType::Text, column("nr")) }], vec![0]);
@@ -1096,9 +1189,63 @@ fn any_text() -> impl Strategy<Value = String> {
 }
 
 fn any_rules() -> impl Strategy<Value = Vec<CleanRule>> {
-    use CleanRule::{AsciiPunct, CollapseInLines, CollapseSpaces, Country, Digits, Email, Iban, Lower, Phone, Upper, VatId};
-    let rules = vec![CollapseSpaces, CollapseInLines, Upper, Lower, AsciiPunct, Email, Digits, Country, Iban, Phone, VatId];
-    proptest::collection::vec(proptest::sample::select(rules), 0..4)
+    proptest::collection::vec(proptest::sample::select(every_rule()), 0..4)
+}
+
+fn every_rule() -> Vec<CleanRule> {
+    use CleanRule::{AsciiPunct, CollapseInLines, CollapseSpaces, Country, Currency, Digits, Email, Iban, Lower, Phone, Upper, VatId};
+    vec![CollapseSpaces, CollapseInLines, Upper, Lower, AsciiPunct, Email, Digits, Country, Currency, Iban, Phone, VatId]
+}
+
+/// Numbers, shares, amounts, dates and moments as people and systems write them.
+fn any_written() -> impl Strategy<Value = String> {
+    let number = "[-+(]?(EUR |€|\\$)?[0-9]{1,3}([.,' ][0-9]{3}){0,2}([.,][0-9]{1,4})?(E[+-][0-9]{1,2})?( ?(%|‰|CR|DR|Dr|-|\\)|€| USD|JPY))?";
+    let date = "[0-9]{1,2}[.][0-9]{1,2}[.]([0-9]{2}|[0-9]{4})|20[0-9]{2}-[01][0-9]-[0-3][0-9]([T ][0-2][0-9]:[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?(Z|[+-]0[0-9]:?00)?)?";
+    let counted = "-?[0-9]{1,13}|/Date\\([0-9]{6,13}([+]0100)?\\)/";
+    let word = proptest::sample::select(vec!["ja", "Nein", "true", "F", "0", "1", "n/a", "-", "", " yes "]).prop_map(str::to_owned);
+    prop_oneof![4 => number, 3 => date, 1 => counted, 1 => word]
+}
+
+/// A field of any type but text, and a column of any spelling that a job may declare for it.
+fn any_spelled_column() -> impl Strategy<Value = (Field, ColumnSpec)> {
+    use crate::job::{Beside, Credit, Dst, Unit};
+    let types =
+        vec![FieldType::Integer, FieldType::Decimal(2), FieldType::Decimal(6), FieldType::Boolean, FieldType::Date, FieldType::Instant, FieldType::Datetime];
+    let units = vec![None, Some(Unit::Percent), Some(Unit::Permille), Some(Unit::PercentSign), Some(Unit::PermilleSign), Some(Unit::Fraction)];
+    let formats =
+        vec![vec![], vec!["%d.%m.%Y"], vec!["%d.%m.%y", "%d.%m.%Y"], vec!["unix"], vec!["unix-ms"], vec!["ms-json"], vec!["%d.%m.%Y", "%Y-%m-%dT%H:%M:%S%.f"]];
+    let money = proptest::sample::select(vec![(None, false), (Some("EUR"), false), (Some("JPY"), true), (Some("KWD"), true), (Some("EUR"), true)]);
+    let numbers = (
+        proptest::sample::select(vec![None, Some('.'), Some(',')]),
+        proptest::sample::select(units),
+        money,
+        proptest::sample::select(vec![None, Some(Credit::Plus), Some(Credit::Minus)]),
+    );
+    let moments = (
+        proptest::sample::select(formats),
+        proptest::sample::select(vec![None, Some("Europe/Berlin")]),
+        proptest::sample::select(vec![Dst::Reject, Dst::Earlier, Dst::Later]),
+    );
+    let round = proptest::sample::select(vec![None, Some(Round::HalfUp), Some(Round::HalfEven)]);
+    (proptest::sample::select(types), numbers, moments, round, any::<bool>()).prop_map(
+        |(field_type, (decimal, unit, (currency, minor_units), credit), (dates, zone, dst), round, german)| {
+            let is_decimal = matches!(field_type, FieldType::Decimal(_));
+            let column = ColumnSpec {
+                decimal,
+                unit: unit.filter(|_| is_decimal && !minor_units),
+                minor_units: minor_units && is_decimal,
+                credit,
+                dates: dates.into_iter().map(str::to_owned).collect(),
+                timezone: zone.map(str::to_owned),
+                century_pivot: Some(50),
+                dst,
+                booleans: german.then(|| ("Ja".to_owned(), "Nein".to_owned())),
+                ..column("c")
+            };
+            let currency = currency.filter(|_| is_decimal).map(|code| Beside::Constant(code.to_owned()));
+            (Field { round, standards: Standards { currency, ..Standards::default() }, ..field("f", field_type, column.clone()) }, column)
+        },
+    )
 }
 
 /// A column that spells all values of a type to the microsecond.
@@ -1149,9 +1296,39 @@ proptest! {
         let name = Field { clean: rules, ..field("name", FieldType::Text, column("c")) };
         let column = column("c");
         let reader = Reader::new(&name, &column);
-        let once = reader.value(&text, Storage::Text, None).expect("text is always read");
+        let once = reader.value(&text, Storage::Text, None).expect("text is read");
         if let Value::Text(text) = &once {
-            prop_assert_eq!(reader.value(text, Storage::Text, None).expect("text is always read"), once);
+            prop_assert_eq!(reader.value(text, Storage::Text, None).expect("text is read"), once);
+        }
+    }
+
+    #[test]
+    fn every_rule_by_itself_leaves_what_it_made(text in any_text(), written in any_written(), region in proptest::sample::select(vec![None, Some("GB"), Some("Germany")])) {
+        for (rule, text) in every_rule().into_iter().flat_map(|rule| [(rule, &text), (rule, &written)]) {
+            for field_type in [FieldType::Text, FieldType::List] {
+                let field = Field { clean: vec![rule], ..field("name", field_type, column("c")) };
+                let column = column("c");
+                let reader = Reader::new(&field, &column);
+                let Ok(once) = reader.value(text, Storage::Text, region) else { continue };
+                if let Some(spelled) = spell(&field, &column, &once).text {
+                    prop_assert_eq!(reader.value(&spelled, Storage::Text, region), Ok(once), "{:?} of {:?}", rule, text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_read_is_read_again_from_its_spelling(written in any_written(), (field, column) in any_spelled_column()) {
+        let reader = Reader::new(&field, &column);
+        if let Ok(once) = reader.value(&written, Storage::Text, None) {
+            let again = spell(&field, &column, &once).text.map_or(Ok(Value::Null), |text| reader.value(&text, Storage::Text, None));
+            // What a column cannot hold is never written there.
+            if why_not_held(&field, &column, &once).is_none() {
+                let held = canonical(&field, &column, &once);
+                prop_assert_eq!(again.as_ref(), Ok(&held), "{:?}", written);
+                let twice = spell(&field, &column, &held).text.map_or(Ok(Value::Null), |text| reader.value(&text, Storage::Text, None));
+                prop_assert_eq!(twice, Ok(held));
+            }
         }
     }
 
@@ -1183,6 +1360,21 @@ proptest! {
         for (row, cell) in cells.iter().enumerate() {
             let expected = cell.as_deref().map_or(Value::Null, |cell| reader.value(cell, Storage::Text, None).expect("text is always read"));
             prop_assert_eq!(pass.column.value(row as u32), expected);
+        }
+    }
+
+    #[test]
+    fn grouped_numbers_are_read_as_the_grammar_reads_them(text in "-?[0-9]{1,4}([.,][0-9]{2,3}){0,4}[.,]?[0-9]{0,4}", comma in any::<bool>(), scale in 0_u8..=4) {
+        let column = ColumnSpec { decimal: Some(if comma { ',' } else { '.' }), ..column("c") };
+        let numbers = number::Numbers::new(&field("amount", FieldType::Decimal(scale), column.clone()), &column);
+        if let Some(units) = numbers.grouped(&text, Storage::Text) {
+            let mut counts = Counts::new();
+            prop_assert_eq!(Ok(units), numbers.read(&text, Storage::Text, None, &mut counts));
+            counts.keep();
+            prop_assert_eq!(counts.of("amount").len(), 1);
+        }
+        if let Some(shape) = marks::plain_shape(text.as_bytes()) {
+            prop_assert_eq!(shape, number::shape(&text), "{}", text);
         }
     }
 

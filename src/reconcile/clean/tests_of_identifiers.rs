@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::job::CleanRule;
-use crate::reconcile::clean::identifier::{flaw, identify};
+use crate::reconcile::clean::identifier::{flaw, identify, is_plain_address};
+use crate::reconcile::clean::phone::Plans;
 
 /// A number, the country of its record, and its E.164 form; nothing where `phonenumbers` says that it does not exist.
 const PHONES: &[(&str, Option<&str>, Option<&str>)] = &[
@@ -205,6 +206,8 @@ fn countries_and_currencies_have_one_code() {
         ("€", "EUR", None),
         ("$", "$", Some(counts::Rule::NoCurrency)),
         ("HRK", "HRK", Some(counts::Rule::OldCurrency)),
+        ("xau", "XAU", Some(counts::Rule::SpecialCurrency)),
+        ("BOV", "BOV", Some(counts::Rule::SpecialCurrency)),
         ("Euro", "Euro", Some(counts::Rule::NoCurrency)),
     ] {
         let read = identify(CleanRule::Currency, name, None);
@@ -232,6 +235,112 @@ fn mail_addresses_keep_the_letters_of_a_person() {
     }
 }
 
+/// Numbers as people write them: some that exist, and what is nearly one.
+fn any_phone() -> impl Strategy<Value = String> {
+    let written = proptest::sample::select(PHONES).prop_map(|(written, _, _)| written.to_owned());
+    let start = proptest::sample::select(vec![
+        "",
+        "+",
+        "00",
+        "011",
+        "0",
+        "(0)",
+        "+44 ",
+        "+49",
+        "+1 ",
+        "+39 0",
+        "+7",
+        "+61 ",
+        "+54",
+        "+52 1",
+        "+800",
+        "+358",
+        "+41 (0)",
+        "+44 1624 ",
+        "+1 876 ",
+        "001",
+        "0170",
+        "020",
+        "1",
+        "+999",
+        "(212) ",
+        "06 ",
+        "++49",
+        "+0049",
+        "tel:+49",
+        "+33 0",
+    ]);
+    let digits = "[0-9]{1,4}([ ()/.-]{0,2}[0-9]{1,4}){0,4}";
+    let made = (start, digits).prop_map(|(start, digits)| format!("{start}{digits}").trim().to_owned());
+    // A number that exists, with one digit more, less or otherwise.
+    let changed = (proptest::sample::select(PHONES), any::<proptest::sample::Index>(), "[0-9]{0,2}").prop_map(|((written, _, _), at, digits)| {
+        let at = at.index(written.len());
+        if written.is_char_boundary(at) && written.as_bytes()[at].is_ascii_digit() {
+            format!("{}{digits}{}", &written[..at], &written[at + 1..])
+        } else {
+            (*written).to_owned()
+        }
+    });
+    prop_oneof![written, made, changed]
+}
+
+/// How the country of a record may be written.
+const REGIONS: &[Option<&str>] = &[
+    None,
+    Some("GB"),
+    Some("Deutschland"),
+    Some("US"),
+    Some("Italy"),
+    Some("ES"),
+    Some("FR"),
+    Some("AR"),
+    Some("MX"),
+    Some("AU"),
+    Some("IM"),
+    Some("JM"),
+    Some("FI"),
+    Some("RU"),
+    Some("KZ"),
+    Some("BR"),
+    Some("CH"),
+    Some("Narnia"),
+    Some(""),
+];
+
+#[test]
+fn plans_read_the_usual_spellings_of_usual_countries() {
+    let mut plans = Plans::new();
+    let usual =
+        PHONES.iter().filter(|(_, region, known)| known.is_some() && region.is_none_or(|region| ["GB", "DE", "FR", "US", "CH", "AT", "PL"].contains(&region)));
+    let (mut read, mut all) = (0, 0);
+    for (written, region, known) in usual {
+        all += 1;
+        if let Some(number) = plans.read(written, *region) {
+            assert_eq!(Some(number.as_str()), *known, "{written} in {region:?}");
+            read += 1;
+        }
+    }
+    assert!(read * 3 > all * 2, "{read} of {all}");
+}
+
+#[test]
+fn the_example_of_every_country_is_read_alike() {
+    let mut plans = Plans::new();
+    for metadata in phonenumber::metadata::DATABASE.iter() {
+        let all = metadata.descriptors();
+        for example in [all.fixed_line(), all.mobile(), all.toll_free(), all.uan(), all.voip()].into_iter().flatten().filter_map(|kind| kind.example()) {
+            let national = format!("{}{example}", metadata.national_prefix().unwrap_or_default());
+            for (text, region) in
+                [(format!("+{} {example}", metadata.country_code()), None), (national, Some(metadata.id())), (example.to_owned(), Some(metadata.id()))]
+            {
+                if let Some(number) = plans.read(&text, region) {
+                    assert_eq!(number.as_str(), identify(CleanRule::Phone, &text, region).text, "{text} in {region:?}");
+                }
+            }
+        }
+    }
+}
+
 fn any_identifier() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         4 => "[a-zA-Z0-9 @.,;+\\-/()]{0,8}",
@@ -243,6 +352,41 @@ fn any_identifier() -> impl Strategy<Value = String> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// The fast way and the library's way.
+    #[test]
+    fn plans_agree_with_the_library(texts in proptest::collection::vec((any_phone(), proptest::sample::select(REGIONS)), 8)) {
+        let mut plans = Plans::new();
+        for (text, region) in texts {
+            if let Some(number) = plans.read(&text, region) {
+                let known = identify(CleanRule::Phone, &text, region);
+                prop_assert_eq!((number.as_str(), known.remark), (known.text.as_ref(), None), "{} in {:?}", text, region);
+            }
+        }
+    }
+
+    /// An address that is plain is what the crates for addresses and domains make of it.
+    #[test]
+    fn plain_addresses_are_addresses(text in "[a-zA-Z0-9.+_'=&-]{1,12}@[a-z0-9.-]{0,6}[.][a-z0-9-]{1,5}|[a-z.@]{1,9}|a{62,66}@b{61,65}[.]de") {
+        let options = email_address::Options::default().with_required_tld().without_domain_literal().without_display_text();
+        if is_plain_address(&text) {
+            prop_assert!(email_address::EmailAddress::parse_with_options(&text, options).is_ok(), "{}", text);
+            prop_assert_eq!(&identify(CleanRule::Email, &text, None).text, &text);
+            let domain = text.rsplit('@').next().expect("a domain");
+            prop_assert_eq!(idna::domain_to_ascii(domain).expect("plain"), domain);
+        }
+    }
+
+    /// A domain of ASCII in capitals is what the crate for domains makes of it.
+    #[test]
+    fn domains_are_in_lower_case(domain in "[a-zA-Z0-9-]{1,8}[.][a-zA-Z]{2,4}") {
+        let text = format!("x@{domain}");
+        let identified = identify(CleanRule::Email, &text, None);
+        match idna::domain_to_ascii(&domain) {
+            Ok(ascii) if identified.remark.is_none() => prop_assert_eq!(identified.text, format!("x@{ascii}")),
+            _ => prop_assert_eq!(&identified.text, &text),
+        }
+    }
 
     #[test]
     fn what_came_out_goes_through_unchanged(text in any_identifier(), region in proptest::sample::select(vec![None, Some("GB"), Some("DE"), Some("US")])) {

@@ -17,8 +17,9 @@ use std::borrow::Cow;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc, is_nfc_quick};
 
 use crate::job::{CleanRule, ColumnSpec, Field};
-use crate::reconcile::clean::counts::{Counts, Rule};
-use crate::reconcile::clean::identifier::{Identified, identify};
+use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
+use crate::reconcile::clean::identifier::{Identified, identify, is_plain_address};
+use crate::reconcile::clean::memo::Became;
 
 /// Whether a cell is of printable ASCII and Latin letters alone, and neither begins nor ends with a space: then [`tidy`] leaves
 /// it as it is. The empty cell is plain.
@@ -181,12 +182,41 @@ impl NullTokens {
 pub(super) struct Texts<'a> {
     /// The field's own rules.
     pub(super) rules: &'a [CleanRule],
+    /// Whether every digit counts: a text that a spreadsheet shortened is then no value at all.
+    pub(super) keeps_digits: bool,
+}
+
+impl<'a> Texts<'a> {
+    /// The texts of a field.
+    pub(super) fn of(field: &'a Field) -> Texts<'a> {
+        let counts_digits = |rule: &CleanRule| matches!(rule, CleanRule::Digits | CleanRule::Phone | CleanRule::Iban | CleanRule::VatId);
+        Texts { rules: &field.clean, keeps_digits: field.clean.iter().any(counts_digits) }
+    }
 }
 
 impl Texts<'_> {
-    /// Whether a cell that is not null is certainly clean, and nothing about it is to be counted.
-    pub(super) fn leaves(&self, cell: &str) -> bool {
-        self.rules.is_empty() && is_plain(cell) && !may_be_flagged(cell)
+    /// Why a cell is no value: its digits are lost.
+    pub(super) fn fault(&self, cell: &str) -> Option<Unreadable> {
+        (self.keeps_digits && is_shortened(cell)).then(|| Unreadable::But(SHORTENED.to_owned()))
+    }
+
+    /// Whether the rules certainly leave a plain text as it is.
+    pub(super) fn leaves(&self, plain: &str) -> bool {
+        self.rules.iter().all(|rule| leaves(*rule, plain))
+    }
+
+    /// Whether the same cell is worth remembering.
+    pub(super) fn reads_identifiers(&self) -> bool {
+        self.rules.iter().any(|rule| rule.is_identifier())
+    }
+
+    /// What becomes of a cell.
+    pub(super) fn became(&self, cell: &str, region: Option<&str>, null: &NullTokens, counts: &mut Counts) -> Became {
+        match self.read(cell, region, null, counts) {
+            None => Became::Null,
+            Some(text) if text == cell => Became::Same,
+            Some(text) => Became::Other(text.into()),
+        }
     }
 
     /// The clean text of a cell; nothing if it is null.
@@ -241,6 +271,21 @@ impl Texts<'_> {
             }
         }
         text
+    }
+}
+
+/// Whether a rule certainly leaves a plain text as it is.
+fn leaves(rule: CleanRule, plain: &str) -> bool {
+    let bytes = plain.as_bytes();
+    match rule {
+        // The only white space of a plain text is the space.
+        CleanRule::CollapseSpaces | CleanRule::CollapseInLines => !bytes.windows(2).any(|pair| pair == b"  "),
+        CleanRule::Upper => bytes.iter().all(|byte| byte.is_ascii() && !byte.is_ascii_lowercase()),
+        CleanRule::Lower => bytes.iter().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()),
+        CleanRule::AsciiPunct => plain.is_ascii(),
+        CleanRule::Digits => bytes.iter().all(u8::is_ascii_digit),
+        CleanRule::Email => is_plain_address(plain),
+        CleanRule::Phone | CleanRule::Country | CleanRule::Currency | CleanRule::Iban | CleanRule::VatId => false,
     }
 }
 
@@ -341,7 +386,7 @@ fn digit(c: char) -> Option<char> {
 }
 
 /// Whether a plain cell may be [flagged](flag), at a quick look.
-fn may_be_flagged(cell: &str) -> bool {
+pub(super) fn may_be_flagged(cell: &str) -> bool {
     match cell.bytes().next() {
         Some(b'0'..=b'9') if cell.contains("E+") => true,
         _ => !cell.is_ascii() && cell.contains('Ã'),
@@ -375,6 +420,14 @@ fn flag(cell: &str, counts: &mut Counts) {
     if wrongly_decoded {
         counts.add(Rule::WronglyDecoded);
     }
+}
+
+/// What is wrong with a number that a spreadsheet shortened.
+pub(super) const SHORTENED: &str = "is a long number that a spreadsheet shortened: its digits are lost";
+
+/// Whether a cell holds what a spreadsheet makes of a long number.
+pub(super) fn is_shortened(cell: &str) -> bool {
+    is_shortened_number(trim(cell).as_bytes())
 }
 
 /// `1.23457E+15`: what a spreadsheet makes of a long number.

@@ -7,8 +7,8 @@
 //! - A changed cell is quoted if it must be, or if it was. A new row is quoted as the last row is, column by column.
 //! - A row that is shorter than the header stays as short as it is, until a cell is filled that it lacks: then it is widened, up
 //!   to that cell.
-//! - New rows stand above the trailer, and the number of rows that it announces goes with those that come and go. Nothing else
-//!   of it changes.
+//! - New rows stand above the trailer, and the number of rows that it announces goes with those that come and go; a sum that it
+//!   announces goes with the amounts that come, go and change. Nothing else of it changes.
 //! - Several changes of one row in one set build on each other: the second must expect what the first wrote.
 //! - A cell that the next pull would stop at (too long, too many lines, a NUL) is refused here.
 //! - A reason names columns and lines, never what a cell holds: the cell may be one that reports must mask.
@@ -19,6 +19,7 @@ use encoding_rs::Encoding;
 use hashbrown::HashMap;
 
 use super::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Layout, Rows, Stopped, Trailer, line_breaks};
+use super::sums::{Amount, Sum};
 use super::text::first_unholdable;
 use crate::change::{Action, CellChange, Change, Outcome};
 
@@ -34,7 +35,7 @@ pub(super) struct Edited {
 /// Makes the changes in the text of a file. After more rejected changes than `failures_max` the rest is skipped.
 pub(super) fn edit(text: &str, layout: &Layout, encoding: &'static Encoding, changes: &[Change], failures_max: usize) -> Result<Edited, Stopped> {
     let file = File::read(text, layout, encoding, changes)?;
-    let mut work = Work { touched: HashMap::new(), created: String::new(), rows_created: 0 };
+    let mut work = Work { touched: HashMap::new(), created: String::new(), rows_created: 0, sums_created: vec![Sum::ZERO; file.summed.len()] };
     let mut rejected = 0;
     let mut outcomes = Vec::with_capacity(changes.len());
     for (number, change) in changes.iter().enumerate() {
@@ -88,6 +89,8 @@ struct Work {
     /// New rows, each but the first after a line end.
     created: String,
     rows_created: u64,
+    /// By the sums of the trailer: what the new rows add.
+    sums_created: Vec<Sum>,
 }
 
 /// What a stretch of the file has for the changes.
@@ -143,6 +146,8 @@ struct File<'a> {
     /// The line end of a new row.
     line_end: &'a str,
     trailer: Option<Trailer>,
+    /// By the sums of the trailer: the column that each adds up.
+    summed: Vec<usize>,
 }
 
 impl<'a> File<'a> {
@@ -162,6 +167,7 @@ impl<'a> File<'a> {
             quoted: Vec::new(),
             line_end: &layout.line_end,
             trailer: None,
+            summed: layout.trailer.iter().flat_map(|rule| &rule.sums).filter_map(|sum| layout.column(&sum.of)).collect(),
         };
         let stretches = layout.walks(text, rayon::current_num_threads(), |rows| Stretch::read(rows, layout, &addresses))?;
         let mut last = None;
@@ -275,6 +281,9 @@ impl<'a> File<'a> {
         for (column, text) in &texts {
             said[*column] = text;
         }
+        for (sum, column) in work.sums_created.iter_mut().zip(&self.summed) {
+            *sum = sum.plus(self.amount(said[*column]));
+        }
         if work.rows_created > 0 {
             work.created.push_str(self.line_end);
         }
@@ -303,12 +312,26 @@ impl<'a> File<'a> {
         if is_first && self.layout.trailer.as_ref().is_some_and(|rule| text.starts_with(&rule.starts)) {
             return refuse("would make the row look like the trailer of the file".to_owned());
         }
+        let is_summed = self.layout.column(&cell.column).is_some_and(|column| self.summed.contains(&column));
+        if is_summed && Amount::read(text, self.mark()).is_none() {
+            return refuse("is summed by the trailer of the file, and would be no amount".to_owned());
+        }
         let mut spelled = String::new();
         self.spell(&mut spelled, text, true);
         if spelled.len() > CELL_BYTES_MAX || line_breaks(spelled.as_bytes()) > CELL_LINES_MAX {
             return refuse(format!("is longer than a cell of a CSV file may be: {CELL_BYTES_MAX} bytes, {CELL_LINES_MAX} line breaks"));
         }
         Ok(text.to_owned())
+    }
+
+    /// The decimal mark of the amounts that the trailer sums.
+    fn mark(&self) -> char {
+        self.layout.trailer.as_ref().map_or('.', |rule| rule.mark)
+    }
+
+    /// What a cell adds to a sum. The pull stopped at a cell that is no amount, and none is written.
+    fn amount(&self, said: &str) -> Sum {
+        Amount::read(said, self.mark()).map_or(Sum::ZERO, |amount| amount.sum)
     }
 
     fn no_column(&self, column: &str) -> Outcome {
@@ -359,6 +382,15 @@ impl<'a> File<'a> {
             edits.extend(self.widen(&self.rows[*row], touched));
         }
         if let Some(trailer) = &self.trailer {
+            for ((announced, column), created) in trailer.sums.iter().zip(&self.summed).zip(&work.sums_created) {
+                let sum = announced.amount.sum.plus(*created).plus(self.added(*column, &work));
+                // A sum that does not fit any more is left as it is: the next pull will not take it for true.
+                if let Some(said) = announced.amount.spelling(sum, self.mark()).filter(|_| sum != announced.amount.sum) {
+                    let mut spelled = String::new();
+                    self.spell(&mut spelled, &said, announced.quoted);
+                    edits.push((announced.span.clone(), spelled));
+                }
+            }
             if work.rows_created > 0 {
                 let mut created = std::mem::take(&mut work.created);
                 created.push_str(self.line_end);
@@ -396,6 +428,19 @@ impl<'a> File<'a> {
 }
 
 impl File<'_> {
+    /// What the changes of rows that stood there add to the sum of a column.
+    fn added(&self, column: usize, work: &Work) -> Sum {
+        work.touched.iter().fold(Sum::ZERO, |added, (row, touched)| {
+            let before = self.amount(&self.rows[*row].cells[column].said);
+            let after = match touched.said.get(&column) {
+                _ if touched.deleted => Sum::ZERO,
+                Some(said) => self.amount(said),
+                None => before,
+            };
+            added.plus(after).minus(before)
+        })
+    }
+
     /// The cells that a row lacks, up to the last that is filled, and where they go; nothing if none is.
     fn widen(&self, row: &Found, touched: &Touched) -> Option<(Range<usize>, String)> {
         let said = |column: usize| touched.said.get(&column).map_or("", String::as_str);
@@ -423,7 +468,7 @@ mod tests {
     use encoding_rs::{UTF_8, WINDOWS_1252};
     use proptest::prelude::*;
 
-    use super::super::rows::Expected;
+    use super::super::rows::{Expected, SumRule, TrailerRule};
     use super::*;
     use crate::change::{AddressPart, Reason};
     use crate::value::{Raw, Value};
@@ -494,7 +539,8 @@ mod tests {
 
     /// The text after changes to a file of short rows that ends with a trailer.
     fn done_above_a_trailer(text: &str, changes: &[Change]) -> Result<String, Vec<Outcome>> {
-        let trailer = super::super::rows::TrailerRule { starts: "T".to_owned(), count_column: Some(1) };
+        let sum = SumRule { column: 2, of: "amount".to_owned() };
+        let trailer = TrailerRule { starts: "T".to_owned(), count_column: Some(1), sums: if text.contains(",amount") { vec![sum] } else { vec![] }, mark: '.' };
         let expected = Expected { quote: b'"', header: 1, pinned: Some(b','), pads: true, trailer: Some(&trailer), ..Expected::default() };
         let edited = edit(text, &Layout::find(text, &expected).expect("a header"), UTF_8, changes, 5).expect("rows");
         edited.text.ok_or(edited.outcomes)
@@ -514,6 +560,26 @@ mod tests {
         ] {
             assert_eq!(done_above_a_trailer(text, &changes).as_deref(), Ok(expected), "{changes:?}");
         }
+    }
+
+    #[test]
+    fn a_sum_in_the_trailer_goes_with_the_amounts() {
+        let text = "id,amount\n1,10.00\n2,-2.5\n3,\nT,3,\"007.50\",x\n";
+        let new = |id: &str, amount: &str| create(&[("id", id), ("amount", amount)]);
+        for (changes, expected) in [
+            (vec![update("1", "amount", "10.00", "10.05")], "id,amount\n1,10.05\n2,-2.5\n3,\nT,3,\"007.55\",x\n"),
+            (vec![update("3", "amount", "", "0.125")], "id,amount\n1,10.00\n2,-2.5\n3,0.125\nT,3,\"007.625\",x\n"),
+            (vec![delete("2"), new("4", "1"), new("5", "")], "id,amount\n1,10.00\n3,\n4,1\n5,\nT,4,\"011.00\",x\n"),
+            (vec![update("1", "amount", "10.00", "99"), delete("1")], "id,amount\n2,-2.5\n3,\nT,2,\"-002.50\",x\n"),
+            (
+                vec![update("1", "amount", "10.00", "9"), update("1", "amount", "9", "10.00"), update("2", "id", "2", "7")],
+                "id,amount\n1,10.00\n7,-2.5\n3,\nT,3,\"007.50\",x\n",
+            ),
+        ] {
+            assert_eq!(done_above_a_trailer(text, &changes).as_deref(), Ok(expected), "{changes:?}");
+        }
+        let refused = done_above_a_trailer(text, &[update("1", "amount", "10.00", "n/a")]).expect_err("refused");
+        assert!(matches!(&refused[0], Outcome::Rejected { reason } if reason.contains("`amount`") && reason.contains("no amount")), "{refused:?}");
     }
 
     #[test]

@@ -24,6 +24,7 @@
 mod edit;
 mod names;
 mod rows;
+mod sums;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,17 +35,18 @@ use polars::prelude::{StringChunked, StringChunkedBuilder};
 use rayon::prelude::*;
 
 use crate::change::Outcome;
-use crate::diagnostic::Place;
+use crate::diagnostic::{Place, did_you_mean};
 use crate::disk::{self, Contents};
 use crate::error::{Error, Remedy};
-use crate::frame::{Evidence, Pulled, Quarantined};
+use crate::frame::{ControlSum, Evidence, Pulled, Quarantined};
 use crate::job::{CsvReady, CsvSettings, Role};
 use crate::systems::{
     Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, missing_columns, outcomes_of_replacing, resolved, shown,
 };
 
 use self::names::Unclear;
-use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Layout, NoLayout, Rows, Stopped, TrailerRule, Why};
+use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Layout, NoLayout, Rows, Stopped, SumRule, TrailerRule, Why};
+use self::sums::{Amount, Sum};
 use self::text::Decoded;
 
 /// Names of [`Evidence::found`].
@@ -163,6 +165,12 @@ impl CsvFile {
         let trailer = settings.trailer.as_ref().map(|trailer| TrailerRule {
             starts: trailer.starts.clone(),
             count_column: trailer.count_column.and_then(|column| usize::try_from(column).ok()?.checked_sub(1)),
+            sums: trailer
+                .sums
+                .iter()
+                .filter_map(|(of, column)| Some(SumRule { column: usize::try_from(*column).ok()?.checked_sub(1)?, of: of.clone() }))
+                .collect(),
+            mark: trailer.decimal.unwrap_or('.'),
         });
         Ok(CsvFile {
             path,
@@ -333,8 +341,58 @@ impl CsvFile {
                     .seen(NOTHING)
                     .hint("export the file again, or name the right column in the job file");
             }
+            Why::NoSum(column) => {
+                let of = self.trailer.iter().flat_map(|rule| &rule.sums).find(|sum| sum.column == column).map_or("", |sum| sum.of.as_str());
+                return stop(&format!("the trailer of the file does not say the sum of `{}`", shown(of)))
+                    .seen(format!("its column {} is no amount with the decimal mark `{}`, or is not there", column + 1, self.mark()))
+                    .seen(NOTHING)
+                    .hint("export the file again, or say the right column in `trailer.sums`, and the mark in `trailer.decimal`");
+            }
         };
         error.seen(NOTHING).hint("look at that line and those after it, and export the file again")
+    }
+
+    /// The decimal mark of the sums of the trailer.
+    fn mark(&self) -> char {
+        self.trailer.as_ref().map_or('.', |rule| rule.mark)
+    }
+
+    /// The columns whose amounts the trailer adds up, with their places in the header and a sum of nothing.
+    fn summed_columns(&self, layout: &Layout) -> Result<Vec<(usize, Sum)>, Error> {
+        let rules = self.trailer.iter().flat_map(|rule| &rule.sums);
+        let place = |rule: &SumRule| {
+            layout.column(&rule.of).map(|column| (column, Sum::ZERO)).ok_or_else(|| {
+                let there: Vec<String> = layout.names.iter().map(|name| shown(name)).collect();
+                let message = format!("the trailer of the file sums `{}`, and there is no such column", shown(&rule.of));
+                let error = Error::new(Remedy::MendJob, self.place().line(layout.header_line), message);
+                let error = error.seen(format!("columns of `{}`: {}", self.system, there.join(", "))).seen(NOTHING);
+                match did_you_mean(&rule.of, layout.names.iter().map(String::as_str)) {
+                    Some(close) => error.hint(format!("did you mean `{}`?", shown(close))),
+                    None => error.hint("name the column in `trailer.sums` as the header does"),
+                }
+            })
+        };
+        rules.map(place).collect()
+    }
+
+    /// Adds the amounts of a row. A row that is set aside adds those that can be read: what its others are nobody knows, and the
+    /// sum will not hold unless they are nothing.
+    fn add_amounts(&self, rows: &Rows<'_>, is_record: bool, sums: &mut [(usize, Sum)]) -> Result<(), Error> {
+        for (number, (column, sum)) in sums.iter_mut().enumerate() {
+            match rows.cells.get(*column).and_then(|_| Amount::read(rows.cell(*column), self.mark())) {
+                Some(amount) => *sum = sum.plus(amount.sum),
+                None if !is_record => {}
+                None => {
+                    let of = self.trailer.iter().flat_map(|rule| &rule.sums).nth(number).map_or("", |rule| rule.of.as_str());
+                    let message = format!("the trailer of the file sums `{}`, and a cell of it is no amount", shown(of));
+                    return Err(Error::new(Remedy::Look, self.place().line(rows.line), message)
+                        .seen(format!("an amount has digits and the decimal mark `{}`, at most a sign and separators in threes", self.mark()))
+                        .seen(NOTHING)
+                        .hint("correct that cell or export the file again; if the mark is another one, say so with `trailer.decimal`"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The rows of the file: all, or at least those at the wanted addresses.
@@ -352,6 +410,7 @@ impl CsvFile {
         let columns = self.required_columns(&layout)?;
         notes.extend(self.header_notes(&layout)?);
 
+        let summed = self.summed_columns(&layout)?;
         let addresses = wanted.map(|wanted| {
             let mut addresses = Addresses::default();
             for (number, address) in wanted.addresses.iter().enumerate() {
@@ -361,7 +420,8 @@ impl CsvFile {
         });
         // All systems are pulled at once, and one alone is read back.
         let stretches = if wanted.is_none() { rayon::current_num_threads() / 2 } else { rayon::current_num_threads() };
-        let stretches = layout.walks(&decoded.text, stretches, |rows| self.stretch(rows, &layout, &columns, addresses.as_ref()))?;
+        let reading = Reading { layout: &layout, columns: &columns, summed: &summed, addresses: addresses.as_ref() };
+        let stretches = layout.walks(&decoded.text, stretches, |rows| self.stretch(rows, &reading))?;
         let all = Stretch::joined(stretches);
 
         if all.rows_padded > 0 {
@@ -376,20 +436,23 @@ impl CsvFile {
             (HEADER.to_owned(), serde_json::to_string(&layout.names).unwrap_or_default()),
         ]);
         found.extend(self.name_date.iter().map(|date| (NAME_DATE.to_owned(), date.clone())));
-        let evidence = Evidence { origin: self.origin.clone(), sha256: None, rows_read: all.rows_read, rows_announced: all.rows_announced, found, notes };
+        let evidence =
+            Evidence { origin: self.origin.clone(), sha256: None, rows_read: all.rows_read, rows_announced: all.rows_announced, sums: all.sums, found, notes };
         let columns = self.required.iter().cloned().zip(all.columns).map(|(name, column)| (name, column, None)).collect();
         Ok(Pulled::new(columns, all.lines, all.hashes, all.refused, evidence))
     }
 
     /// The rows of one stretch of the file. An error tells what makes the file as a whole uncertain.
-    fn stretch(&self, rows: &mut Rows<'_>, layout: &Layout, columns: &[usize], addresses: Option<&Addresses>) -> Result<Stretch, Error> {
+    fn stretch(&self, rows: &mut Rows<'_>, reading: &Reading<'_>) -> Result<Stretch, Error> {
         let mut builders: Vec<StringChunkedBuilder> = self.required.iter().map(|name| StringChunkedBuilder::new(name.as_str().into(), 0)).collect();
         let mut stretch = Stretch::default();
-        let width = layout.names.len();
+        let width = reading.layout.names.len();
         let mut key = Vec::new();
+        let mut sums = reading.summed.to_vec();
         while rows.advance().map_err(|problem| self.stopped(problem))? {
             stretch.rows_read += 1;
             let cells = rows.written;
+            self.add_amounts(rows, rows.sound && rows.cells.len() == width, &mut sums)?;
             if cells < width && rows.line_end().is_empty() {
                 return Err(Error::new(Remedy::Look, self.place().line(rows.line), "the file looks cut off")
                     .seen(format!("its last row has no line end and {cells} of {width} fields"))
@@ -410,14 +473,14 @@ impl CsvFile {
                     stretch.lines_padded.push(rows.line);
                 }
             }
-            if let Some(addresses) = addresses {
+            if let Some(addresses) = reading.addresses {
                 let mut is_wanted = false;
                 addresses.at(rows, &mut key, |_| is_wanted = true);
                 if !is_wanted {
                     continue;
                 }
             }
-            for (builder, column) in builders.iter_mut().zip(columns) {
+            for (builder, column) in builders.iter_mut().zip(reading.columns) {
                 builder.append_value(rows.cell(*column));
             }
             stretch.lines.push(rows.line);
@@ -425,6 +488,14 @@ impl CsvFile {
         }
         stretch.columns = builders.into_iter().map(StringChunkedBuilder::finish).collect();
         stretch.rows_announced = rows.trailer().and_then(|trailer| Some(trailer.count.as_ref()?.rows));
+        let sum_rules = self.trailer.iter().flat_map(|rule| &rule.sums);
+        let announced = rows.trailer().into_iter().flat_map(|trailer| &trailer.sums);
+        let sums = sum_rules.zip(announced).zip(&sums).map(|((rule, announced), (_, delivered))| ControlSum {
+            column: rule.of.clone(),
+            announced: announced.amount.sum.shown(),
+            delivered: delivered.shown(),
+        });
+        stretch.sums = sums.collect();
         Ok(stretch)
     }
 
@@ -490,6 +561,19 @@ struct Stretch {
     /// The first of the lines that were filled up.
     lines_padded: Vec<u64>,
     rows_announced: Option<u64>,
+    /// Only where there is a trailer; then the stretch is the whole.
+    sums: Vec<ControlSum>,
+}
+
+/// What the rows of a file are read for.
+struct Reading<'a> {
+    layout: &'a Layout,
+    /// The places of the required columns.
+    columns: &'a [usize],
+    /// The columns whose amounts the trailer adds up, with a sum of nothing.
+    summed: &'a [(usize, Sum)],
+    /// The wanted rows; nothing if all are.
+    addresses: Option<&'a Addresses>,
 }
 
 impl Stretch {
@@ -511,6 +595,7 @@ impl Stretch {
             whole.rows_padded += stretch.rows_padded;
             whole.lines_padded.extend(stretch.lines_padded);
             whole.rows_announced = stretch.rows_announced;
+            whole.sums = stretch.sums;
         }
         whole.columns.par_iter_mut().zip(below).for_each(|(column, below)| {
             for more in &below {

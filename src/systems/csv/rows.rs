@@ -24,6 +24,7 @@ use csv_core::ReadFieldResult;
 use hashbrown::HashMap;
 use rayon::prelude::*;
 
+use super::sums::Amount;
 use crate::change::Address;
 
 /// The longest cell, quotes included.
@@ -67,6 +68,8 @@ pub(super) enum Why {
     BelowTrailer(u64),
     /// The trailer, which is here, has no count where it should be.
     NoCount,
+    /// The trailer, which is here, has no amount in this column, from 0, where it should have a sum.
+    NoSum(usize),
 }
 
 /// How the trailer of a file is told from its rows.
@@ -76,6 +79,19 @@ pub(super) struct TrailerRule {
     pub starts: String,
     /// The column, from 0, in which it says how many rows there are.
     pub count_column: Option<usize>,
+    /// The sums that it announces.
+    pub sums: Vec<SumRule>,
+    /// The decimal mark of the sums, and of the amounts that they add up.
+    pub mark: char,
+}
+
+/// A sum in the trailer of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct SumRule {
+    /// The column, from 0, in which the trailer says it.
+    pub column: usize,
+    /// The name of the column whose amounts it adds up.
+    pub of: String,
 }
 
 /// The trailer of a file.
@@ -85,6 +101,19 @@ pub(super) struct Trailer {
     pub start: usize,
     /// How many rows it announces, where it does.
     pub count: Option<Count>,
+    /// The sums that it announces, in the order of their rules.
+    pub sums: Vec<AnnouncedSum>,
+}
+
+/// The cell of a trailer that says a sum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AnnouncedSum {
+    /// Where the cell stands, quotes included.
+    pub span: Range<usize>,
+    /// Whether it is quoted.
+    pub quoted: bool,
+    /// What it says.
+    pub amount: Amount,
 }
 
 /// The cell of a trailer that says how many rows there are.
@@ -187,7 +216,7 @@ impl<'t> Rows<'t> {
         let mut is_row = self.read_row()?;
         if let Some(rule) = &self.trailer_rule {
             if is_row && self.trailer.is_none() && self.cell(0).starts_with(&rule.starts) {
-                self.trailer = Some((self.read_trailer(rule.count_column)?, self.line));
+                self.trailer = Some((self.read_trailer(rule)?, self.line));
                 is_row = self.read_row()?;
             }
             match &self.trailer {
@@ -213,7 +242,7 @@ impl<'t> Rows<'t> {
     }
 
     /// The trailer that the walk stands on.
-    fn read_trailer(&self, count_column: Option<usize>) -> Result<Trailer, Stopped> {
+    fn read_trailer(&self, rule: &TrailerRule) -> Result<Trailer, Stopped> {
         let count_of = |column: usize| {
             let cell = self.cells.get(column).filter(|_| self.sound)?;
             let said = self.cell(column);
@@ -221,11 +250,18 @@ impl<'t> Rows<'t> {
             let rows = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()?;
             Some(Count { span: cell.start..cell.end, said: said.to_owned(), quoted: self.is_quoted(column), rows })
         };
-        let count = match count_column {
+        let count = match rule.count_column {
             None => None,
             Some(column) => Some(count_of(column).ok_or(Stopped { line: self.line, why: Why::NoCount })?),
         };
-        Ok(Trailer { start: self.start, count })
+        let sum_of = |rule_of: &SumRule| {
+            let cell = self.cells.get(rule_of.column).filter(|_| self.sound && !self.cell(rule_of.column).trim().is_empty());
+            let amount = cell.and_then(|_| Amount::read(self.cell(rule_of.column), rule.mark));
+            let announced = cell.zip(amount).map(|(cell, amount)| AnnouncedSum { span: cell.start..cell.end, quoted: self.is_quoted(rule_of.column), amount });
+            announced.ok_or(Stopped { line: self.line, why: Why::NoSum(rule_of.column) })
+        };
+        let sums = rule.sums.iter().map(sum_of).collect::<Result<_, _>>()?;
+        Ok(Trailer { start: self.start, count, sums })
     }
 
     fn read_row(&mut self) -> Result<bool, Stopped> {

@@ -147,7 +147,8 @@ impl ExcelSheet {
         notes.extend(reading.notes);
         let found = BTreeMap::from([(HEADER.to_owned(), serde_json::to_string(&reading.names).unwrap_or_default()), (SHEET.to_owned(), reading.sheet.clone())]);
         let origin = format!("{}!{}", self.origin, reading.sheet);
-        let evidence = Evidence { origin, sha256: Some(contents.sha256), rows_read: reading.lines.len() as u64, rows_announced: None, found, notes };
+        let evidence =
+            Evidence { origin, sha256: Some(contents.sha256), rows_read: reading.lines.len() as u64, rows_announced: None, sums: Vec::new(), found, notes };
         let (mut columns, mut faults, mut cell_names) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for column in reading.columns {
             cell_names.insert(column.name.clone(), format!("{}!{}", reading.sheet, parts::letters(column.at)));
