@@ -50,6 +50,22 @@ pub struct Contents {
     pub sha256: String,
 }
 
+impl Contents {
+    /// That a file must still hold this.
+    pub fn expected(&self) -> Expected<'_> {
+        Expected { bytes: &self.bytes, sha256: &self.sha256 }
+    }
+}
+
+/// What a file must still hold to be replaced.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// Their SHA-256.
+    pub sha256: &'a str,
+}
+
 /// The SHA-256 of these bytes, in lower-case hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
@@ -60,6 +76,15 @@ pub fn digest(bytes: &[u8]) -> String {
 /// # Errors
 /// `GiveAccess` if there is no such file, if it cannot be read, or if somebody writes it while it is read.
 pub fn read(path: &Path) -> Result<Contents, Error> {
+    let bytes = read_bytes(path)?;
+    Ok(Contents { sha256: digest(&bytes), bytes })
+}
+
+/// A whole file.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
     let attempt = || -> io::Result<Option<Vec<u8>>> {
         let mut file = File::open(path)?;
         let before = file.metadata()?;
@@ -70,7 +95,7 @@ pub fn read(path: &Path) -> Result<Contents, Error> {
         Ok((moment(&before) == moment(&after)).then_some(bytes))
     };
     match attempt() {
-        Ok(Some(bytes)) => Ok(Contents { sha256: digest(&bytes), bytes }),
+        Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err(Error::new(Remedy::GiveAccess, place(path), "somebody writes the file while it is read")
             .seen("nothing was written")
             .hint("try again when the file is complete")),
@@ -307,7 +332,7 @@ pub enum Replaced {
     },
 }
 
-/// Replaces the content of a file that must hold what has the digest `expected_sha256`.
+/// Replaces the content of a file that must hold what is `expected`, as [`read`] gave it.
 ///
 /// Symbolic links are followed. The former content stays beside the file as `<name>.tieout-backup`. After an error the
 /// file is as it was, unless the error says otherwise.
@@ -315,8 +340,8 @@ pub enum Replaced {
 /// # Errors
 /// `GiveAccess` if the file is missing or read-only, its folder cannot be written, or the disk has no room for the new
 /// content beside the old one; `Look` if a step in between failed and a person must see which file is which.
-pub fn replace(path: &Path, bytes: &[u8], expected_sha256: &str) -> Result<Replaced, Error> {
-    replace_by(path, bytes, expected_sha256, 1, &mut exchange)
+pub fn replace(path: &Path, bytes: &[u8], expected: Expected<'_>) -> Result<Replaced, Error> {
+    replace_by(path, bytes, expected, 1, &mut exchange)
 }
 
 /// Replaces a file as [`replace`] does, and keeps `backups` former versions of it, at least one: the newest as
@@ -324,8 +349,8 @@ pub fn replace(path: &Path, bytes: &[u8], expected_sha256: &str) -> Result<Repla
 ///
 /// # Errors
 /// As [`replace`].
-pub fn replace_keeping(path: &Path, bytes: &[u8], expected_sha256: &str, backups: u32) -> Result<Replaced, Error> {
-    replace_by(path, bytes, expected_sha256, backups, &mut exchange)
+pub fn replace_keeping(path: &Path, bytes: &[u8], expected: Expected<'_>, backups: u32) -> Result<Replaced, Error> {
+    replace_by(path, bytes, expected, backups, &mut exchange)
 }
 
 /// Settles what a killed process left beside the file, and says what a person should know of it, a sentence each.
@@ -479,36 +504,55 @@ fn room(target: &Target) -> u64 {
     rustix::fs::statvfs(&target.folder).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize))
 }
 
-fn replace_by(path: &Path, bytes: &[u8], expected_sha256: &str, backups: u32, exchange: Exchange<'_>) -> Result<Replaced, Error> {
+fn replace_by(path: &Path, bytes: &[u8], expected: Expected<'_>, backups: u32, exchange: Exchange<'_>) -> Result<Replaced, Error> {
     let target = Target::of(path)?;
     let _folder = target.lock_folder();
     recover_by(&target, exchange)?;
     let meta = replaceable(&target)?;
-    let seen_sha256 = sha256_of(&target.real).map_err(|error| target.untouched("the file cannot be read", &error))?;
-    if seen_sha256 != expected_sha256 {
-        return Ok(Replaced::Stale { seen_sha256, kept: None });
-    }
     has_room(&target, room(&target), bytes.len() as u64)?;
-    target.make_room_for_a_backup(backups)?;
 
-    let new_sha256 = digest(bytes);
+    // The new version is written beside the file while the file is looked at once more.
     let part = target.part();
-    let swap = target.swap(expected_sha256, &new_sha256);
-    if let Err(error) = write_like(&part, bytes, &meta).and_then(|()| fs::rename(&part, &swap)) {
+    let (written, (seen, new_sha256)) = std::thread::scope(|scope| {
+        let looked = scope.spawn(|| (differing(&target.real, expected), digest(bytes)));
+        let written = write_like(&part, bytes, &meta);
+        (written, looked.join().unwrap_or_else(|_| (Err(io::Error::other("the look at it failed")), String::new())))
+    });
+    let refuse = |what: &str, error: &io::Error| {
         let _ = fs::remove_file(&part);
-        return Err(target.untouched("the new version of the file cannot be written beside it", &error));
+        Err(target.untouched(what, error))
+    };
+    match seen {
+        Err(error) => return refuse("the file cannot be read", &error),
+        Ok(Some(seen_sha256)) => {
+            let _ = fs::remove_file(&part);
+            return Ok(Replaced::Stale { seen_sha256, kept: None });
+        }
+        Ok(None) => {}
+    }
+    let swap = target.swap(expected.sha256, &new_sha256);
+    if let Err(error) = written {
+        return refuse("the new version of the file cannot be written beside it", &error);
+    }
+    if let Err(error) = target.make_room_for_a_backup(backups) {
+        let _ = fs::remove_file(&part);
+        return Err(error);
+    }
+    if let Err(error) = fs::rename(&part, &swap) {
+        return refuse("the new version of the file cannot be written beside it", &error);
     }
     match exchange(&swap, &target.real) {
         Ok(()) => {}
-        Err(error) if has_no_exchange(&error) => return replace_by_rename(&target, &swap, expected_sha256),
+        Err(error) if has_no_exchange(&error) => return replace_by_rename(&target, &swap, expected),
         Err(error) => {
             let _ = fs::remove_file(&swap);
             return Err(target.untouched("the file cannot be replaced", &error));
         }
     }
     target.sync(&swap)?;
-    let displaced = sha256_of(&swap).map_err(|error| target.unsettled("the file was replaced, and its former version cannot be read", &error, &swap))?;
-    if displaced != expected_sha256 {
+    let displaced = differing(&swap, expected);
+    let displaced = displaced.map_err(|error| target.unsettled("the file was replaced, and its former version cannot be read", &error, &swap))?;
+    if let Some(displaced) = displaced {
         let back = put_back(&target, &swap, &new_sha256, displaced, exchange)?;
         return Ok(Replaced::Stale { seen_sha256: back.seen_sha256, kept: back.kept });
     }
@@ -565,15 +609,15 @@ fn put_back(target: &Target, swap: &Path, ours: &str, save: String, exchange: Ex
 }
 
 /// Replaces the file where there is no exchange: the last look at it is directly before the rename.
-fn replace_by_rename(target: &Target, swap: &Path, expected_sha256: &str) -> Result<Replaced, Error> {
+fn replace_by_rename(target: &Target, swap: &Path, expected: Expected<'_>) -> Result<Replaced, Error> {
     let backup = target.backup();
     let part = target.part();
     let attempt = || -> io::Result<Option<String>> {
         // A second name for the former content; where there are no such names, a copy.
         fs::hard_link(&target.real, &part).or_else(|_| fs::copy(&target.real, &part).map(|_| ()))?;
-        let seen = sha256_of(&target.real)?;
-        if seen != expected_sha256 {
-            return Ok(Some(seen));
+        let seen = differing(&target.real, expected)?;
+        if seen.is_some() {
+            return Ok(seen);
         }
         fs::rename(swap, &target.real)?;
         Ok(None)
@@ -657,6 +701,24 @@ fn has_no_exchange(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| codes.iter().any(|known| known.raw_os_error() == code))
 }
 
+/// The SHA-256 of what a file holds, if that is not, to the byte, what is expected.
+fn differing(path: &Path, expected: Expected<'_>) -> io::Result<Option<String>> {
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 1 << 18];
+    let mut rest = expected.bytes;
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) if rest.is_empty() => return Ok(None),
+            Ok(read) => match rest.split_at_checked(read) {
+                Some((same, below)) if read > 0 && *same == buffer[..read] => rest = below,
+                _ => return sha256_of(path).map(Some),
+            },
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 fn sha256_of(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
@@ -730,6 +792,10 @@ mod tests {
     const SAVE: &[u8] = b"id,name\n1,saved by a person\n";
     const LATER: &[u8] = b"id,name\n1,saved once more\n";
 
+    fn held(bytes: &[u8]) -> Expected<'_> {
+        Expected { bytes, sha256: Box::leak(digest(bytes).into_boxed_str()) }
+    }
+
     fn world() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("customers.csv");
@@ -757,7 +823,7 @@ mod tests {
         let path = folder.path().join("a.csv");
         fs::write(&path, "0").expect("written");
         let replaced = |from: &str, to: &str, kept: u32| {
-            let done = replace_keeping(&path, to.as_bytes(), &digest(from.as_bytes()), kept);
+            let done = replace_keeping(&path, to.as_bytes(), held(from.as_bytes()), kept);
             assert!(matches!(done, Ok(Replaced::Done { .. })), "{done:?}");
             let said = |ending: &str| fs::read_to_string(folder.path().join(format!("a.csv{ending}"))).unwrap_or_default();
             ["", ".tieout-backup", ".tieout-backup-2", ".tieout-backup-3", ".tieout-backup-4"].map(said).join("")
@@ -769,7 +835,7 @@ mod tests {
         // Fewer are kept from now on: what is there already is a person's to remove.
         assert_eq!(replaced("4", "5", 1), "5421");
         // A save of somebody in between is no version of ours: nothing moves.
-        let stale = replace_keeping(&path, b"6", &digest(b"4"), 3);
+        let stale = replace_keeping(&path, b"6", held(b"4"), 3);
         assert!(matches!(stale, Ok(Replaced::Stale { .. })));
         assert_eq!(names(&folder).len(), 4);
     }
@@ -795,9 +861,9 @@ mod tests {
     fn a_file_is_replaced_and_one_former_version_kept() {
         let (folder, path) = world();
         let backup = folder.path().canonicalize().expect("real").join("customers.csv.tieout-backup");
-        assert_eq!(replace(&path, NEW, &digest(OLD)).expect("replaced"), Replaced::Done { backup: backup.clone() });
+        assert_eq!(replace(&path, NEW, held(OLD)).expect("replaced"), Replaced::Done { backup: backup.clone() });
         assert_eq!((fs::read(&path).unwrap().as_slice(), fs::read(&backup).unwrap().as_slice()), (NEW, OLD));
-        assert!(matches!(replace(&path, LATER, &digest(NEW)), Ok(Replaced::Done { .. })));
+        assert!(matches!(replace(&path, LATER, held(NEW)), Ok(Replaced::Done { .. })));
         assert_eq!((fs::read(&path).unwrap().as_slice(), fs::read(&backup).unwrap().as_slice()), (LATER, NEW));
         assert_eq!(names(&folder), ["customers.csv", "customers.csv.tieout-backup"]);
     }
@@ -806,7 +872,7 @@ mod tests {
     fn a_file_that_somebody_changed_before_is_stale() {
         let (folder, path) = world();
         save(&path, SAVE);
-        assert_eq!(replace(&path, NEW, &digest(OLD)).expect("no error"), Replaced::Stale { seen_sha256: digest(SAVE), kept: None });
+        assert_eq!(replace(&path, NEW, held(OLD)).expect("no error"), Replaced::Stale { seen_sha256: digest(SAVE), kept: None });
         assert_eq!(fs::read(&path).unwrap(), SAVE);
         assert_eq!(names(&folder), ["customers.csv"]);
     }
@@ -816,7 +882,7 @@ mod tests {
         for in_place in [false, true] {
             let (folder, path) = world();
             let mut exchanges = 0;
-            let replaced = replace_by(&path, NEW, &digest(OLD), 1, &mut |a, b| {
+            let replaced = replace_by(&path, NEW, held(OLD), 1, &mut |a, b| {
                 exchanges += 1;
                 if exchanges == 1 {
                     if in_place { fs::write(b, SAVE)? } else { save(b, SAVE) }
@@ -833,7 +899,7 @@ mod tests {
     fn a_second_save_while_the_first_is_put_back_wins_and_the_first_is_kept() {
         let (folder, path) = world();
         let mut exchanges = 0;
-        let replaced = replace_by(&path, NEW, &digest(OLD), 1, &mut |a, b| {
+        let replaced = replace_by(&path, NEW, held(OLD), 1, &mut |a, b| {
             exchanges += 1;
             match exchanges {
                 1 => save(b, SAVE),
@@ -852,7 +918,7 @@ mod tests {
     fn a_file_that_is_taken_away_while_a_save_is_put_back_gets_its_name_back() {
         let (_folder, path) = world();
         let mut exchanges = 0;
-        let replaced = replace_by(&path, NEW, &digest(OLD), 1, &mut |a, b| {
+        let replaced = replace_by(&path, NEW, held(OLD), 1, &mut |a, b| {
             exchanges += 1;
             match exchanges {
                 1 => save(b, SAVE),
@@ -868,9 +934,9 @@ mod tests {
     fn without_an_exchange_the_digest_is_checked_before_the_rename() {
         let mut without = |_: &Path, _: &Path| Err(io::Error::from(rustix::io::Errno::INVAL));
         let (folder, path) = world();
-        assert!(matches!(replace_by(&path, NEW, &digest(OLD), 1, &mut without), Ok(Replaced::Done { .. })));
+        assert!(matches!(replace_by(&path, NEW, held(OLD), 1, &mut without), Ok(Replaced::Done { .. })));
         assert_eq!((fs::read(&path).unwrap().as_slice(), fs::read(path.with_extension("csv.tieout-backup")).unwrap().as_slice()), (NEW, OLD));
-        let replaced = replace_by(&path, LATER, &digest(NEW), 1, &mut |_, file| {
+        let replaced = replace_by(&path, LATER, held(NEW), 1, &mut |_, file| {
             save(file, SAVE);
             Err(io::Error::from(rustix::io::Errno::NOSYS))
         });
@@ -892,7 +958,7 @@ mod tests {
         for (killed, file, backup) in [(before, OLD, None), (after, NEW, Some(OLD)), (after_a_save, SAVE, None)] {
             let (folder, path) = world();
             let death = catch_unwind(AssertUnwindSafe(|| {
-                replace_by(&path, NEW, &digest(OLD), 1, &mut |a, b| {
+                replace_by(&path, NEW, held(OLD), 1, &mut |a, b| {
                     killed(a, b);
                     panic!("killed")
                 })
@@ -911,7 +977,7 @@ mod tests {
     fn a_save_displaced_by_a_killed_process_is_kept_when_the_file_was_saved_again() {
         let (folder, path) = world();
         let death = catch_unwind(AssertUnwindSafe(|| {
-            replace_by(&path, NEW, &digest(OLD), 1, &mut |a, b| {
+            replace_by(&path, NEW, held(OLD), 1, &mut |a, b| {
                 save(b, SAVE);
                 exchange(a, b).expect("exchanged");
                 panic!("killed")
@@ -940,7 +1006,7 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let link = folder.path().join("link.csv");
         std::os::unix::fs::symlink("customers.csv", &link).unwrap();
-        assert!(matches!(replace(&link, NEW, &digest(OLD)), Ok(Replaced::Done { .. })));
+        assert!(matches!(replace(&link, NEW, held(OLD)), Ok(Replaced::Done { .. })));
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&path).unwrap(), NEW);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
@@ -961,15 +1027,15 @@ mod tests {
     fn what_cannot_be_written_is_an_error_and_the_file_stays() {
         let (folder, path) = world();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
-        let error = replace(&path, NEW, &digest(OLD)).expect_err("read-only");
+        let error = replace(&path, NEW, held(OLD)).expect_err("read-only");
         assert_eq!((error.remedy, error.diagnostics[0].message.as_str()), (Remedy::GiveAccess, "the file is read-only"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let missing = replace(&folder.path().join("absent.csv"), NEW, &digest(OLD)).expect_err("missing");
+        let missing = replace(&folder.path().join("absent.csv"), NEW, held(OLD)).expect_err("missing");
         assert_eq!(missing.remedy, Remedy::GiveAccess);
         // A name that leaves no room for the longer name beside it stands for every failure to write there.
         let long = folder.path().join("x".repeat(250));
         fs::write(&long, OLD).unwrap();
-        let error = replace(&long, NEW, &digest(OLD)).expect_err("the name beside it is too long");
+        let error = replace(&long, NEW, held(OLD)).expect_err("the name beside it is too long");
         assert_eq!(error.remedy, Remedy::GiveAccess);
         assert_eq!((fs::read(&path).unwrap().as_slice(), fs::read(&long).unwrap().as_slice()), (OLD, OLD));
         assert_eq!(names(&folder).len(), 2);

@@ -885,19 +885,13 @@ impl Night<'_> {
         let mut afterthoughts = Vec::new();
         let reports = self.world.root.join(&self.world.settings.reports);
         let folder = reports.join(&self.job.name).join(self.id);
-        let workbook = match report::workbook::render(&report) {
-            Ok(bytes) => Some(bytes),
-            Err(error) => {
-                afterthoughts.push(error);
-                None
-            }
-        };
-        let on_disk = match write_report(&folder, &report, plan, workbook.as_deref()) {
-            Ok(()) => true,
-            Err(error) => {
-                afterthoughts.push(error);
-                false
-            }
+        let (workbook, written) = rayon::join(|| report::workbook::render(&report), || write_report(&folder, &report, plan));
+        let mut kept = |result: Result<(), Error>| result.map_err(|error| afterthoughts.push(error)).is_ok();
+        let on_disk = kept(written);
+        let workbook = workbook.map_err(|error| kept(Err(error))).ok();
+        let on_disk = match &workbook {
+            Some(workbook) if on_disk => kept(disk::write_new(&folder.join("report.xlsx"), workbook)),
+            _ => on_disk,
         };
         let plan = plan.filter(|_| self.request.plan_only).map(state::plan_bytes);
         if let Some(plan) = &plan
@@ -1060,18 +1054,18 @@ fn addresses_after(job: &Job, system: usize, change: &Change, outcome: Option<&O
     addresses
 }
 
-/// Writes the report's files into a folder of their own.
-fn write_report(folder: &Path, report: &Report, plan: Option<&Plan>, workbook: Option<&[u8]>) -> Result<(), Error> {
+/// Writes the report's files into a folder of their own, all but the workbook.
+fn write_report(folder: &Path, report: &Report, plan: Option<&Plan>) -> Result<(), Error> {
     disk::create_dir_private(folder)?;
-    disk::write_new(&folder.join("report.json"), report::json::render(report).as_bytes())?;
-    disk::write_new(&folder.join("report.txt"), report::text::render(report, 100).as_bytes())?;
-    disk::write_new(&folder.join("report.html"), report::html::render(report).as_bytes())?;
-    if let Some(workbook) = workbook {
-        disk::write_new(&folder.join("report.xlsx"), workbook)?;
-    }
+    type Render<'a> = Box<dyn Fn() -> Vec<u8> + Send + Sync + 'a>;
+    let mut files: Vec<(&str, Render<'_>)> = vec![
+        ("report.json", Box::new(|| report::json::render(report).into_bytes())),
+        ("report.txt", Box::new(|| report::text::render(report, 100).into_bytes())),
+        ("report.html", Box::new(|| report::html::render(report).into_bytes())),
+    ];
     // A plan holds values in clear: where one is sensitive, it stays in the state folder.
     if let Some(plan) = plan.filter(|_| report.sensitive.is_empty()) {
-        disk::write_new(&folder.join("plan.jsonl"), &state::plan_bytes(plan))?;
+        files.push(("plan.jsonl", Box::new(|| state::plan_bytes(plan))));
     }
-    Ok(())
+    files.par_iter().try_for_each(|(name, render)| disk::write_new(&folder.join(name), &render()))
 }

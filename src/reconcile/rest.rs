@@ -197,7 +197,7 @@ impl Rest {
     /// What [`Rest::to_frame`] wrote; nothing if the frame is not that of this job.
     pub fn from_frame(job: &Job, frame: &DataFrame) -> Option<Rest> {
         let series = |name: &str| frame.column(name).ok().map(|column| column.as_materialized_series().rechunk());
-        let whole = |name: &str| Some(series(name)?.u64().ok()?.into_no_null_iter().collect::<Vec<u64>>());
+        let whole = |name: &str| Some(frame.column(name).ok()?.as_materialized_series().u64().ok()?.into_no_null_iter().collect::<Vec<u64>>());
         let mut rest = Rest { records: whole("record")?, keys: whole("key")?, systems: Vec::new() };
         for (system, spec) in job.systems.iter().enumerate() {
             let name = &spec.name;

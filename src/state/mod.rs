@@ -19,7 +19,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -38,6 +38,9 @@ use crate::reconcile::base::{Base, Open, OpenField, OpenRecord, State};
 use crate::reconcile::rest::{Rest, Resting};
 
 mod ledger;
+mod stored;
+
+use self::stored::{read_parquet, read_rows, write_parquet, write_parquet_as};
 
 pub use ledger::{
     Bases, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LostMail, MailOfRun, MailState, NewMail, Promoted, Promotion, QueuedMail, RecipientOfMail,
@@ -46,9 +49,6 @@ pub use ledger::{
 
 /// How many folders the bases of a run may be spread over.
 const PARTS_MAX: usize = 8;
-
-/// How many rows of a stored frame can be read without the others.
-const STRETCH_ROWS: usize = 1 << 18;
 
 /// What a run leaves to the next.
 #[derive(Clone, Copy, Debug)]
@@ -170,24 +170,29 @@ impl JobState {
                 let on_top = promoted.knowledge.bases.on_top + leaving.looked_into.len() as u64;
                 let parts = promoted.parts();
                 if parts.len() < PARTS_MAX && on_top < resting.positions.len() as u64 / 4 {
-                    save_bases(&folder, job, &leaving.state.bases)?;
-                    let records = UInt64Chunked::from_slice("record".into(), leaving.looked_into).into_series().into();
-                    let path = folder.join("records.parquet");
-                    let mut frame = DataFrame::new(leaving.looked_into.len(), vec![records]).map_err(|e| lost(&path, &e.to_string()))?;
-                    write_parquet(&path, &mut frame)?;
+                    let save_part = || {
+                        save_bases(&folder, job, &leaving.state.bases)?;
+                        let records = UInt64Chunked::from_slice("record".into(), leaving.looked_into).into_series().into();
+                        let path = folder.join("records.parquet");
+                        let mut frame = DataFrame::new(leaving.looked_into.len(), vec![records]).map_err(|e| lost(&path, &e.to_string()))?;
+                        write_parquet(&path, &mut frame)
+                    };
+                    let (part, rest) = rayon::join(save_part, || save_rest(&folder, job, run, leaving.rest));
+                    part?;
                     let parts = parts.into_iter().chain([run]).map(str::to_owned).collect();
-                    Bases { parts, on_top, rest: Some(self.save_rest(&folder, job, run, leaving.rest)?) }
+                    Bases { parts, on_top, rest: Some(rest?) }
                 } else {
                     let below = load_bases(&self.folder.join("base"), job, promoted, leaving.looked_into.iter().copied())?;
                     let whole = below.into_iter().zip(&leaving.state.bases).enumerate();
                     let whole: Vec<Base> = whole.map(|(system, (below, base))| Base::of_parts(job, system, vec![below, base.clone()])).collect();
                     save_bases(&folder, job, &whole)?;
-                    Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(self.save_rest(&folder, job, run, leaving.rest)?) }
+                    Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(save_rest(&folder, job, run, leaving.rest)?) }
                 }
             }
             None => {
-                save_bases(&folder, job, &leaving.state.bases)?;
-                Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(self.save_rest(&folder, job, run, leaving.rest)?) }
+                let (saved, rest) = rayon::join(|| save_bases(&folder, job, &leaving.state.bases), || save_rest(&folder, job, run, leaving.rest));
+                saved?;
+                Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(rest?) }
             }
         };
         let mut bytes = Vec::new();
@@ -201,19 +206,6 @@ impl JobState {
         disk::sync_folder(&folder)?;
         disk::sync_folder(&self.folder.join("base"))?;
         Ok(bases)
-    }
-
-    fn save_rest(&self, folder: &Path, job: &Job, run: &str, rest: &Rest) -> Result<RestPlace, Error> {
-        let path = folder.join(REST_FILE);
-        let mut frame = rest.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
-        // Hashes cannot be made smaller.
-        write_parquet_as(&path, &mut frame, ParquetCompression::Uncompressed)?;
-        Ok(RestPlace {
-            run: run.to_owned(),
-            job_digest: job.source.digest.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            spelling: job.found_spelling(),
-        })
     }
 
     /// Removes bases that no promoted run needs, and snapshots and plans older than `oldest`, a run id.
@@ -322,31 +314,10 @@ fn load_bases(root: &Path, job: &Job, promoted: &Promoted, skipped: impl Iterato
     Ok(found.into_iter().enumerate().map(|(system, parts)| Base::of_parts(job, system, parts)).collect())
 }
 
-/// The records of a base that are wanted. Of a long file only the stretches are read in which one of them is.
+/// The records of a base that are wanted.
 fn read_base(path: &Path, job: &Job, system: usize, is_wanted: impl Fn(u64) -> bool) -> Result<Base, Error> {
-    let base_of = |frame: &DataFrame| Base::from_frame(job, system, frame).ok_or_else(|| lost(path, "it is not a base"));
-    let wanted_of = |base: Base| {
-        let rows: Vec<u32> = (0..base.height() as u32).filter(|row| is_wanted(base.records[*row as usize])).collect();
-        if rows.len() == base.height() { base } else { base.take(&rows) }
-    };
-    let open = || File::open(path).map(ParquetReader::new).map_err(|e| lost(path, &e.to_string()));
-    let wrong = |e: PolarsError| lost(path, &e.to_string());
-    let frame = open()?.with_columns(Some(vec![Base::RECORD_COLUMN.to_owned()])).finish().map_err(wrong)?;
-    let records = frame.column(Base::RECORD_COLUMN).ok().and_then(|column| column.as_materialized_series().u64().ok().cloned());
-    let records: Vec<u64> = records.ok_or_else(|| lost(path, "it is not a base"))?.into_no_null_iter().collect();
-    let stretches: Vec<&[u64]> = records.chunks(STRETCH_ROWS).collect();
-    let wanted: Vec<usize> = (0..stretches.len()).filter(|at| stretches[*at].iter().any(|record| is_wanted(*record))).collect();
-    if wanted.is_empty() {
-        return Ok(Base::empty(job, system));
-    }
-    if wanted.len() * 2 > stretches.len() {
-        return Ok(wanted_of(base_of(&open()?.finish().map_err(wrong)?)?));
-    }
-    let parts = wanted.into_iter().map(|at| {
-        let slice = (at * STRETCH_ROWS, stretches[at].len());
-        Ok(wanted_of(base_of(&open()?.with_slice(Some(slice)).finish().map_err(wrong)?)?))
-    });
-    Ok(Base::of_parts(job, system, parts.collect::<Result<_, Error>>()?))
+    let frame = read_rows(path, Base::RECORD_COLUMN, is_wanted)?;
+    frame.map_or_else(|| Ok(Base::empty(job, system)), |frame| Base::from_frame(job, system, &frame).ok_or_else(|| lost(path, "it is not a base")))
 }
 
 fn save_bases(folder: &Path, job: &Job, bases: &[Base]) -> Result<(), Error> {
@@ -355,6 +326,15 @@ fn save_bases(folder: &Path, job: &Job, bases: &[Base]) -> Result<(), Error> {
         let mut frame = base.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
         write_parquet(&path, &mut frame)
     })
+}
+
+/// Writes the records at rest.
+fn save_rest(folder: &Path, job: &Job, run: &str, rest: &Rest) -> Result<RestPlace, Error> {
+    let path = folder.join(REST_FILE);
+    let mut frame = rest.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
+    // Hashes cannot be made smaller.
+    write_parquet_as(&path, &mut frame, ParquetCompression::Uncompressed)?;
+    Ok(RestPlace { run: run.to_owned(), job_digest: job.source.digest.clone(), version: env!("CARGO_PKG_VERSION").to_owned(), spelling: job.found_spelling() })
 }
 
 /// Snapshots that are being written. Whoever drops it waits for the end, so that no half-written file outlives its run.
@@ -389,15 +369,15 @@ fn wait_for(thread: JoinHandle<Result<(), Error>>) -> Result<(), Error> {
 /// Each with the file that holds the same already, where there is one.
 fn save_snapshots(folder: &Path, pulled: &[(Option<PathBuf>, String, Arc<Pulled>)]) -> Result<(), Error> {
     disk::create_dir_private(folder)?;
-    for (same, system, pulled) in pulled {
+    pulled.par_iter().try_for_each(|(same, system, pulled)| {
         let path = folder.join(format!("{system}.parquet"));
         // Where a file cannot have two names it is written again.
         if same.as_ref().is_some_and(|same| fs::hard_link(same, &path).is_ok()) {
-            continue;
+            return Ok(());
         }
         let mut frame = pulled.to_frame().map_err(|e| lost(&path, &e.to_string()))?;
-        write_parquet(&path, &mut frame)?;
-    }
+        write_parquet(&path, &mut frame)
+    })?;
     disk::sync_folder(folder)
 }
 
@@ -476,35 +456,6 @@ fn lost(path: &Path, seen: &str) -> Error {
 fn read_lines(path: &Path) -> Result<Vec<String>, Error> {
     let file = File::open(path).map_err(|e| lost(path, &e.to_string()))?;
     BufReader::new(file).lines().collect::<Result<_, _>>().map_err(|e| lost(path, &e.to_string()))
-}
-
-fn read_parquet(path: &Path) -> Result<DataFrame, Error> {
-    let file = File::open(path).map_err(|e| lost(path, &e.to_string()))?;
-    ParquetReader::new(file).finish().map_err(|e| lost(path, &e.to_string()))
-}
-
-fn write_parquet(path: &Path, frame: &mut DataFrame) -> Result<(), Error> {
-    write_parquet_as(path, frame, ParquetCompression::Lz4Raw)
-}
-
-fn write_parquet_as(path: &Path, frame: &mut DataFrame, compression: ParquetCompression) -> Result<(), Error> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let refuse = |what: String| {
-        Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), "the state cannot be written")
-            .seen(what)
-            .hint("make room or give access, then run again: nothing is lost")
-    };
-    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(|e| refuse(e.to_string()))?;
-    let mut writer = BufWriter::with_capacity(1 << 20, file);
-    ParquetWriter::new(&mut writer)
-        .with_compression(compression)
-        .with_row_group_size(Some(STRETCH_ROWS))
-        .with_statistics(StatisticsOptions::empty())
-        .finish(frame)
-        .map_err(|e| refuse(e.to_string()))?;
-    writer.flush().map_err(|e| refuse(e.to_string()))?;
-    let file = writer.into_inner().map_err(|e| refuse(e.to_string()))?;
-    file.sync_all().map_err(|e| refuse(e.to_string()))
 }
 
 /// Run ids by time: the start in UTC, then `-2`, `-3` where it is taken: by a run of the ledger, or by a report that outlived

@@ -93,6 +93,45 @@ struct Work {
     sums_created: Vec<Sum>,
 }
 
+/// What a stretch of the file has for the changes.
+struct Stretch<'a> {
+    /// The addressed rows, in the order of the file.
+    rows: Vec<Found>,
+    /// The numbers of changes, and for each one of these rows.
+    at: Vec<(usize, usize)>,
+    /// Where the last whole row begins, and its line.
+    last: Option<(usize, u64)>,
+    line_end: Option<&'a str>,
+    trailer: Option<Trailer>,
+}
+
+impl<'a> Stretch<'a> {
+    fn read(rows: &mut Rows<'a>, layout: &Layout, addresses: &Addresses) -> Result<Stretch<'a>, Stopped> {
+        let mut stretch = Stretch { rows: Vec::new(), at: Vec::new(), last: None, line_end: None, trailer: None };
+        let mut key = Vec::new();
+        while rows.advance()? {
+            if !rows.line_end().is_empty() {
+                stretch.line_end = Some(rows.line_end());
+            }
+            if !rows.sound || rows.cells.len() != layout.names.len() {
+                continue;
+            }
+            stretch.last = Some((rows.start, rows.line));
+            let next = stretch.rows.len();
+            let mut is_wanted = false;
+            addresses.at(rows, &mut key, |number| {
+                is_wanted = true;
+                stretch.at.push((number, next));
+            });
+            if is_wanted {
+                stretch.rows.push(Found::here(rows));
+            }
+        }
+        stretch.trailer = rows.trailer().cloned();
+        Ok(stretch)
+    }
+}
+
 /// The file as the changes find it.
 struct File<'a> {
     text: &'a str,
@@ -130,27 +169,18 @@ impl<'a> File<'a> {
             trailer: None,
             summed: layout.trailer.iter().flat_map(|rule| &rule.sums).filter_map(|sum| layout.column(&sum.of)).collect(),
         };
+        let stretches = layout.walks(text, rayon::current_num_threads(), |rows| Stretch::read(rows, layout, &addresses))?;
         let mut last = None;
-        let mut rows = layout.rows(text);
-        while rows.advance()? {
-            if !rows.line_end().is_empty() {
-                file.line_end = rows.line_end();
+        for (lines, stretch) in stretches {
+            let first = file.rows.len();
+            file.rows.extend(stretch.rows.into_iter().map(|found| Found { line: found.line + lines, ..found }));
+            for (number, row) in stretch.at {
+                file.at[number].push(first + row);
             }
-            if !rows.sound || rows.cells.len() != layout.names.len() {
-                continue;
-            }
-            last = Some((rows.start, rows.line));
-            let next = file.rows.len();
-            let mut is_wanted = false;
-            addresses.at(&rows, |number| {
-                is_wanted = true;
-                file.at[number].push(next);
-            });
-            if is_wanted {
-                file.rows.push(Found::here(&rows));
-            }
+            file.line_end = stretch.line_end.unwrap_or(file.line_end);
+            last = stretch.last.map(|(start, line)| (start, line + lines)).or(last);
+            file.trailer = stretch.trailer;
         }
-        file.trailer = rows.trailer().cloned();
         file.quoted = match last {
             None => layout.quoted.clone(),
             Some((start, line)) => {

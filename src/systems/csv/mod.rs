@@ -31,7 +31,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use encoding_rs::Encoding;
-use polars::prelude::StringChunkedBuilder;
+use polars::prelude::{StringChunked, StringChunkedBuilder};
+use rayon::prelude::*;
 
 use crate::change::Outcome;
 use crate::diagnostic::{Place, did_you_mean};
@@ -395,75 +396,39 @@ impl CsvFile {
     }
 
     /// The rows of the file: all, or at least those at the wanted addresses.
-    fn parse(&self, wanted: Option<&Wanted>, mut notes: Vec<String>) -> Result<Pulled, Error> {
-        let contents = self.read()?;
-        let decoded = self.decode(&contents.bytes)?;
+    fn parse(&self, wanted: Option<&Wanted>, notes: Vec<String>) -> Result<Pulled, Error> {
+        let bytes = disk::read_bytes(&self.path).map_err(|error| self.as_written(error))?;
+        let (sha256, pulled) = rayon::join(|| disk::digest(&bytes), || self.rows(&bytes, wanted, notes));
+        let mut pulled = pulled?;
+        pulled.evidence.sha256 = Some(sha256);
+        Ok(pulled)
+    }
+
+    fn rows(&self, bytes: &[u8], wanted: Option<&Wanted>, mut notes: Vec<String>) -> Result<Pulled, Error> {
+        let decoded = self.decode(bytes)?;
         let layout = self.layout(&decoded.text)?;
         let columns = self.required_columns(&layout)?;
         notes.extend(self.header_notes(&layout)?);
 
-        let mut addresses = Addresses::default();
-        for (number, address) in wanted.iter().flat_map(|wanted| &wanted.addresses).enumerate() {
-            addresses.want(&layout, address, number);
-        }
-        let mut builders: Vec<StringChunkedBuilder> = self.required.iter().map(|name| StringChunkedBuilder::new(name.as_str().into(), 0)).collect();
-        let (mut lines, mut hashes, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-        let width = layout.names.len();
-        let mut rows_read = 0;
-        let (mut rows_padded, mut lines_padded) = (0, Vec::new());
-        let mut sums = self.summed_columns(&layout)?;
-        let mut rows = layout.rows(&decoded.text);
-        while rows.advance().map_err(|problem| self.stopped(problem))? {
-            rows_read += 1;
-            let cells = rows.written;
-            self.add_amounts(&rows, rows.sound && rows.cells.len() == width, &mut sums)?;
-            if cells < width && rows.line_end().is_empty() {
-                return Err(Error::new(Remedy::Look, self.place().line(rows.line), "the file looks cut off")
-                    .seen(format!("its last row has no line end and {cells} of {width} fields"))
-                    .seen(NOTHING)
-                    .hint("export or copy the file again"));
+        let summed = self.summed_columns(&layout)?;
+        let addresses = wanted.map(|wanted| {
+            let mut addresses = Addresses::default();
+            for (number, address) in wanted.addresses.iter().enumerate() {
+                addresses.want(&layout, address, number);
             }
-            if rows.cells.len() != width {
-                refused.push(self.refuse(&rows, format!("has {cells} {}, the header has {width}", if cells == 1 { "field" } else { "fields" })));
-                continue;
-            }
-            if !rows.sound {
-                refused.push(self.refuse(&rows, "has text after a closing quote: a quote is missing or not doubled".to_owned()));
-                continue;
-            }
-            if cells < width {
-                rows_padded += 1;
-                if lines_padded.len() < LINES_TOLD_MAX {
-                    lines_padded.push(rows.line.to_string());
-                }
-            }
-            if wanted.is_some() {
-                let mut is_wanted = false;
-                addresses.at(&rows, |_| is_wanted = true);
-                if !is_wanted {
-                    continue;
-                }
-            }
-            for (builder, column) in builders.iter_mut().zip(&columns) {
-                builder.append_value(rows.cell(*column));
-            }
-            lines.push(rows.line);
-            hashes.push(rows.hash());
-        }
-
-        let rows_announced = rows.trailer().and_then(|trailer| Some(trailer.count.as_ref()?.rows));
-        let sum_rules = self.trailer.iter().flat_map(|rule| &rule.sums);
-        let announced = rows.trailer().into_iter().flat_map(|trailer| &trailer.sums);
-        let sums = sum_rules.zip(announced).zip(&sums).map(|((rule, announced), (_, delivered))| ControlSum {
-            column: rule.of.clone(),
-            announced: announced.amount.sum.shown(),
-            delivered: delivered.shown(),
+            addresses
         });
-        let sums: Vec<ControlSum> = sums.collect();
-        if rows_padded > 0 {
-            let (are, line) = if rows_padded == 1 { ("row is", "line") } else { ("rows are", "lines") };
-            let more = if rows_padded > lines_padded.len() { ", .." } else { "" };
-            notes.push(format!("{rows_padded} {are} shorter than the header and filled up with empty cells: {line} {}{more}", lines_padded.join(", ")));
+        // All systems are pulled at once, and one alone is read back.
+        let stretches = if wanted.is_none() { rayon::current_num_threads() / 2 } else { rayon::current_num_threads() };
+        let reading = Reading { layout: &layout, columns: &columns, summed: &summed, addresses: addresses.as_ref() };
+        let stretches = layout.walks(&decoded.text, stretches, |rows| self.stretch(rows, &reading))?;
+        let all = Stretch::joined(stretches);
+
+        if all.rows_padded > 0 {
+            let (are, line) = if all.rows_padded == 1 { ("row is", "line") } else { ("rows are", "lines") };
+            let lines: Vec<String> = all.lines_padded.iter().take(LINES_TOLD_MAX).map(u64::to_string).collect();
+            let more = if all.rows_padded > lines.len() as u64 { ", .." } else { "" };
+            notes.push(format!("{} {are} shorter than the header and filled up with empty cells: {line} {}{more}", all.rows_padded, lines.join(", ")));
         }
         let mut found = BTreeMap::from([
             (ENCODING.to_owned(), decoded.name.clone()),
@@ -471,9 +436,81 @@ impl CsvFile {
             (HEADER.to_owned(), serde_json::to_string(&layout.names).unwrap_or_default()),
         ]);
         found.extend(self.name_date.iter().map(|date| (NAME_DATE.to_owned(), date.clone())));
-        let evidence = Evidence { origin: self.origin.clone(), sha256: Some(contents.sha256), rows_read, rows_announced, sums, found, notes };
-        let columns = self.required.iter().cloned().zip(builders).map(|(name, builder)| (name, builder.finish(), None)).collect();
-        Ok(Pulled::new(columns, lines, hashes, refused, evidence))
+        let evidence =
+            Evidence { origin: self.origin.clone(), sha256: None, rows_read: all.rows_read, rows_announced: all.rows_announced, sums: all.sums, found, notes };
+        let columns = self.required.iter().cloned().zip(all.columns).map(|(name, column)| (name, column, None)).collect();
+        Ok(Pulled::new(columns, all.lines, all.hashes, all.refused, evidence))
+    }
+
+    /// The rows of one stretch of the file. An error tells what makes the file as a whole uncertain.
+    fn stretch(&self, rows: &mut Rows<'_>, reading: &Reading<'_>) -> Result<Stretch, Error> {
+        let mut builders: Vec<StringChunkedBuilder> = self.required.iter().map(|name| StringChunkedBuilder::new(name.as_str().into(), 0)).collect();
+        let mut stretch = Stretch::default();
+        let width = reading.layout.names.len();
+        let mut key = Vec::new();
+        let mut sums = reading.summed.to_vec();
+        while rows.advance().map_err(|problem| self.stopped(problem))? {
+            stretch.rows_read += 1;
+            let cells = rows.written;
+            self.add_amounts(rows, rows.sound && rows.cells.len() == width, &mut sums)?;
+            if cells < width && rows.line_end().is_empty() {
+                return Err(Error::new(Remedy::Look, self.place().line(rows.line), "the file looks cut off")
+                    .seen(format!("its last row has no line end and {cells} of {width} fields"))
+                    .seen(NOTHING)
+                    .hint("export or copy the file again"));
+            }
+            if rows.cells.len() != width {
+                stretch.refused.push(self.refuse(rows, format!("has {cells} {}, the header has {width}", if cells == 1 { "field" } else { "fields" })));
+                continue;
+            }
+            if !rows.sound {
+                stretch.refused.push(self.refuse(rows, "has text after a closing quote: a quote is missing or not doubled".to_owned()));
+                continue;
+            }
+            if cells < width {
+                stretch.rows_padded += 1;
+                if stretch.lines_padded.len() < LINES_TOLD_MAX {
+                    stretch.lines_padded.push(rows.line);
+                }
+            }
+            if let Some(addresses) = reading.addresses {
+                let mut is_wanted = false;
+                addresses.at(rows, &mut key, |_| is_wanted = true);
+                if !is_wanted {
+                    continue;
+                }
+            }
+            for (builder, column) in builders.iter_mut().zip(reading.columns) {
+                builder.append_value(rows.cell(*column));
+            }
+            stretch.lines.push(rows.line);
+            stretch.hashes.push(rows.hash());
+        }
+        stretch.columns = builders.into_iter().map(StringChunkedBuilder::finish).collect();
+        stretch.rows_announced = rows.trailer().and_then(|trailer| Some(trailer.count.as_ref()?.rows));
+        let sum_rules = self.trailer.iter().flat_map(|rule| &rule.sums);
+        let announced = rows.trailer().into_iter().flat_map(|trailer| &trailer.sums);
+        let sums = sum_rules.zip(announced).zip(&sums).map(|((rule, announced), (_, delivered))| ControlSum {
+            column: rule.of.clone(),
+            announced: announced.amount.sum.shown(),
+            delivered: delivered.shown(),
+        });
+        stretch.sums = sums.collect();
+        Ok(stretch)
+    }
+
+    /// The bytes of the file with the changes made, and what becomes of each; no bytes if none of them changes any.
+    fn edited(&self, bytes: &[u8], set: &WriteSet<'_>) -> Result<(Option<Vec<u8>>, Vec<Outcome>), Error> {
+        let decoded = self.decode(bytes)?;
+        let layout = self.layout(&decoded.text)?;
+        if !text::comes_back(&decoded, bytes) {
+            let name = decoded.encoding.name();
+            let reason = format!("the file cannot be written back in {name} without changing other bytes of it");
+            return Ok((None, vec![Outcome::Rejected { reason }; set.changes.len()]));
+        }
+        let edited = edit::edit(&decoded.text, &layout, decoded.encoding, set.changes, set.failures_max).map_err(|problem| self.stopped(problem))?;
+        let text = edited.text.filter(|text| *text != decoded.text);
+        Ok((text.map(|text| text::encode_whole(decoded.encoding, decoded.bom, text)), edited.outcomes))
     }
 
     fn recover(&self) -> Result<Vec<String>, Error> {
@@ -509,6 +546,65 @@ impl CsvFile {
         let raw = rows.raw();
         let end = raw.char_indices().nth(RAW_CHARS_MAX).map_or(raw.len(), |(at, _)| at);
         Quarantined { origin: self.origin.clone(), line: rows.line, column: None, field: None, raw: Some(raw[..end].to_owned()), reason, key: None, id: None }
+    }
+}
+
+/// What was read of a stretch of the file.
+#[derive(Debug, Default)]
+struct Stretch {
+    columns: Vec<StringChunked>,
+    lines: Vec<u64>,
+    hashes: Vec<u128>,
+    refused: Vec<Quarantined>,
+    rows_read: u64,
+    rows_padded: u64,
+    /// The first of the lines that were filled up.
+    lines_padded: Vec<u64>,
+    rows_announced: Option<u64>,
+    /// Only where there is a trailer; then the stretch is the whole.
+    sums: Vec<ControlSum>,
+}
+
+/// What the rows of a file are read for.
+struct Reading<'a> {
+    layout: &'a Layout,
+    /// The places of the required columns.
+    columns: &'a [usize],
+    /// The columns whose amounts the trailer adds up, with a sum of nothing.
+    summed: &'a [(usize, Sum)],
+    /// The wanted rows; nothing if all are.
+    addresses: Option<&'a Addresses>,
+}
+
+impl Stretch {
+    /// All stretches of a file as one, each with the number that is to be added to its lines.
+    fn joined(stretches: Vec<(u64, Stretch)>) -> Stretch {
+        let mut stretches = stretches.into_iter().map(|(lines, mut stretch)| {
+            let all = stretch.lines.iter_mut().chain(&mut stretch.lines_padded).chain(stretch.refused.iter_mut().map(|refused| &mut refused.line));
+            all.for_each(|line| *line += lines);
+            stretch
+        });
+        let Some(mut whole) = stretches.next() else { return Stretch::default() };
+        let mut below: Vec<Vec<StringChunked>> = vec![Vec::new(); whole.columns.len()];
+        for stretch in stretches {
+            below.iter_mut().zip(stretch.columns).for_each(|(below, column)| below.push(column));
+            whole.lines.extend(stretch.lines);
+            whole.hashes.extend(stretch.hashes);
+            whole.refused.extend(stretch.refused);
+            whole.rows_read += stretch.rows_read;
+            whole.rows_padded += stretch.rows_padded;
+            whole.lines_padded.extend(stretch.lines_padded);
+            whole.rows_announced = stretch.rows_announced;
+            whole.sums = stretch.sums;
+        }
+        whole.columns.par_iter_mut().zip(below).for_each(|(column, below)| {
+            for more in &below {
+                // Refused only beyond 2^32 rows, and no file holds as many.
+                let _ = column.append(more);
+            }
+            *column = column.rechunk().into_owned();
+        });
+        whole
     }
 }
 
@@ -601,22 +697,16 @@ impl System for CsvFile {
         if set.changes.is_empty() {
             return Ok(Vec::new());
         }
-        let all = |outcome: Outcome| vec![outcome; set.changes.len()];
-        let contents = self.read()?;
-        if let Some(stale) = changed_since_read(&set, self.pulled_sha256.as_deref(), &contents.sha256) {
+        let bytes = disk::read_bytes(&self.path).map_err(|error| self.as_written(error))?;
+        let (sha256, edited) = rayon::join(|| disk::digest(&bytes), || self.edited(&bytes, &set));
+        if let Some(stale) = changed_since_read(&set, self.pulled_sha256.as_deref(), &sha256) {
             return Ok(stale);
         }
-        let decoded = self.decode(&contents.bytes)?;
-        let layout = self.layout(&decoded.text)?;
-        if *text::encode(decoded.encoding, &decoded.text) != contents.bytes[decoded.bom.len()..] {
-            let name = decoded.encoding.name();
-            return Ok(all(Outcome::Rejected { reason: format!("the file cannot be written back in {name} without changing other bytes of it") }));
-        }
-        let edited = edit::edit(&decoded.text, &layout, decoded.encoding, set.changes, set.failures_max).map_err(|problem| self.stopped(problem))?;
-        let Some(text) = edited.text.filter(|text| *text != decoded.text) else { return Ok(edited.outcomes) };
-        let bytes = text::encode_whole(decoded.encoding, decoded.bom, text);
-        let replaced = disk::replace_keeping(&self.path, &bytes, &contents.sha256, self.backups).map_err(|error| self.as_written(error))?;
-        Ok(outcomes_of_replacing(replaced, edited.outcomes))
+        let (new, outcomes) = edited?;
+        let Some(new) = new else { return Ok(outcomes) };
+        let expected = disk::Expected { bytes: &bytes, sha256: &sha256 };
+        let replaced = disk::replace_keeping(&self.path, &new, expected, self.backups).map_err(|error| self.as_written(error))?;
+        Ok(outcomes_of_replacing(replaced, outcomes))
     }
 
     fn read_back(&mut self, wanted: &Wanted) -> Result<Pulled, Error> {

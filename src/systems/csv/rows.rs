@@ -6,6 +6,8 @@
 //!
 //! # Design
 //! - A line without a quote is a row, and is cut at its delimiters; only the others need the parser.
+//! - Long texts are walked in several stretches at once, each from the beginning of a line, as if that were the beginning of a row.
+//!   It was, if the walk before it ended just there; else the text is walked once more as a whole.
 //! - Physical lines are counted here, one for each `\r\n`, `\n` or lone `\r`, because the parser's own count is off after
 //!   CRLF and blank lines.
 //! - A quoted cell with text after its closing quote (`"5" pipe"`) has no certain meaning, and is the mark of a lost quote that
@@ -20,6 +22,7 @@ use std::ops::Range;
 
 use csv_core::ReadFieldResult;
 use hashbrown::HashMap;
+use rayon::prelude::*;
 
 use super::sums::Amount;
 use crate::change::Address;
@@ -151,13 +154,17 @@ pub(super) struct Rows<'t> {
     quote: u8,
     next: usize,
     next_line: u64,
+    /// No row is read that begins here or after it.
+    until: usize,
     /// How many cells a row has at least; missing ones are added.
     width_min: usize,
     trailer_rule: Option<TrailerRule>,
     /// The trailer, once the walk has passed over it, and its line.
     trailer: Option<(Trailer, u64)>,
-    /// What the cells of the row say, one after the other; more room than text.
+    /// What the cells of the row say, a NUL between each two, which no text of ours has; more room than text.
     said: Vec<u8>,
+    /// No quote stands before this place, from the row on.
+    clear_until: usize,
     /// The cells of the row, added ones among them.
     pub cells: Vec<Cell>,
     /// How many of the cells the file has.
@@ -187,10 +194,12 @@ impl<'t> Rows<'t> {
             quote,
             next: from,
             next_line: line,
+            until: text.len(),
             width_min: 0,
             trailer_rule: None,
             trailer: None,
             said: Vec::new(),
+            clear_until: from,
             cells: Vec::new(),
             written: 0,
             start: from,
@@ -201,7 +210,7 @@ impl<'t> Rows<'t> {
         }
     }
 
-    /// Goes to the next row; false at the end of the text. Blank lines and the trailer are passed over.
+    /// Goes to the next row; false at the end of the text, or of the stretch that is walked. Blank lines and the trailer are passed over.
     pub fn advance(&mut self) -> Result<bool, Stopped> {
         let line_before = self.line;
         let mut is_row = self.read_row()?;
@@ -219,7 +228,10 @@ impl<'t> Rows<'t> {
         self.written = self.cells.len();
         if is_row && self.written < self.width_min {
             let said_end = self.cells.last().map_or(0, |cell| cell.said_end);
-            self.cells.resize(self.width_min, Cell { start: self.end, end: self.end, said_end });
+            let missing = self.width_min - self.written;
+            self.make_room(said_end + missing);
+            self.said[said_end..said_end + missing].fill(0);
+            self.cells.extend((1..=missing).map(|number| Cell { start: self.end, end: self.end, said_end: said_end + number }));
         }
         Ok(is_row)
     }
@@ -254,25 +266,23 @@ impl<'t> Rows<'t> {
 
     fn read_row(&mut self) -> Result<bool, Stopped> {
         let bytes = self.text.as_bytes();
-        while let Some(b'\r' | b'\n') = bytes.get(self.next) {
+        while self.next < self.until && matches!(bytes[self.next], b'\r' | b'\n') {
             self.next = after_line_end(bytes, self.next);
             self.next_line += 1;
         }
         (self.start, self.line, self.sound) = (self.next, self.next_line, true);
         self.cells.clear();
-        if self.next >= bytes.len() {
+        if self.next >= self.until {
             return Ok(false);
         }
         if self.read_plain()? {
             return Ok(true);
         }
-        let mut said_end = 0;
+        let mut said_start = 0;
         loop {
             let start = self.next;
-            if self.said.len() < said_end + CELL_BYTES_MAX + 1 {
-                self.said.resize((said_end + CELL_BYTES_MAX + 1).next_power_of_two(), 0);
-            }
-            let room = &mut self.said[said_end..said_end + CELL_BYTES_MAX + 1];
+            self.make_room(said_start + CELL_BYTES_MAX + 1);
+            let room = &mut self.said[said_start..said_start + CELL_BYTES_MAX + 1];
             let (mut result, read, written) = self.reader.read_field(&bytes[start..], room);
             // A text that ends in a delimiter has one more cell, of which nothing is left to read.
             let at_end = start == bytes.len() || result == ReadFieldResult::InputEmpty;
@@ -303,7 +313,9 @@ impl<'t> Rows<'t> {
                 }
                 self.next_line += breaks;
             }
-            said_end += written;
+            let said_end = said_start + written;
+            self.said[said_end] = 0;
+            said_start = said_end + 1;
             self.cells.push(Cell { start, end, said_end });
             if record_end {
                 self.end = end;
@@ -321,25 +333,29 @@ impl<'t> Rows<'t> {
     fn read_plain(&mut self) -> Result<bool, Stopped> {
         let bytes = self.text.as_bytes();
         let rest = &bytes[self.start..];
-        let row = &rest[..memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())];
-        if memchr::memchr(self.quote, row).is_some() {
+        let (mut from, mut length, mut longest) = (0, rest.len(), 0);
+        for end in memchr::memchr3_iter(self.delimiter, b'\r', b'\n', rest).chain(std::iter::once(rest.len())) {
+            self.cells.push(Cell { start: self.start + from, end: self.start + end, said_end: end });
+            longest = longest.max(end - from);
+            from = end + 1;
+            if rest.get(end) != Some(&self.delimiter) {
+                length = end;
+                break;
+            }
+        }
+        if !self.is_clear(self.start + length) {
+            self.cells.clear();
             return Ok(false);
         }
-        if self.said.len() < row.len() {
-            self.said.resize(row.len().next_power_of_two(), 0);
+        if longest > CELL_BYTES_MAX {
+            return Err(Stopped { line: self.next_line, why: Why::Endless });
         }
-        let (mut from, mut said_end) = (0, 0);
-        for end in memchr::memchr_iter(self.delimiter, row).chain(std::iter::once(row.len())) {
-            if end - from > CELL_BYTES_MAX {
-                return Err(Stopped { line: self.next_line, why: Why::Endless });
-            }
-            let after = said_end + (end - from);
-            self.said[said_end..after].copy_from_slice(&row[from..end]);
-            said_end = after;
-            self.cells.push(Cell { start: self.start + from, end: self.start + end, said_end });
-            from = end + 1;
+        self.make_room(length + 1);
+        self.said[..length].copy_from_slice(&rest[..length]);
+        for cell in &self.cells {
+            self.said[cell.said_end] = 0;
         }
-        self.end = self.start + row.len();
+        self.end = self.start + length;
         self.next = self.end;
         if self.end < bytes.len() {
             self.next = after_line_end(bytes, self.end);
@@ -349,10 +365,27 @@ impl<'t> Rows<'t> {
         Ok(true)
     }
 
+    /// Whether no quote stands in the row that ends there. Looks ahead of it, so that most rows need no look of their own.
+    fn is_clear(&mut self, end: usize) -> bool {
+        const AHEAD: usize = 1 << 14;
+        if end > self.clear_until {
+            let ahead = &self.text.as_bytes()[self.start..self.text.len().min(end + AHEAD)];
+            self.clear_until = self.start + memchr::memchr(self.quote, ahead).unwrap_or(ahead.len());
+        }
+        end <= self.clear_until
+    }
+
+    /// Makes what the cells say so long at least.
+    fn make_room(&mut self, length: usize) {
+        if self.said.len() < length {
+            self.said.resize(length.next_power_of_two(), 0);
+        }
+    }
+
     /// What a cell of the row says, its quotes taken away.
     pub fn cell(&self, index: usize) -> &str {
         let Cell { start, end, said_end } = self.cells[index];
-        let said_start = if index == 0 { 0 } else { self.cells[index - 1].said_end };
+        let said_start = if index == 0 { 0 } else { self.cells[index - 1].said_end + 1 };
         match (end - start) - (said_end - said_start) {
             0 => &self.text[start..end],
             2 if self.sound => &self.text[start + 1..end - 1],
@@ -378,18 +411,8 @@ impl<'t> Rows<'t> {
     }
 
     /// A hash of what all cells of the row say, which tells `a,b` and `ab,` apart.
-    pub fn hash(&mut self) -> u128 {
-        let mut length = self.cells.last().map_or(0, |cell| cell.said_end);
-        let needed = length + 8 * (self.cells.len() + 1);
-        if self.said.len() < needed {
-            self.said.resize(needed.next_power_of_two(), 0);
-        }
-        let ends = self.cells.iter().map(|cell| cell.said_end).chain([self.cells.len()]);
-        for end in ends {
-            self.said[length..length + 8].copy_from_slice(&(end as u64).to_le_bytes());
-            length += 8;
-        }
-        xxhash_rust::xxh3::xxh3_128(&self.said[..length])
+    pub fn hash(&self) -> u128 {
+        xxhash_rust::xxh3::xxh3_128(&self.said[..self.cells.last().map_or(0, |cell| cell.said_end)])
     }
 }
 
@@ -534,6 +557,73 @@ impl Layout {
         rows.trailer_rule.clone_from(&self.trailer);
         rows
     }
+
+    /// Walks over the rows of up to `stretches` stretches of the text at once. Gives what `walk` makes of each, in the order of
+    /// the text, with the number that is to be added to the lines of its rows. `walk` goes to the end of the walk that it gets.
+    pub fn walks<'t, T: Send, E: Send>(
+        &self,
+        text: &'t str,
+        stretches: usize,
+        walk: impl Fn(&mut Rows<'t>) -> Result<T, E> + Sync,
+    ) -> Result<Vec<(u64, T)>, E> {
+        self.walks_between(text, &line_starts(text, self.body, stretches, STRETCH_BYTES_MIN), walk)
+    }
+
+    /// The walks of the stretches between these beginnings of lines.
+    fn walks_between<'t, T: Send, E: Send>(
+        &self,
+        text: &'t str,
+        cuts: &[usize],
+        walk: impl Fn(&mut Rows<'t>) -> Result<T, E> + Sync,
+    ) -> Result<Vec<(u64, T)>, E> {
+        let whole = || Ok(vec![(0, walk(&mut self.rows(text))?)]);
+        if cuts.is_empty() || self.trailer.is_some() {
+            return whole();
+        }
+        let starts = std::iter::once(self.body).chain(cuts.iter().copied());
+        let spans: Vec<(usize, usize)> = starts.zip(cuts.iter().copied().chain([text.len()])).collect();
+        let of_span = |(from, until): (usize, usize)| {
+            let mut rows = self.rows(text);
+            (rows.next, rows.until) = (from, until);
+            if from > self.body {
+                rows.next_line = 0;
+            }
+            let made = walk(&mut rows).ok()?;
+            // A row that began before the cut and ends after it: the next stretch began in the middle of a cell.
+            (rows.next == until).then_some((rows.next_line, made))
+        };
+        let walked: Vec<Option<(u64, T)>> = spans.into_par_iter().map(of_span).collect();
+        let mut line = 0;
+        let of_all: Option<Vec<(u64, T)>> = walked
+            .into_iter()
+            .map(|walked| {
+                let (lines, made) = walked?;
+                let before = line;
+                line += lines;
+                Some((before, made))
+            })
+            .collect();
+        // What stops a walk, and where, is told by one that sees the text in its order.
+        of_all.map_or_else(whole, Ok)
+    }
+}
+
+/// A stretch of a text is at least so long.
+const STRETCH_BYTES_MIN: usize = 1 << 20;
+
+/// Where a text is cut into stretches of about one length: each the beginning of a line, ascending.
+fn line_starts(text: &str, body: usize, stretches: usize, length_min: usize) -> Vec<usize> {
+    let bytes = text.as_bytes();
+    let length = ((bytes.len() - body) / stretches.max(1)).max(length_min);
+    let mut starts: Vec<usize> = Vec::new();
+    for near in (1..stretches).map(|number| body + number * length) {
+        let Some(end) = bytes.get(near..).and_then(|rest| memchr::memchr2(b'\r', b'\n', rest)) else { break };
+        let start = after_line_end(bytes, near + end);
+        if start < bytes.len() && starts.last().is_none_or(|last| *last < start) {
+            starts.push(start);
+        }
+    }
+    starts
 }
 
 /// Excel's first line `sep=;`: the delimiter and where the next line begins.
@@ -622,7 +712,6 @@ impl Trial {
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
     groups: Vec<AddressGroup>,
-    key: Vec<u8>,
 }
 
 /// The addresses over the same columns.
@@ -638,9 +727,9 @@ impl Addresses {
     pub fn want(&mut self, layout: &Layout, address: &Address, number: usize) -> bool {
         let columns: Option<Vec<usize>> = address.iter().map(|part| layout.column(&part.column)).collect();
         let Some(columns) = columns.filter(|columns| !columns.is_empty()) else { return false };
-        self.key.clear();
+        let mut key = Vec::new();
         for part in address {
-            push_part(&mut self.key, part.raw.text.as_deref().unwrap_or_default());
+            push_part(&mut key, part.raw.text.as_deref().unwrap_or_default());
         }
         let group = match self.groups.iter().position(|group| group.columns == columns) {
             Some(group) => group,
@@ -649,18 +738,19 @@ impl Addresses {
                 self.groups.len() - 1
             }
         };
-        self.groups[group].wanted.entry_ref(self.key.as_slice()).or_default().push(number);
+        self.groups[group].wanted.entry(key).or_default().push(number);
         true
     }
 
-    /// Calls `found` with the number of each address that the row has. The row must have all columns of the layout.
-    pub fn at(&mut self, rows: &Rows<'_>, mut found: impl FnMut(usize)) {
+    /// Calls `found` with the number of each address that the row has. The row must have all columns of the layout. `key` is room
+    /// that is used again for each row.
+    pub fn at(&self, rows: &Rows<'_>, key: &mut Vec<u8>, mut found: impl FnMut(usize)) {
         for AddressGroup { columns, wanted } in &self.groups {
-            self.key.clear();
+            key.clear();
             for column in columns {
-                push_part(&mut self.key, rows.cell(*column));
+                push_part(key, rows.cell(*column));
             }
-            for number in wanted.get(self.key.as_slice()).into_iter().flatten() {
+            for number in wanted.get(key.as_slice()).into_iter().flatten() {
                 found(*number);
             }
         }
@@ -817,6 +907,26 @@ mod tests {
             let read: Vec<Vec<String>> = reader.records().map(|row| row.expect("text").iter().map(str::to_owned).collect()).collect();
             let cells: Vec<Vec<String>> = walked.into_iter().map(|(_, cells)| cells).collect();
             prop_assert_eq!(cells, read);
+        }
+
+        /// Walks of stretches that are cut at any beginning of a line, within cells too, are one walk over the whole.
+        #[test]
+        fn stretches_are_walked_as_the_whole_is(text in "[ab,\"\r\n]{0,60}", stretches in 1..8_usize) {
+            let text = format!("id,b\n{text}");
+            let layout = Layout::find(&text, &Expected { pinned: Some(b','), quote: b'"', header: 1, ..Expected::default() }).expect("a header");
+            let rows_of = |rows: &mut Rows<'_>| {
+                let mut all = Vec::new();
+                while rows.advance()? {
+                    all.push((rows.line, rows.start, rows.raw().to_owned(), rows.hash()));
+                }
+                Ok::<_, Stopped>(all)
+            };
+            let cuts = line_starts(&text, layout.body, stretches, 1);
+            let joined = layout.walks_between(&text, &cuts, rows_of).map(|walked| {
+                let shifted = walked.into_iter().flat_map(|(lines, rows)| rows.into_iter().map(move |(line, at, raw, hash)| (line + lines, at, raw, hash)));
+                shifted.collect::<Vec<_>>()
+            });
+            prop_assert_eq!(joined, rows_of(&mut layout.rows(&text)));
         }
 
         /// The rows, the line ends and the blank lines together are the whole text.

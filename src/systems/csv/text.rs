@@ -90,6 +90,13 @@ pub(super) fn encode<'t>(encoding: &'static Encoding, text: &'t str) -> Cow<'t, 
     }
 }
 
+/// Whether the encoding gives back, to the byte, the file that was decoded.
+pub(super) fn comes_back(decoded: &Decoded<'_>, file: &[u8]) -> bool {
+    // What UTF-8 decodes without another spelling is the text itself.
+    let is_itself = decoded.encoding == UTF_8 && matches!(decoded.text, Cow::Borrowed(_));
+    is_itself || *encode(decoded.encoding, &decoded.text) == file[decoded.bom.len()..]
+}
+
 /// The bytes of a whole file: a byte order mark, if there is one, and its text.
 pub(super) fn encode_whole(encoding: &'static Encoding, bom: &[u8], text: String) -> Vec<u8> {
     match encode(encoding, &text) {
