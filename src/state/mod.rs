@@ -369,15 +369,15 @@ fn wait_for(thread: JoinHandle<Result<(), Error>>) -> Result<(), Error> {
 /// Each with the file that holds the same already, where there is one.
 fn save_snapshots(folder: &Path, pulled: &[(Option<PathBuf>, String, Arc<Pulled>)]) -> Result<(), Error> {
     disk::create_dir_private(folder)?;
-    pulled.par_iter().try_for_each(|(same, system, pulled)| {
+    for (same, system, pulled) in pulled {
         let path = folder.join(format!("{system}.parquet"));
         // Where a file cannot have two names it is written again.
         if same.as_ref().is_some_and(|same| fs::hard_link(same, &path).is_ok()) {
-            return Ok(());
+            continue;
         }
         let mut frame = pulled.to_frame().map_err(|e| lost(&path, &e.to_string()))?;
-        write_parquet(&path, &mut frame)
-    })?;
+        write_parquet(&path, &mut frame)?;
+    }
     disk::sync_folder(folder)
 }
 
