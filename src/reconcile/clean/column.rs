@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use polars::prelude::*;
+use rayon::prelude::*;
 
 use crate::frame::{FieldColumn, Pulled};
 use crate::job::{Beside, CleanRule, ColumnSpec, Field};
@@ -19,6 +20,9 @@ use crate::reconcile::clean::number::Numbers;
 use crate::reconcile::clean::phone::{E164, Plans};
 use crate::reconcile::clean::text::{NullTokens, Texts, is_plain, may_be_flagged, tidy};
 use crate::value::{Decimal, FieldType, Storage, Value};
+
+/// A stretch of a column that is cleaned beside others has at least so many rows.
+const STRETCH_ROWS_MIN: usize = 1 << 16;
 
 /// What stands between the items of a list where a column does not say.
 const SEPARATOR: &str = ";";
@@ -98,6 +102,36 @@ impl<'a> Cells<'a> {
             faults: pulled.faults.get(name).map_or(&[], Vec::as_slice),
             beside: None,
         })
+    }
+
+    /// One pass over all cells, by passes over several stretches of them at once where that is worth while.
+    fn in_stretches(&self, pass: impl Fn(&Cells<'_>) -> Pass + Sync) -> Pass {
+        let height = self.raw.len();
+        let stretches = rayon::current_num_threads().min(height / STRETCH_ROWS_MIN);
+        // The rows of faults are those of the whole column.
+        if stretches < 2 || !self.faults.is_empty() {
+            return pass(self);
+        }
+        let length = height.div_ceil(stretches);
+        let passes: Vec<(usize, Pass)> = (0..stretches)
+            .into_par_iter()
+            .map(|number| {
+                let (from, rows) = (number * length, length.min(height - number * length));
+                let raw = self.raw.slice(from as i64, rows);
+                let storage = self.storage.map(|column| column.slice(from as i64, rows));
+                let beside = self.beside.map(|column| column.slice(from as i64, rows));
+                let outside = if self.outside.is_empty() { &[] } else { &self.outside[from..from + rows] };
+                (from, pass(&Cells { raw: &raw, storage: storage.as_ref(), outside, beside: beside.as_ref(), ..*self }))
+            })
+            .collect();
+        let (mut counts, mut unreadable, mut columns) = (Counts::new(), Vec::new(), Vec::new());
+        for (from, pass) in passes {
+            counts.join(&pass.counts);
+            unreadable.extend(pass.unreadable.into_iter().map(|(row, why)| (row + from as u32, why)));
+            columns.push(pass.column);
+        }
+        let below: Vec<&FieldColumn> = columns.iter().skip(1).collect();
+        Pass { column: columns[0].stacked(&below), counts, unreadable }
     }
 
     /// Reads each cell in turn and hands on the value; nothing for a null, for a cell that could not be read, and outside.
@@ -206,6 +240,7 @@ impl<'a> Reader<'a> {
         let height = cells.raw.len();
         let no_name = || PlSmallStr::EMPTY;
         let (column, (counts, unreadable)) = match &self.kind {
+            Kind::Text(texts) if texts.reads_identifiers() => return cells.in_stretches(|stretch| self.text_pass(texts, stretch)),
             Kind::Text(texts) => return self.text_pass(texts, cells),
             Kind::Integer(numbers) => {
                 let mut values = PrimitiveChunkedBuilder::<Int64Type>::new(no_name(), height);

@@ -129,6 +129,14 @@ impl Counts {
         self.currency_now = None;
     }
 
+    /// Adds what was counted of other cells of the column.
+    pub(super) fn join(&mut self, others: &Counts) {
+        self.cells.iter_mut().zip(others.cells).for_each(|(cells, more)| *cells += more);
+        for (currency, more) in &others.currencies {
+            *self.currencies.entry(currency.clone()).or_default() += more;
+        }
+    }
+
     /// The counts above zero under the name of a field.
     pub(super) fn of(&self, field: &str) -> Vec<CleaningCount> {
         let rules = WORDS.iter().zip(self.cells).filter(|(_, cells)| *cells > 0);

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::frame::Evidence;
 use crate::job::{
-    Blank, CleanRule, ColumnSpec, CsvSettings, Dedupe, Deletes, FirstContact, Gates, Kind, May, MergeRule, Mode, OnDrift, ReportSpec, ReportWhen, Role, Round,
-    Source, Standards,
+    Beside, Blank, CleanRule, ColumnSpec, CsvSettings, Dedupe, Deletes, FirstContact, Gates, Kind, May, MergeRule, Mode, OnDrift, ReportSpec, ReportWhen, Role,
+    Round, Source, Standards,
 };
 use crate::value::{Decimal, FieldType, Raw, Storage, Value, days_of};
 
@@ -1107,7 +1107,7 @@ fn a_long_column_is_counted_and_read_as_its_cells_are() {
         .collect();
     let phone = Field {
         clean: vec![CleanRule::Phone],
-        standards: Standards { region: Some(crate::job::Beside::Field(0)), ..Standards::default() },
+        standards: Standards { region: Some(Beside::Field(0)), ..Standards::default() },
         ..field("phone", FieldType::Text, column("p"))
     };
     let country = Field { clean: vec![CleanRule::Country], ..field("country", FieldType::Text, column("n")) };
@@ -1408,5 +1408,41 @@ proptest! {
         let column = column("c");
         let due = field("due", FieldType::Date, column.clone());
         prop_assert_eq!(Reader::new(&due, &column).value(&Value::Date(days).to_string(), Storage::Text, None), Ok(Value::Date(days)));
+    }
+}
+
+#[test]
+fn a_long_column_is_cleaned_in_stretches_as_in_one() {
+    const ROWS: usize = 3 * (1 << 16) + 7;
+    let numbers = ["030 123456", "+44 20 7946 0958", "nothing", "", "n/a", "(0)1 / 5055", "4.9E+11", "+49 30 123456"];
+    let countries = ["de", "Deutschland", "GB", "AT", "", "nowhere"];
+    let keys: Vec<String> = (0..ROWS).map(|row| row.to_string()).collect();
+    let cells = |of: &[&'static str]| -> Vec<Option<&'static str>> { (0..ROWS).map(|row| (row % 97 != 0).then(|| of[row % of.len()])).collect() };
+    let kinds: Vec<Option<&str>> = (0..ROWS).map(|row| Some(if row % 13 == 0 { "lead" } else { "customer" })).collect();
+    let keys: Vec<Option<&str>> = keys.iter().map(|key| Some(key.as_str())).collect();
+    let snapshot = Arc::new(pulled(&[("nr", &keys), ("tel", &cells(&numbers)), ("land", &cells(&countries)), ("kind", &kinds)]));
+
+    let mut phone = field("phone", FieldType::Text, column("tel"));
+    phone.clean = vec![CleanRule::Phone];
+    phone.standards.region = Some(Beside::Field(2));
+    let mut country = field("country", FieldType::Text, column("land"));
+    country.clean = vec![CleanRule::Country];
+    let mut job = job(vec![field("nr", FieldType::Text, column("nr")), phone, country], vec![0]);
+    job.systems[0].only = vec![("kind".to_owned(), vec!["customer".to_owned()])];
+
+    let with_threads = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| clean(&job, 0, Arc::clone(&snapshot)))
+    };
+    let (one, three) = (with_threads(1), with_threads(3));
+    assert!(one.quarantined.len() > 1_000 && one.counts.len() > 4 && one.rows.len() < ROWS);
+    assert_eq!(one.rows, three.rows);
+    assert_eq!(one.counts, three.counts);
+    assert_eq!(one.quarantined, three.quarantined);
+    for (one, three) in one.fields.iter().zip(&three.fields) {
+        match (one, three) {
+            (Some(FieldColumn::Text(one)), Some(FieldColumn::Text(three))) => assert!(!one.not_equal_missing(three).any()),
+            other => panic!("{other:?}"),
+        }
     }
 }
