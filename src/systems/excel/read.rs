@@ -183,7 +183,7 @@ impl Request {
 
     fn damaged(&self, why: impl std::fmt::Display) -> Error {
         Error::new(Remedy::Look, self.place(), "the workbook cannot be read: it is damaged")
-            .seen(format!("the reader says: {why}"))
+            .seen(format!("the reader says: {}", without_insides(&why.to_string())))
             .seen(NOTHING)
             .hint("open it in Excel or LibreOffice, save it again, and look whether all of it is there")
     }
@@ -201,6 +201,13 @@ impl Request {
             NoWorkbook::TooLarge(why) => Error::new(Remedy::Look, self.place(), "the workbook is larger than any that is read").seen(why).seen(NOTHING),
         }
     }
+}
+
+/// What a parser says, up to where it shows how it is built.
+pub(super) fn without_insides(why: &str) -> &str {
+    let end = ["Text(", "Start(", "End(", "Empty(", "Bytes", " { "].iter().filter_map(|word| why.find(word)).min().unwrap_or(why.len());
+    let said = why[..end].trim_end_matches([' ', '\'', '"', '`', ',', ':', '(']);
+    if end < why.len() { said.trim_end_matches("found").trim_end_matches([' ', ',']) } else { why }
 }
 
 /// Reads a sheet, on a thread of its own.
@@ -964,7 +971,10 @@ impl Growing {
                 }
             }
             DataRef::DateTimeIso(value) => {
-                spelling.push_str(value.trim());
+                let wants_time = matches!(self.wanted.reads, Reads::Moment { has_time: true, .. });
+                let (moment, hides_time) = spell::iso_moment_text(value, format.moment, wants_time);
+                self.hidden_times += u64::from(hides_time);
+                spelling.push_str(&moment);
                 Understood { storage: Storage::Date, ..text(Held::Moment) }
             }
             DataRef::DurationIso(value) => {
