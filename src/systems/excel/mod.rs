@@ -107,8 +107,9 @@ impl ExcelSheet {
             && metadata.len() > FILE_BYTES_MAX
         {
             return Err(Error::new(Remedy::Look, self.place(), "the workbook is larger than any that is read")
-                .seen(format!("{} bytes, at most {FILE_BYTES_MAX}", metadata.len()))
-                .seen(NOTHING));
+                .seen(format!("it has {} MB, at most {} MB are read", metadata.len() >> 20, FILE_BYTES_MAX >> 20))
+                .seen(NOTHING)
+                .hint("look whether it is the right workbook; if it is, export it with fewer sheets or rows"));
         }
         disk::read(&self.path).map_err(|error| self.as_written(error))
     }

@@ -86,7 +86,7 @@ pub(super) fn format_of(bytes: &[u8]) -> Result<Format, NoWorkbook> {
         }
     }
     if unpacked > UNPACKED_BYTES_MAX {
-        return Err(NoWorkbook::TooLarge(format!("it would be {unpacked} bytes long when it is unpacked, at most {UNPACKED_BYTES_MAX} are read")));
+        return Err(NoWorkbook::TooLarge(format!("it would have {} MB when it is unpacked, at most {} MB are read", unpacked >> 20, UNPACKED_BYTES_MAX >> 20)));
     }
     format.ok_or_else(|| NoWorkbook::Other("it is an archive with the name of a workbook".to_owned()))
 }

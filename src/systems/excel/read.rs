@@ -198,7 +198,10 @@ impl Request {
                 .seen(NOTHING)
                 .hint("export it again as .xlsx, or mend `path` or `kind`"),
             NoWorkbook::Damaged(why) => self.damaged(why),
-            NoWorkbook::TooLarge(why) => Error::new(Remedy::Look, self.place(), "the workbook is larger than any that is read").seen(why).seen(NOTHING),
+            NoWorkbook::TooLarge(why) => Error::new(Remedy::Look, self.place(), "the workbook is larger than any that is read")
+                .seen(why)
+                .seen(NOTHING)
+                .hint("look whether it is the right workbook; if it is, export it with fewer sheets or rows"),
         }
     }
 }
@@ -411,7 +414,11 @@ fn choose(sheets: &[Sheet], request: &Request) -> Result<(String, Vec<String>), 
     let sheet = match &request.sheet {
         None => match tables.as_slice() {
             [only] => *only,
-            [] => return Err(Error::new(Remedy::Look, request.place(), "the workbook has no sheet with cells").seen(NOTHING)),
+            [] => {
+                return Err(Error::new(Remedy::Look, request.place(), "the workbook has no sheet with cells")
+                    .seen(NOTHING)
+                    .hint("look whether it is the right workbook, and export it again"));
+            }
             _ => {
                 return Err(Error::new(Remedy::MendJob, request.place(), format!("the workbook has {} sheets, and the job names none", tables.len()))
                     .seen(format!("sheets: {names}"))
