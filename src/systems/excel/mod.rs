@@ -57,6 +57,8 @@ pub struct ExcelSheet {
     pulled_sha256: Option<String>,
     /// The sort of workbook that was pulled.
     pulled_format: Option<parts::Format>,
+    /// The name of the sheet that was pulled, if it is protected.
+    pulled_protected: Option<String>,
 }
 
 impl ExcelSheet {
@@ -90,7 +92,15 @@ impl ExcelSheet {
             columns: columns.collect(),
             insists_on_results: true,
         };
-        Ok(ExcelSheet { path, origin: settings.path.clone(), request, known: opening.known.clone(), pulled_sha256: None, pulled_format: None })
+        Ok(ExcelSheet {
+            path,
+            origin: settings.path.clone(),
+            request,
+            known: opening.known.clone(),
+            pulled_sha256: None,
+            pulled_format: None,
+            pulled_protected: None,
+        })
     }
 
     fn place(&self) -> Place {
@@ -135,8 +145,8 @@ impl ExcelSheet {
         notes
     }
 
-    /// All rows of the table.
-    fn snapshot(&self, insists_on_results: bool) -> Result<(Pulled, parts::Format), Error> {
+    /// All rows of the table, and what a later write must know of the workbook.
+    fn snapshot(&self, insists_on_results: bool) -> Result<Snapshot, Error> {
         let mut notes = disk::recover(&self.path).map_err(|error| self.as_written(error))?;
         let contents = self.contents()?;
         let request = Request { insists_on_results, ..self.request.clone() };
@@ -160,7 +170,8 @@ impl ExcelSheet {
         let mut pulled = Pulled::new(columns, reading.lines, reading.hashes, Vec::new(), evidence);
         pulled.faults = faults;
         pulled.cell_names = cell_names;
-        Ok((pulled, reading.format))
+        let protected = reading.structure.is_protected.then_some(reading.sheet);
+        Ok(Snapshot { pulled, format: reading.format, protected })
     }
 
     /// The file by which Excel or LibreOffice says that it has the workbook open, and who says so.
@@ -177,6 +188,13 @@ impl ExcelSheet {
             })
         })
     }
+}
+
+struct Snapshot {
+    pulled: Pulled,
+    format: parts::Format,
+    /// The name of the sheet, if it is protected.
+    protected: Option<String>,
 }
 
 struct OpenElsewhere {
@@ -213,10 +231,11 @@ impl System for ExcelSheet {
     }
 
     fn pull(&mut self) -> Result<Pulled, Error> {
-        let (pulled, format) = self.snapshot(true)?;
-        self.pulled_sha256.clone_from(&pulled.evidence.sha256);
-        self.pulled_format = Some(format);
-        Ok(pulled)
+        let snapshot = self.snapshot(true)?;
+        self.pulled_sha256.clone_from(&snapshot.pulled.evidence.sha256);
+        self.pulled_format = Some(snapshot.format);
+        self.pulled_protected = snapshot.protected;
+        Ok(snapshot.pulled)
     }
 
     fn prepare(&mut self) -> Result<(), Error> {
@@ -229,6 +248,15 @@ impl System for ExcelSheet {
                 .seen("written are .xlsx and .xlsm, and what is in the file must be what its name says")
                 .seen("nothing was written")
                 .hint(format!("save it as .xlsx, or make system `{}` a source or a witness", self.request.system)));
+        }
+        if let Some(sheet) = &self.pulled_protected {
+            return Err(Error::new(
+                Remedy::GiveAccess,
+                Place::of(format!("{}!{sheet}", self.origin)),
+                "the sheet is protected, so nothing can be written to it",
+            )
+            .seen("nothing was written")
+            .hint(format!("take the protection off (`Review`, `Unprotect Sheet`), or make system `{}` a source or a witness", self.request.system)));
         }
         disk::prove_replaceable(&self.path).map_err(|error| self.as_written(error))
     }
@@ -261,7 +289,7 @@ impl System for ExcelSheet {
 
     /// Delivers all rows: to find some of them, all must be read.
     fn read_back(&mut self, _wanted: &Wanted) -> Result<Pulled, Error> {
-        Ok(self.snapshot(false)?.0)
+        Ok(self.snapshot(false)?.pulled)
     }
 }
 
