@@ -34,7 +34,7 @@ use crate::disk::{self, Contents};
 use crate::error::{Error, Remedy};
 use crate::frame::{Evidence, Pulled};
 use crate::job::ExcelSettings;
-use crate::systems::{Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, outcomes_of_replacing, resolved, shown};
+use crate::systems::{Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, no_file, outcomes_of_replacing, resolved, shown};
 
 use self::read::{NOTHING, Reading, Request};
 
@@ -70,10 +70,7 @@ impl ExcelSheet {
         let spec = opening.spec;
         let path = opening.root.join(resolved(&settings.path, opening)?);
         if !path.is_file() {
-            return Err(Error::new(Remedy::GiveAccess, Place::of(&settings.path), "there is no such file")
-                .seen(format!("system `{}` reads it", spec.name))
-                .seen("nothing was read or written")
-                .hint("look whether the path is right, relative to the folder of `jobs/`, and the drive is there"));
+            return Err(no_file(&path, &settings.path, &spec.name));
         }
         let mut seen = BTreeSet::new();
         let columns = opening.columns.iter().filter(|column| seen.insert(column.as_str())).map(|name| {
