@@ -14,6 +14,8 @@
 //! - No row is ever taken out: formulas, names, charts and comments that refer to the rows below would no longer be right.
 //! - After a write, formulas that depend on it have no result until somebody opens the workbook. A column of them that the job reads
 //!   makes its rows wait until then; one that it does not read is nobody's business.
+//! - A truth that LibreOffice saved stands in the file as the formula `TRUE()` or `FALSE()`: it is a value like any other.
+//! - A protected sheet takes no change at all, so it is told before anything is written anywhere, and not change by change.
 //! - A second set that was decided on the same snapshot is stale as a whole: the file is no longer what it was decided on.
 
 mod edit;
