@@ -977,7 +977,9 @@ pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
 }
 
 fn unreadable_state(folder: &Path) -> Error {
-    Error::new(Remedy::Look, Place::of(folder.display().to_string()), "the state cannot be read").seen("nothing was written")
+    Error::new(Remedy::Look, Place::of(folder.display().to_string()), "the state cannot be read")
+        .seen("nothing was written")
+        .hint("run again; if it happens again, put the job's state folder back from a backup")
 }
 
 /// All results, or all their errors in one.

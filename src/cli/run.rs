@@ -100,7 +100,9 @@ impl PlanJob {
     fn check_output(&self, file: &Path) -> Result<(), Error> {
         let shown = Place::of(file.display().to_string());
         if file.is_dir() {
-            return Err(Error::new(Remedy::MendJob, shown, "the plan cannot be written: this is a folder").hint("name a file"));
+            return Err(Error::new(Remedy::MendJob, shown, "the plan cannot be written: this is a folder")
+                .seen("nothing was read or written")
+                .hint("name a file"));
         }
         if file.exists() && !self.force {
             return Err(Error::new(Remedy::MendJob, shown, "the plan is not written: there is such a file already")

@@ -961,7 +961,7 @@ fn check_column(field: &FieldDraft<'_>, column: &Column, business_timezone: Opti
         }
     });
     if let Some(separator) = table.separator.as_ref().filter(|separator| separator.value.is_empty()) {
-        page.refuse(&separator.span, "`separator` is empty");
+        page.refuse(&separator.span, "`separator` is empty").hint("name what stands between two entries of the list, for example `separator = \";\"`");
     }
     if let Some(blank) = &table.blank_as {
         let folded = blank.value.trim().to_lowercase();
@@ -1004,7 +1004,8 @@ fn check_century_pivot(table: &ColumnTable, page: &mut Page<'_>) -> Option<u8> {
     } else if !table.dates.iter().flat_map(|dates| &dates.value.0).any(|format| has_short_year(format.as_str())) {
         page.refuse(&written.span, "`century_pivot` needs a format with a two-digit year").hint("for example `dates = \"%d.%m.%y\"`");
     }
-    pivot
+    // A wrong one is told here, once: the formats that need one are not at fault.
+    Some(pivot.unwrap_or_default())
 }
 
 /// What must come together so that an amount has one meaning.

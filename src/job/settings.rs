@@ -248,7 +248,7 @@ fn ready(table: SettingsTable, page: &mut Page<'_>) -> Settings {
         refuse_timezone(timezone, page);
     }
     if let Some(attempts) = defaults.attempts.as_ref().filter(|attempts| attempts.value == 0) {
-        page.refuse(&attempts.span, "`defaults.attempts` is 0: nothing would ever be written");
+        page.refuse(&attempts.span, "`defaults.attempts` is 0: nothing would ever be written").hint("with 1 a change is tried once");
     }
     let parallel = table.serve.and_then(|serve| serve.value.parallel);
     if let Some(parallel) = parallel.as_ref().filter(|parallel| !(1..=PARALLEL_MAX).contains(&parallel.value)) {

@@ -95,6 +95,9 @@ fn subject_of(report: &Report, why: Why) -> String {
     if report.verdict == Verdict::Action && writes.failed > 0 {
         facts.push(plural(writes.failed, "failed write", "failed writes"));
     }
+    if !report.stale.is_empty() {
+        facts.push(format!("{} of the plan stale", count(report.stale.len() as u64)));
+    }
     if matches!(report.verdict, Verdict::Ok | Verdict::Synced) {
         facts.extend(both_sides(report));
     }

@@ -469,7 +469,10 @@ fn json_is_whole_and_may_be_printed() {
 fn subjects_put_the_verdict_first_and_fit() {
     assert_eq!(mail::subject(&rich(), Why::Always), "[ACTION 14] customers: EUR 1,240.50 open, 6 changed, 2 failed writes, 31 Mar");
     assert_eq!(mail::subject(&stopped(), Why::Always), "[FAILED] customers: stopped before writing, sheet returned 0 rows (was 8,412)");
-    let synced = Report { verdict: Verdict::Synced, breaks: Vec::new(), ..rich() };
+    let mut applied = Report { dry_run: false, breaks: Vec::new(), verdict: Verdict::Synced, ..rich() };
+    assert_eq!(mail::subject(&applied, Why::Always), "[SYNCED] customers: 6 changed, 1 of the plan stale, 31 Mar");
+    applied.stale.clear();
+    let synced = applied;
     assert_eq!(mail::subject(&synced, Why::Always), "[SYNCED] customers: 6 changed, 31 Mar", "totals that differ are not called equal");
     let dry = Report { dry_run: true, breaks: Vec::new(), ..stopped() };
     assert!(mail::subject(&Report { verdict: Verdict::Ok, ..dry }, Why::Always).starts_with("[OK] customers: would change 8, nothing written"));
@@ -522,7 +525,8 @@ fn both_parts_of_a_mail_stand_alone() {
         assert!(unicode_width::UnicodeWidthStr::width(line) <= 72, "{line}");
     }
     for part in [&text, &html] {
-        for must in ["ACTION", "b3f2a1", "1,240.50", "1,211,491.60", "reports/customers/20260331T010000Z/report.html"] {
+        let stale = ["Stale changes of the plan", "the row was edited since"];
+        for must in ["ACTION", "b3f2a1", "1,240.50", "1,211,491.60", "reports/customers/20260331T010000Z/report.html"].into_iter().chain(stale) {
             assert!(part.contains(must), "no {must} in {part}");
         }
     }

@@ -11,6 +11,8 @@
 //! # Design
 //! The sheets are made from the report and not from the document that text and HTML share, because a cell needs the value
 //! and its type, not its spelling.
+//! Every list has its sheet, and an empty one says so, but for one: changes of a plan that were not made any more. Only a plan
+//! that is applied can have them, so the sheet is there only if there are any.
 
 use std::borrow::Cow;
 
@@ -283,7 +285,11 @@ struct Book<'a> {
 impl<'a> Book<'a> {
     fn render(mut self) -> Result<Vec<u8>, XlsxError> {
         let report = self.report;
-        let mut sheets = vec![self.needs()?, self.breaks()?, self.cleared()?, self.changes()?, self.conflicts()?, self.drift()?];
+        let mut sheets = vec![self.needs()?, self.breaks()?, self.cleared()?, self.changes()?];
+        if !report.stale.is_empty() {
+            sheets.push(self.stale()?);
+        }
+        sheets.extend([self.conflicts()?, self.drift()?]);
         sheets.extend([self.tolerance()?, self.quarantine()?, self.duplicates()?, self.failed_writes()?, self.links()?]);
         sheets.extend([self.evidence()?, self.rules()?]);
         // The first sheet counts what the others could not hold.
@@ -686,6 +692,14 @@ impl<'a> Book<'a> {
         Ok(sheet.sheet)
     }
 
+    fn stale(&mut self) -> Result<Worksheet, XlsxError> {
+        let headings = [text("System"), text("Record"), text("Change"), text("Why it was not made")];
+        let (sheet, _) = self.list("Stale changes", &headings, &self.report.stale, |one, lines| {
+            lines.push(vec![Content::Words(&one.system), Content::key(&one.key), Content::Words(action_word(one.action)), Content::Text(&one.why)]);
+        })?;
+        Ok(sheet.sheet)
+    }
+
     fn conflicts(&mut self) -> Result<Worksheet, XlsxError> {
         let systems = self.value_columns(self.report.conflicts.iter().map(|one| one.overridden.as_slice()));
         let mut headings = vec![text("Record"), text("Field"), text("Taken")];
@@ -1048,7 +1062,8 @@ impl<'a> Book<'a> {
             ("Open breaks", Content::Count(report.breaks.len() as u64)),
             ("Open amounts", if open_amounts.is_empty() { Content::Quiet("none") } else { Content::Owned(open_amounts) }),
         ];
-        for (name, content) in facts {
+        let stale = (!report.stale.is_empty()).then_some(("Stale changes of the plan", Content::Count(report.stale.len() as u64)));
+        for (name, content) in facts.into_iter().chain(stale) {
             sheet.sheet.write_string_with_format(sheet.row, 0, name, &self.styles.label)?;
             sheet.seen(0, name.width());
             // Long facts run over the empty cells beside them.
@@ -1344,13 +1359,31 @@ mod tests {
             "Rules",
         ];
         for report in [rich(), quiet(), stopped(), hostile()] {
-            assert_eq!(open(&render(&report).expect("renders")).sheet_names(), expected);
+            let mut names = open(&render(&report).expect("renders")).sheet_names();
+            let has_stale = names.iter().position(|name| name == "Stale changes").map(|at| names.remove(at)).is_some();
+            assert_eq!(has_stale, !report.stale.is_empty(), "only an applied plan has changes that are stale");
+            assert_eq!(names, expected);
         }
         let bytes = render(&quiet()).expect("renders");
         for name in &expected[1..12] {
             let sheet = sheet(&bytes, name);
             assert_eq!((sheet.rows.len(), sheet.rows[0][0].to_string().as_str()), (1, "none"), "{name}");
         }
+    }
+
+    #[test]
+    fn changes_of_a_plan_that_were_not_made_are_listed_with_the_reason() {
+        let mut report = rich();
+        report.stale[0].why = "=1+1".to_owned();
+        let bytes = render(&report).expect("renders");
+        let names = open(&bytes).sheet_names();
+        assert_eq!(names.iter().position(|name| name == "Stale changes"), names.iter().position(|name| name == "Changes").map(|at| at + 1));
+        let stale = sheet(&bytes, "Stale changes");
+        let words: Vec<String> = ["System", "Record", "Change", "Why it was not made"].map(|heading| stale.cells(heading)[0].to_string()).into();
+        assert_eq!(words, ["invoicing", "ada@example.com", "update", "=1+1"]);
+        assert_eq!(stale.rows.len(), 1);
+        let summary = all_texts(&bytes).join("\n");
+        assert!(summary.contains("Stale changes of the plan\n1"), "{summary}");
     }
 
     #[test]
@@ -1579,14 +1612,14 @@ mod tests {
     #[test]
     fn every_list_is_ready_for_filters_and_paper() {
         let bytes = render(&rich()).expect("renders");
-        for number in 2..=14 {
+        for number in 2..=15 {
             let xml = part(&bytes, &format!("xl/worksheets/sheet{number}.xml"));
             for must in ["<autoFilter ", "state=\"frozen\"", "orientation=\"landscape\"", "fitToHeight=\"0\"", "<cols>", "numberStoredAsText=\"1\""] {
                 assert!(xml.contains(must), "sheet {number} has no {must}");
             }
         }
         let book = part(&bytes, "xl/workbook.xml");
-        assert_eq!(book.matches("_xlnm.Print_Titles").count(), 13, "{book}");
+        assert_eq!(book.matches("_xlnm.Print_Titles").count(), 14, "{book}");
     }
 
     #[test]

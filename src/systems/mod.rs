@@ -98,6 +98,16 @@ pub struct Opening<'a> {
     pub known: BTreeMap<String, String>,
 }
 
+/// A path that is no file: what is there instead.
+fn no_file(path: &Path, written: &str, system: &str) -> Error {
+    let (message, hint) = if path.is_dir() {
+        ("this is a folder, not a file", "name the file in it, relative to the folder of `jobs/`")
+    } else {
+        ("there is no such file", "look whether the path is right, relative to the folder of `jobs/`, and the drive is there")
+    };
+    Error::new(Remedy::GiveAccess, Place::of(written), message).seen(format!("system `{system}` reads it")).seen("nothing was read or written").hint(hint)
+}
+
 /// The error of a source that lacks columns which the job names; nothing if it has them all. Names are compared verbatim.
 fn missing_columns(origin: &str, system: &str, needed: &[String], there: &[String]) -> Option<Error> {
     let missing = needed.iter().filter(|column| !there.contains(column));

@@ -389,3 +389,19 @@ fn a_plan_is_the_same_wherever_it_is_made() {
         assert_eq!(nights(zone, locale), here, "{zone}, {locale}");
     }
 }
+
+#[test]
+fn outside_of_any_root_every_command_says_where_it_looked() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [&["check"][..], &["status"], &["run", "customers"], &["show", "last"]] {
+        let output = tieout(folder.path(), command);
+        let here = folder.path().canonicalize().unwrap().display().to_string();
+        assert_eq!(String::from_utf8_lossy(&output.stderr).replace(&here, "HERE"), NO_ROOT, "{command:?}");
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+const NO_ROOT: &str = "\
+error: HERE: no `jobs/` and no `tieout.toml` here or in any folder above
+hint: go to the folder that holds `jobs/`, name it with `--root`, or make an example with `tieout demo`
+";

@@ -176,8 +176,8 @@ fn hinder(name: &str, root: &Path) -> Option<Hindrance> {
             fs::write(root.join("state/serve.lock"), "process 4711 since 2026-03-02T01:00:00Z").unwrap();
             Some(Hindrance::Lock { _file: file })
         }
-        "sql_locked" => {
-            let database = Connection::open(root.join("data/books.db")).unwrap();
+        "sql_locked" | "state_ledger_in_use" => {
+            let database = Connection::open(root.join(if name == "sql_locked" { "data/books.db" } else { "state/suppliers/ledger.sqlite" })).unwrap();
             database.execute_batch("BEGIN EXCLUSIVE").unwrap();
             Some(Hindrance::Transaction { _database: database })
         }

@@ -359,6 +359,15 @@ fn nothing_is_said_in_clear_to_a_server_without_encryption() {
     assert!(mailbox.received().is_empty());
 }
 
+/// What `tieout mail test` tells of a password that is not the right one.
+const WRONG_PASSWORD: &str = "\
+error: localhost:PORT: the mail server did not accept the user and the password: 535 5.7.8 no such password: …
+  connected to localhost:PORT
+  encrypted, and its certificate is right for `localhost`
+  no mail was sent
+hint: check `user` under `[mail]` and where `password` leads to; some providers want a password made for programs
+";
+
 #[test]
 fn a_wrong_password_is_told_without_it() {
     let authority = Authority::new();
@@ -376,6 +385,10 @@ fn a_wrong_password_is_told_without_it() {
         let expected = if mechanism == "none" { "no way to sign in" } else { "did not accept the user and the password: 535 5.7.8 no such password: …" };
         assert!(said.contains(expected), "{mechanism}: {said}");
         assert!(!said.contains(PASSWORD) && !said.contains("horse"), "{said}");
+        if mechanism != "none" {
+            let told = String::from_utf8_lossy(&tested.stderr).replace(&mailbox.port.to_string(), "PORT");
+            assert_eq!(told, WRONG_PASSWORD, "{mechanism}");
+        }
         // A night with it: the run is not touched, the mail waits, and the right password sends it.
         let finished = night(root.path(), "2026-03-31T01:00:00Z");
         assert_eq!(finished.report.exit_code, 0);
@@ -428,6 +441,30 @@ fn one_refused_recipient_does_not_stop_the_others() {
     let third = night(root.path(), "2026-04-02T01:00:00Z");
     let notes = third.report.notes.join("\n");
     assert!(notes.contains("of run 20260401T010000Z") && !notes.contains("20260331"), "each is told once: {notes}");
+}
+
+/// What `tieout mail test` tells of a recipient that the server does not know.
+const ONE_REFUSED: &str = "\
+error: 127.0.0.1:PORT: the mail server did not take the message for everybody
+  connected to 127.0.0.1:PORT
+  not encrypted: it is this machine
+  from tieout@example.com: accepted
+  to gone@example.com: refused (550 5.1.1 no such user)
+  to finance@example.com: accepted (250 2.1.5 OK)
+  the message: taken (250 2.0.0 queued)
+  the others will get the message
+hint: its answers say why
+";
+
+#[test]
+fn a_test_mail_that_not_everybody_gets_says_who() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mailbox) = Mailbox::start(folder.path(), json!({"rcpt": {"gone@example.com": ["550 5.1.1 no such user"]}})) else { return };
+    let root = root(&plain(mailbox.port));
+    let tested = tieout(root.path(), &["mail", "test", "--to", "gone@example.com", "--to", "finance@example.com"]);
+    assert_eq!(String::from_utf8_lossy(&tested.stderr).replace(&mailbox.port.to_string(), "PORT"), ONE_REFUSED);
+    assert_eq!(tested.status.code(), Some(3));
+    assert_eq!(recipients(&mailbox.received()[0]), ["finance@example.com"]);
 }
 
 #[test]

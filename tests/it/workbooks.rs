@@ -305,6 +305,32 @@ fn a_workbook_of_libreoffice_is_patched() {
     assert!(patched(&before, "made", &[], &[vec![set(0, 0, number("3"))]]).is_ok(), "a sum of two cells is not taken for a total");
 }
 
+#[test]
+fn truths_that_libreoffice_saved_are_overwritten() {
+    if !is_there("soffice", &["--version"], "truths_that_libreoffice_saved_are_overwritten") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut book = Workbook::new();
+    let sheet = book.add_worksheet().set_name("Data").expect("a name");
+    for (row, truth) in (0..).zip([true, false, true]) {
+        sheet.write(row, 0, truth).expect("written");
+    }
+    sheet.write(0, 1, Formula::new("COUNTIF(A1:A3,TRUE)")).expect("written");
+    book.save(folder.path().join("made.xlsx")).expect("saved");
+    converted(folder.path(), "made.xlsx", "ods");
+    let before = fs::read(converted(folder.path(), "made.ods", "xlsx")).expect("a workbook");
+    let part = String::from_utf8(parts(&before).into_iter().find(|(name, _)| name == "xl/worksheets/sheet1.xml").expect("a sheet").1).expect("text");
+    assert!(part.contains("TRUE()"), "LibreOffice saves truths as formulas: {part}");
+    let made = patched(&before, "Data", &[set(0, 0, CellValue::Boolean(false)), set(1, 0, CellValue::Boolean(true))], &[]).expect("patched").bytes;
+    assert_eq!((cell(&made, "Data", 0, 0), cell(&made, "Data", 1, 0), cell(&made, "Data", 2, 0)), (Data::Bool(false), Data::Bool(true), Data::Bool(true)));
+    let refused = patched(&before, "Data", &[set(0, 1, number("1"))], &[]).expect_err("a formula");
+    assert!(refused.to_string().contains("a formula would be overwritten; cells: B1"), "{refused}");
+    fs::write(folder.path().join("again.xlsx"), &made).expect("written");
+    let csv = fs::read_to_string(converted(folder.path(), "again.xlsx", "csv:Text - txt - csv (StarCalc):44,34,76,1")).expect("a file");
+    assert_eq!(csv, "FALSE,2\nTRUE,\nTRUE,\n");
+}
+
 /// Texts that do not survive careless hands.
 const TRAPS: [&str; 16] = [
     "",

@@ -41,7 +41,7 @@ use crate::error::{Error, Remedy};
 use crate::frame::{ControlSum, Evidence, Pulled, Quarantined};
 use crate::job::{CsvReady, CsvSettings, Role};
 use crate::systems::{
-    Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, missing_columns, outcomes_of_replacing, resolved, shown,
+    Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, missing_columns, no_file, outcomes_of_replacing, resolved, shown,
 };
 
 use self::names::Unclear;
@@ -144,10 +144,7 @@ impl CsvFile {
             name_date = Some(date);
         }
         if !path.is_file() {
-            return Err(Error::new(Remedy::GiveAccess, Place::of(&settings.path), "there is no such file")
-                .seen(format!("system `{name}` reads it"))
-                .seen("nothing was read or written")
-                .hint("look whether the path is right, relative to the folder of `jobs/`, and the drive is there"));
+            return Err(no_file(&path, &settings.path, name));
         }
         let mut seen = BTreeSet::new();
         let required = opening.columns.iter().filter(|column| seen.insert(column.as_str())).cloned().collect();

@@ -9,7 +9,8 @@
 //! - A formula is never replaced, and nothing is written where nobody sees it (inside merged cells) or where the sheet forbids it.
 //! - A new row stands below all others. Where the job left out a row below the table, a total, there is no place for it.
 //! - Whoever patches the workbook may refuse a whole set because of one change. The change is found by halving, rejected with the
-//!   reason, and the others are made without it.
+//!   reason, and the others are made without it. What is wrong with the workbook itself rejects all changes at once, and the first
+//!   row that cannot be added rejects the later ones: a thousand changes are never tried one by one on a large file.
 //! - A reason names columns and cells, never what a cell holds: the cell may be one that reports must mask.
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 
 use super::parts::letters;
-use super::patch::{CellEdit, CellValue, PatchError, Patched, SheetEdits};
+use super::patch::{CellEdit, CellValue, Concern, PatchError, Patched, SheetEdits};
 use super::read::{Column, Held, Reading};
 use super::spell;
 use crate::change::{Action, CellChange, Change, Outcome};
@@ -50,6 +51,11 @@ pub(super) fn edit(reading: &Reading, changes: &[Change], failures_max: usize, p
             Err(error) => error,
         };
         // The shortest beginning of the set that is refused ends with the change at fault.
+        if error.concerns == Concern::Workbook {
+            let why = words(&error);
+            refused.extend((0..changes.len()).filter(|number| !refused.contains_key(number)).map(|number| (number, why.clone())).collect::<Vec<_>>());
+            continue;
+        }
         let (mut fine, mut bad, mut why) = (0, changes.len(), error);
         while bad - fine > 1 {
             let middle = fine + (bad - fine) / 2;
@@ -60,6 +66,11 @@ pub(super) fn edit(reading: &Reading, changes: &[Change], failures_max: usize, p
             }
         }
         refused.insert(bad - 1, words(&why));
+        if why.concerns == Concern::Appending {
+            // Every later row would stand still further below.
+            let later = (bad..changes.len()).filter(|number| changes[*number].action == Action::Create && !refused.contains_key(number));
+            refused.extend(later.map(|number| (number, words(&why))).collect::<Vec<_>>());
+        }
     }
 }
 
@@ -80,8 +91,8 @@ struct Sheet<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Habit {
     held: Held,
-    /// A row whose cell is such a one.
-    row: Option<u32>,
+    /// The last row whose cell is such a one, among the rows that were read.
+    at: Option<usize>,
 }
 
 /// What stands in the cells of one row now, by column: as it is read, and as it is written.
@@ -106,7 +117,7 @@ impl Work {
         let row_of = |row: usize| u32::try_from(reading.lines[row].saturating_sub(1)).unwrap_or(u32::MAX);
         let edit = |row: u32, column: usize, value: &CellValue| {
             let at = reading.columns[column].at;
-            let like = sheet.habits[column].row.or_else(|| reading.lines.len().checked_sub(1).map(row_of)).map(|row| (row, at));
+            let like = sheet.habits[column].at.or_else(|| reading.lines.len().checked_sub(1)).map(|row| (row_of(row), at));
             CellEdit { row, column: at, value: value.clone(), like }
         };
         let touched = self.touched.iter().flat_map(|(row, cells)| cells.iter().map(move |(column, (_, _, value))| (*row, *column, value)));
@@ -120,7 +131,7 @@ impl<'a> Sheet<'a> {
     fn new(reading: &'a Reading, changes: &[Change]) -> Sheet<'a> {
         let columns: HashMap<&str, usize> = reading.columns.iter().enumerate().map(|(index, column)| (column.name.as_str(), index)).collect();
         let at = addressed(reading, &columns, changes);
-        let habits = reading.columns.iter().map(|column| habit(column, &reading.lines)).collect();
+        let habits = reading.columns.iter().map(habit).collect();
         Sheet { reading, columns, at, habits }
     }
 
@@ -224,8 +235,7 @@ impl<'a> Sheet<'a> {
         let mut cells = Vec::with_capacity(change.cells.len());
         for cell in &change.cells {
             let index = self.column(&cell.column)?;
-            let like = self.habits[index].row.and_then(|row| self.reading.lines.iter().position(|line| *line == u64::from(row) + 1));
-            let style = like.map_or(0, |row| self.reading.columns[index].style[row]);
+            let style = self.habits[index].at.map_or(0, |row| self.reading.columns[index].style[row]);
             let (_, _, value) = self.decide(index, Held::Nothing, style, cell)?;
             if value != CellValue::Empty {
                 cells.push((index, value));
@@ -334,13 +344,12 @@ fn local_moment(value: &Value, timezone: Option<&str>) -> Option<Result<Value, S
 }
 
 /// What most cells of a column are.
-fn habit(column: &Column, lines: &[u64]) -> Habit {
+fn habit(column: &Column) -> Habit {
     let sorts = [Held::Text, Held::Number, Held::Moment, Held::Boolean];
     let count = |held: Held| column.held.iter().filter(|there| **there == held).count();
     let most = sorts.into_iter().rev().max_by_key(|held| count(*held)).filter(|held| count(*held) > 0);
     let held = most.unwrap_or(Held::Nothing);
-    let row = column.held.iter().rposition(|there| *there == held).and_then(|row| u32::try_from(lines[row].saturating_sub(1)).ok());
-    Habit { held, row: row.filter(|_| most.is_some()) }
+    Habit { held, at: most.and_then(|most| column.held.iter().rposition(|there| *there == most)) }
 }
 
 /// For each change the rows at its address.

@@ -14,6 +14,8 @@
 //! - No row is ever taken out: formulas, names, charts and comments that refer to the rows below would no longer be right.
 //! - After a write, formulas that depend on it have no result until somebody opens the workbook. A column of them that the job reads
 //!   makes its rows wait until then; one that it does not read is nobody's business.
+//! - A truth that LibreOffice saved stands in the file as the formula `TRUE()` or `FALSE()`: it is a value like any other.
+//! - A protected sheet takes no change at all, so it is told before anything is written anywhere, and not change by change.
 //! - A second set that was decided on the same snapshot is stale as a whole: the file is no longer what it was decided on.
 
 mod edit;
@@ -34,7 +36,7 @@ use crate::disk::{self, Contents};
 use crate::error::{Error, Remedy};
 use crate::frame::{Evidence, Pulled};
 use crate::job::ExcelSettings;
-use crate::systems::{Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, outcomes_of_replacing, resolved, shown};
+use crate::systems::{Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, no_file, outcomes_of_replacing, resolved, shown};
 
 use self::read::{NOTHING, Reading, Request};
 
@@ -57,6 +59,8 @@ pub struct ExcelSheet {
     pulled_sha256: Option<String>,
     /// The sort of workbook that was pulled.
     pulled_format: Option<parts::Format>,
+    /// The name of the sheet that was pulled, if it is protected.
+    pulled_protected: Option<String>,
 }
 
 impl ExcelSheet {
@@ -68,10 +72,7 @@ impl ExcelSheet {
         let spec = opening.spec;
         let path = opening.root.join(resolved(&settings.path, opening)?);
         if !path.is_file() {
-            return Err(Error::new(Remedy::GiveAccess, Place::of(&settings.path), "there is no such file")
-                .seen(format!("system `{}` reads it", spec.name))
-                .seen("nothing was read or written")
-                .hint("look whether the path is right, relative to the folder of `jobs/`, and the drive is there"));
+            return Err(no_file(&path, &settings.path, &spec.name));
         }
         let mut seen = BTreeSet::new();
         let columns = opening.columns.iter().filter(|column| seen.insert(column.as_str())).map(|name| {
@@ -90,7 +91,15 @@ impl ExcelSheet {
             columns: columns.collect(),
             insists_on_results: true,
         };
-        Ok(ExcelSheet { path, origin: settings.path.clone(), request, known: opening.known.clone(), pulled_sha256: None, pulled_format: None })
+        Ok(ExcelSheet {
+            path,
+            origin: settings.path.clone(),
+            request,
+            known: opening.known.clone(),
+            pulled_sha256: None,
+            pulled_format: None,
+            pulled_protected: None,
+        })
     }
 
     fn place(&self) -> Place {
@@ -107,8 +116,9 @@ impl ExcelSheet {
             && metadata.len() > FILE_BYTES_MAX
         {
             return Err(Error::new(Remedy::Look, self.place(), "the workbook is larger than any that is read")
-                .seen(format!("{} bytes, at most {FILE_BYTES_MAX}", metadata.len()))
-                .seen(NOTHING));
+                .seen(format!("it has {} MB, at most {} MB are read", metadata.len() >> 20, FILE_BYTES_MAX >> 20))
+                .seen(NOTHING)
+                .hint("look whether it is the right workbook; if it is, export it with fewer sheets or rows"));
         }
         disk::read(&self.path).map_err(|error| self.as_written(error))
     }
@@ -134,8 +144,8 @@ impl ExcelSheet {
         notes
     }
 
-    /// All rows of the table.
-    fn snapshot(&self, insists_on_results: bool) -> Result<(Pulled, parts::Format), Error> {
+    /// All rows of the table, and what a later write must know of the workbook.
+    fn snapshot(&self, insists_on_results: bool) -> Result<Snapshot, Error> {
         let mut notes = disk::recover(&self.path).map_err(|error| self.as_written(error))?;
         let contents = self.contents()?;
         let request = Request { insists_on_results, ..self.request.clone() };
@@ -160,7 +170,8 @@ impl ExcelSheet {
         let mut pulled = Pulled::new(columns, reading.lines, reading.hashes, Vec::new(), evidence);
         pulled.faults = faults;
         pulled.cell_names = cell_names;
-        Ok((pulled, reading.format))
+        let protected = reading.structure.is_protected.then_some(reading.sheet);
+        Ok(Snapshot { pulled, format: reading.format, protected })
     }
 
     /// The file by which Excel or LibreOffice says that it has the workbook open, and who says so.
@@ -177,6 +188,13 @@ impl ExcelSheet {
             })
         })
     }
+}
+
+struct Snapshot {
+    pulled: Pulled,
+    format: parts::Format,
+    /// The name of the sheet, if it is protected.
+    protected: Option<String>,
 }
 
 struct OpenElsewhere {
@@ -213,10 +231,11 @@ impl System for ExcelSheet {
     }
 
     fn pull(&mut self) -> Result<Pulled, Error> {
-        let (pulled, format) = self.snapshot(true)?;
-        self.pulled_sha256.clone_from(&pulled.evidence.sha256);
-        self.pulled_format = Some(format);
-        Ok(pulled)
+        let snapshot = self.snapshot(true)?;
+        self.pulled_sha256.clone_from(&snapshot.pulled.evidence.sha256);
+        self.pulled_format = Some(snapshot.format);
+        self.pulled_protected = snapshot.protected;
+        Ok(snapshot.pulled)
     }
 
     fn prepare(&mut self) -> Result<(), Error> {
@@ -229,6 +248,15 @@ impl System for ExcelSheet {
                 .seen("written are .xlsx and .xlsm, and what is in the file must be what its name says")
                 .seen("nothing was written")
                 .hint(format!("save it as .xlsx, or make system `{}` a source or a witness", self.request.system)));
+        }
+        if let Some(sheet) = &self.pulled_protected {
+            return Err(Error::new(
+                Remedy::GiveAccess,
+                Place::of(format!("{}!{sheet}", self.origin)),
+                "the sheet is protected, so nothing can be written to it",
+            )
+            .seen("nothing was written")
+            .hint(format!("take the protection off (`Review`, `Unprotect Sheet`), or make system `{}` a source or a witness", self.request.system)));
         }
         disk::prove_replaceable(&self.path).map_err(|error| self.as_written(error))
     }
@@ -261,7 +289,7 @@ impl System for ExcelSheet {
 
     /// Delivers all rows: to find some of them, all must be read.
     fn read_back(&mut self, _wanted: &Wanted) -> Result<Pulled, Error> {
-        Ok(self.snapshot(false)?.0)
+        Ok(self.snapshot(false)?.pulled)
     }
 }
 

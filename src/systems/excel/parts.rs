@@ -10,6 +10,8 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 use zip::ZipArchive;
 
+use super::patch::is_constant;
+
 /// An unpacked workbook may have this many bytes.
 const UNPACKED_BYTES_MAX: u64 = 4 << 30;
 /// An archive of more parts than this is no workbook.
@@ -84,7 +86,7 @@ pub(super) fn format_of(bytes: &[u8]) -> Result<Format, NoWorkbook> {
         }
     }
     if unpacked > UNPACKED_BYTES_MAX {
-        return Err(NoWorkbook::TooLarge(format!("it would be {unpacked} bytes long when it is unpacked, at most {UNPACKED_BYTES_MAX} are read")));
+        return Err(NoWorkbook::TooLarge(format!("it would have {} MB when it is unpacked, at most {} MB are read", unpacked >> 20, UNPACKED_BYTES_MAX >> 20)));
     }
     format.ok_or_else(|| NoWorkbook::Other("it is an archive with the name of a workbook".to_owned()))
 }
@@ -92,7 +94,7 @@ pub(super) fn format_of(bytes: &[u8]) -> Result<Format, NoWorkbook> {
 /// What a sheet's part says beside the values of its cells. Rows and columns count from 0.
 #[derive(Debug, Default)]
 pub(super) struct Structure {
-    /// The cells with a formula, in ascending order.
+    /// The cells with a formula, in ascending order; not those whose formula is how LibreOffice saves a truth.
     pub formulas: Vec<(u32, u32)>,
     /// The cells with an error, in ascending order, and which it is.
     pub errors: Vec<(u32, u32, String)>,
@@ -132,7 +134,8 @@ impl Structure {
             _ => {}
         })?;
         let mut part = None;
-        elements(&mut archive, &format!("{folder}/_rels/{name}.rels"), |element| {
+        let relations = if folder.is_empty() { format!("_rels/{name}.rels") } else { format!("{folder}/_rels/{name}.rels") };
+        elements(&mut archive, &relations, |element| {
             if id.is_some() && attribute(element, "Id") == id {
                 part = attribute(element, "Target").map(|target| resolved(&folder, &target));
             }
@@ -148,7 +151,9 @@ impl Structure {
         let (mut row, mut column) = (0_u32, 0_u32);
         // The cell that is being read: where it is, whether it has an error, and the text of its value.
         let mut error: Option<String> = None;
-        let (mut is_value, mut is_formula) = (false, false);
+        let (mut is_value, mut is_formula, mut in_formula) = (false, false, false);
+        // As much of the text of a formula as tells whether it is one.
+        let mut formula = String::new();
         loop {
             buffer.clear();
             match reader.read_event_into(&mut buffer).map_err(|error| error.to_string())? {
@@ -169,8 +174,8 @@ impl Structure {
                         error = attribute(&element, "t").filter(|sort| sort == "e").map(|_| String::new());
                     }
                     "f" => {
-                        self.formulas.push((row, column));
-                        is_formula = true;
+                        formula.clear();
+                        in_formula = true;
                     }
                     "v" => is_value = true,
                     "col" if attribute(&element, "hidden").is_some_and(|hidden| is_true(&hidden)) => {
@@ -185,6 +190,7 @@ impl Structure {
                     "sheetProtection" => self.is_protected |= attribute(&element, "sheet").is_some_and(|on| is_true(&on)),
                     _ => {}
                 },
+                Event::Text(text) if in_formula && formula.len() < 16 => formula.push_str(&text),
                 Event::Text(text) if is_value => {
                     self.has_results |= is_formula && text.parse::<f64>().ok() != Some(0.0);
                     if let Some(error) = &mut error {
@@ -193,6 +199,13 @@ impl Structure {
                 }
                 Event::End(element) => match element.local_name().as_ref() {
                     "v" => is_value = false,
+                    "f" => {
+                        in_formula = false;
+                        if !is_constant(&formula) {
+                            self.formulas.push((row, column));
+                            is_formula = true;
+                        }
+                    }
                     "c" => {
                         is_formula = false;
                         self.errors.extend(error.take().map(|error| (row, column, error)));

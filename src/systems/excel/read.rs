@@ -183,7 +183,7 @@ impl Request {
 
     fn damaged(&self, why: impl std::fmt::Display) -> Error {
         Error::new(Remedy::Look, self.place(), "the workbook cannot be read: it is damaged")
-            .seen(format!("the reader says: {why}"))
+            .seen(format!("the reader says: {}", without_insides(&why.to_string())))
             .seen(NOTHING)
             .hint("open it in Excel or LibreOffice, save it again, and look whether all of it is there")
     }
@@ -198,9 +198,19 @@ impl Request {
                 .seen(NOTHING)
                 .hint("export it again as .xlsx, or mend `path` or `kind`"),
             NoWorkbook::Damaged(why) => self.damaged(why),
-            NoWorkbook::TooLarge(why) => Error::new(Remedy::Look, self.place(), "the workbook is larger than any that is read").seen(why).seen(NOTHING),
+            NoWorkbook::TooLarge(why) => Error::new(Remedy::Look, self.place(), "the workbook is larger than any that is read")
+                .seen(why)
+                .seen(NOTHING)
+                .hint("look whether it is the right workbook; if it is, export it with fewer sheets or rows"),
         }
     }
+}
+
+/// What a parser says, up to where it shows how it is built.
+pub(super) fn without_insides(why: &str) -> &str {
+    let end = ["Text(", "Start(", "End(", "Empty(", "Bytes", " { "].iter().filter_map(|word| why.find(word)).min().unwrap_or(why.len());
+    let said = why[..end].trim_end_matches([' ', '\'', '"', '`', ',', ':', '(']);
+    if end < why.len() { said.trim_end_matches("found").trim_end_matches([' ', ',']) } else { why }
 }
 
 /// Reads a sheet, on a thread of its own.
@@ -404,7 +414,11 @@ fn choose(sheets: &[Sheet], request: &Request) -> Result<(String, Vec<String>), 
     let sheet = match &request.sheet {
         None => match tables.as_slice() {
             [only] => *only,
-            [] => return Err(Error::new(Remedy::Look, request.place(), "the workbook has no sheet with cells").seen(NOTHING)),
+            [] => {
+                return Err(Error::new(Remedy::Look, request.place(), "the workbook has no sheet with cells")
+                    .seen(NOTHING)
+                    .hint("look whether it is the right workbook, and export it again"));
+            }
             _ => {
                 return Err(Error::new(Remedy::MendJob, request.place(), format!("the workbook has {} sheets, and the job names none", tables.len()))
                     .seen(format!("sheets: {names}"))
@@ -964,7 +978,10 @@ impl Growing {
                 }
             }
             DataRef::DateTimeIso(value) => {
-                spelling.push_str(value.trim());
+                let wants_time = matches!(self.wanted.reads, Reads::Moment { has_time: true, .. });
+                let (moment, hides_time) = spell::iso_moment_text(value, format.moment, wants_time);
+                self.hidden_times += u64::from(hides_time);
+                spelling.push_str(&moment);
                 Understood { storage: Storage::Date, ..text(Held::Moment) }
             }
             DataRef::DurationIso(value) => {

@@ -196,6 +196,24 @@ pub(super) fn moment_text(serial: f64, is_1904: bool, shown: Option<Shown>, want
     Ok(if is_day { day.to_string() } else { format!("{day}T{}", time_text(millis)) })
 }
 
+/// A date or moment that a cell spells in ISO 8601, as [`moment_text`] spells those that are numbers, and whether a time of day
+/// that the format hides was left out. Cells have no time zone: the `Z` that some programs write means nothing. What is no such
+/// moment stays as it is.
+pub(super) fn iso_moment_text(written: &str, shown: Option<Shown>, wants_time: bool) -> (String, bool) {
+    let written = written.trim();
+    let local = written.strip_suffix(['Z', 'z']).unwrap_or(written);
+    let has_offset = |time: &str| time.contains(['+', '-', '[']);
+    let is_local = local.split_once(['T', 't']).is_some_and(|(_, time)| !has_offset(time));
+    let moment = if is_local { local.parse::<jiff::civil::DateTime>().ok() } else { None };
+    let Some(moment) = moment else { return (local.to_owned(), false) };
+    let is_midnight = moment.time() == jiff::civil::Time::midnight();
+    let hides_time = shown == Some(Shown::Day) && !wants_time && !is_midnight;
+    if hides_time || (is_midnight && shown != Some(Shown::Both)) {
+        return (moment.date().to_string(), hides_time);
+    }
+    (moment.to_string(), false)
+}
+
 /// A number without a date format in a column of dates: the moment that it means; nothing if it can mean none.
 pub(super) fn bare_moment_text(serial: f64, is_1904: bool) -> Option<String> {
     let since_1900 = if is_1904 { serial + BETWEEN_CALENDARS } else { serial };
@@ -370,6 +388,25 @@ mod tests {
             (45_351.000_011_585_648, None, true, "2024-02-29T00:00:01.001"),
         ] {
             assert_eq!(moment_text(serial, false, shown, wants_time).as_deref(), Ok(text), "{serial} {shown:?}");
+        }
+    }
+
+    #[test]
+    fn moments_spelled_out_are_those_that_numbers_mean() {
+        for (written, shown, wants_time, expected) in [
+            ("2024-02-29", Some(Shown::Day), true, ("2024-02-29", false)),
+            ("2024-02-29T00:00:00.000Z", Some(Shown::Day), false, ("2024-02-29", false)),
+            ("2024-02-29T00:00:00Z", Some(Shown::Both), true, ("2024-02-29T00:00:00", false)),
+            ("2024-02-29T18:30:00.000Z", Some(Shown::Both), true, ("2024-02-29T18:30:00", false)),
+            ("2024-02-29T18:30:00.250", None, false, ("2024-02-29T18:30:00.25", false)),
+            ("2024-02-29T18:30:00", Some(Shown::Day), false, ("2024-02-29", true)),
+            ("2024-02-29T18:30:00", Some(Shown::Day), true, ("2024-02-29T18:30:00", false)),
+            ("2024-02-29T18:30:00+01:00", Some(Shown::Day), false, ("2024-02-29T18:30:00+01:00", false)),
+            ("2024-02-30T00:00:00", Some(Shown::Day), false, ("2024-02-30T00:00:00", false)),
+            ("18:30:00", Some(Shown::Time), false, ("18:30:00", false)),
+        ] {
+            let (moment, hides_time) = iso_moment_text(written, shown, wants_time);
+            assert_eq!((moment.as_str(), hides_time), expected, "{written}");
         }
     }
 

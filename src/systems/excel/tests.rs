@@ -517,3 +517,88 @@ fn nothing_is_added_below_a_total() {
     let created = change(Action::Create, Vec::new(), vec![cell("Kunde / Nr", None, text("K4"), "K4")]);
     assert_eq!(write(&mut sheet, &[created]), ["rejected: a new row would stand below row 11, which is not part of the table: make room above it"]);
 }
+
+#[test]
+fn the_first_row_that_finds_no_place_stands_for_all_later_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut book = rust_xlsxwriter::Workbook::new();
+    let sheet = book.add_worksheet();
+    for (column, name) in (0..).zip(["Nr", "Betrag"]) {
+        sheet.write(0, column, name).unwrap();
+    }
+    for row in 1..4 {
+        sheet.write(row, 0, format!("K{row}")).unwrap();
+        sheet.write(row, 1, 5).unwrap();
+    }
+    // A total beside the last row of the table, under its own column.
+    sheet.write(3, 3, rust_xlsxwriter::Formula::new("SUM(D1:D3)").set_result("0")).unwrap();
+    book.save(folder.path().join("book.xlsx")).unwrap();
+    let table = Try::at(folder.path(), "book.xlsx").column("Nr", FieldType::Text).column("Betrag", FieldType::Decimal(2));
+    let mut sheet = table.open().unwrap();
+    let pulled = sheet.pull().unwrap();
+    let created = |nr: &str| change(Action::Create, Vec::new(), vec![cell("Nr", None, text(nr), nr)]);
+    let changes = [created("K8"), set(&pulled, 0, vec![("Betrag", decimal("6.00"), "6.00")]), created("K9")];
+    let why = "rejected: rows cannot be appended under a total; cells: D4";
+    assert_eq!(write(&mut sheet, &changes), [why, "done", why]);
+    assert_eq!(table.rows()[0], "2: K1 | #6");
+}
+
+/// A workbook whose one sheet has these rows, with its parts where the names say.
+fn by_hand(folder: &Path, workbook: &str, rows: &str) {
+    use std::io::Write as _;
+    use zip::write::SimpleFileOptions;
+    const MAIN: &str = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
+    const OFFICE: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+    let relation = |kind: &str, target: &str| {
+        format!(
+            "<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\"><Relationship Id=\"rId1\" Type=\"{OFFICE}/{kind}\" Target=\"{target}\"/></Relationships>"
+        )
+    };
+    let (before, name) = workbook.rsplit_once('/').map_or((String::new(), workbook), |(folder, name)| (format!("{folder}/"), name));
+    let parts = [
+        ("[Content_Types].xml".to_owned(), "<Types/>".to_owned()),
+        ("_rels/.rels".to_owned(), relation("officeDocument", workbook)),
+        (
+            workbook.to_owned(),
+            format!("<workbook xmlns=\"{MAIN}\" xmlns:r=\"{OFFICE}\"><sheets><sheet name=\"Data\" sheetId=\"1\" r:id=\"rId1\"/></sheets></workbook>"),
+        ),
+        (format!("{before}_rels/{name}.rels"), relation("worksheet", "/data/sheet.xml")),
+        ("data/sheet.xml".to_owned(), format!("<worksheet xmlns=\"{MAIN}\"><sheetData>{rows}</sheetData></worksheet>")),
+    ];
+    let mut writer = zip::ZipWriter::new(fs::File::create(folder.join("book.xlsx")).unwrap());
+    for (name, text) in &parts {
+        writer.start_file(name, SimpleFileOptions::default()).unwrap();
+        writer.write_all(text.as_bytes()).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+#[test]
+fn truths_and_dates_are_those_of_whatever_program_wrote_them() {
+    let head = "<row r=\"1\"><c r=\"A1\" t=\"str\"><v>Nr</v></c><c r=\"B1\" t=\"str\"><v>Aktiv</v></c><c r=\"C1\" t=\"str\"><v>Seit</v></c></row>";
+    // A truth as LibreOffice saves it, and a moment as some programs spell a day.
+    let row = "<row r=\"2\"><c r=\"A2\" t=\"str\"><v>K1</v></c><c r=\"B2\" t=\"b\"><f aca=\"false\">TRUE()</f><v>1</v></c>\
+               <c r=\"C2\" t=\"d\"><v>2024-02-29T00:00:00.000Z</v></c></row>";
+    for workbook in ["xl/workbook.xml", "workbook.xml"] {
+        let folder = tempfile::tempdir().unwrap();
+        by_hand(folder.path(), workbook, &format!("{head}{row}"));
+        let table = Try::at(folder.path(), "book.xlsx").column("Nr", FieldType::Text).column("Aktiv", FieldType::Boolean).column("Seit", FieldType::Date);
+        assert_eq!(table.rows(), ["2: K1 | TRUE | @2024-02-29"]);
+        let mut sheet = table.open().unwrap();
+        let pulled = sheet.pull().unwrap();
+        let changes = [set(&pulled, 0, vec![("Aktiv", Value::Boolean(false), "nein"), ("Seit", date("2024-03-01"), "2024-03-01")])];
+        assert_eq!(write(&mut sheet, &changes), ["done"]);
+        assert_eq!(table.rows(), ["2: K1 | FALSE | @2024-03-01"]);
+    }
+}
+
+#[test]
+fn a_parser_never_shows_how_it_is_built() {
+    for (said, told) in [
+        ("Expecting 'table-cell', found 'Text(BytesText { content: Borrowed(\"x\") })'", "Expecting 'table-cell'"),
+        ("row 3 stands after row 4", "row 3 stands after row 4"),
+        ("not found", "not found"),
+    ] {
+        assert_eq!(read::without_insides(said), told);
+    }
+}

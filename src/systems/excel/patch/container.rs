@@ -112,10 +112,12 @@ impl<'a> Container<'a> {
         Ok(Container { bytes, archive, entries, directory, end, read_bytes: 0 })
     }
 
-    /// The entry of this name: exactly, else without regard to the case of ASCII letters, as part names are compared.
+    /// The entry of this name: exactly, else without regard to the case of ASCII letters, as part names are compared, and to the
+    /// way in which some writers separate folders.
     pub fn find(&self, name: &str) -> Option<usize> {
         let exact = self.entries.iter().position(|entry| entry.name == name);
-        exact.or_else(|| self.entries.iter().position(|entry| entry.name.eq_ignore_ascii_case(name)))
+        let plain = |entry: &Entry| entry.name.replace('\\', "/").trim_start_matches('/').eq_ignore_ascii_case(name);
+        exact.or_else(|| self.entries.iter().position(plain))
     }
 
     /// The names of all entries, in the order of the directory.

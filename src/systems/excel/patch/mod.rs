@@ -49,6 +49,8 @@ mod rewrite;
 mod sheet;
 mod survey;
 
+pub(super) use sheet::is_constant;
+
 use area::{Area, COLUMNS, ROWS, cell_name, column_name};
 use container::Container;
 use dependents::{Dependents, Names};
@@ -122,15 +124,33 @@ pub struct PatchError {
     pub message: String,
     /// What was seen, a line each. Cells are named, what they hold is not shown.
     pub seen: Vec<String>,
+    /// What would have to be left out for the rest to be done.
+    pub concerns: Concern,
+}
+
+/// What a refusal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concern {
+    /// The workbook: no edit of it can be made.
+    Workbook,
+    /// Some cells or values of the edits.
+    Cells,
+    /// The appended rows, or the last ones of them.
+    Appending,
 }
 
 impl PatchError {
     fn new(message: impl Into<String>) -> PatchError {
-        PatchError { message: message.into(), seen: Vec::new() }
+        PatchError { message: message.into(), seen: Vec::new(), concerns: Concern::Workbook }
     }
 
     fn saw(mut self, seen: impl Into<String>) -> PatchError {
         self.seen.push(seen.into());
+        self
+    }
+
+    fn about(mut self, concerns: Concern) -> PatchError {
+        self.concerns = concerns;
         self
     }
 }
@@ -149,7 +169,7 @@ impl std::error::Error for PatchError {}
 /// # Errors
 /// The bytes are no readable xlsx file, the sheet is not there, or an edit cannot be made rightly; then nothing is changed.
 pub fn patch(workbook: &[u8], edits: &SheetEdits<'_>) -> Result<Patched, PatchError> {
-    check(edits)?;
+    check(edits).map_err(|error| error.about(Concern::Cells))?;
     let mut container = Container::open(workbook)?;
     let parts = Parts::find(&mut container)?;
     let workbook_bytes = container.read(parts.workbook_index)?;
@@ -174,12 +194,12 @@ pub fn patch(workbook: &[u8], edits: &SheetEdits<'_>) -> Result<Patched, PatchEr
     let mut tables = sheets.tables.clone();
     let own_tables = tables.get_mut(&target).map_or(&mut [][..], |tables| tables.as_mut_slice());
     let before: Vec<Table> = own_tables.to_vec();
-    let place = Place::of(&survey, edits)?;
+    let place = Place::of(&survey, edits).map_err(|error| error.about(Concern::Appending))?;
     if let Some(place) = &place {
-        grow_tables(own_tables, place, edits)?;
+        grow_tables(own_tables, place, edits).map_err(|error| error.about(Concern::Appending))?;
     }
     let mut writes = writes(&survey, edits, place.as_ref(), &before)?;
-    let computed = fill_computed(&mut writes, &survey, own_tables, place.as_ref())?;
+    let computed = fill_computed(&mut writes, &survey, own_tables, place.as_ref()).map_err(|error| error.about(Concern::Appending))?;
     refuse_forbidden(&writes, &survey, &before, &sheets.pivots(&mut container, target)?)?;
 
     let sheet_number = |list_index: usize| sheets.list[list_index].number;
@@ -207,7 +227,8 @@ pub fn patch(workbook: &[u8], edits: &SheetEdits<'_>) -> Result<Patched, PatchEr
     let mut rewriter = Rewriter::new(target_text, writes, &survey.columns, outdated.get(&number), row_attributes);
     sheet::walk(&target_name, target_text, &mut rewriter)?;
     refuse_cells("a formula would be overwritten", &rewriter.formulas_hit)?;
-    refuse_cells("rows cannot be appended where a total stands", &rewriter.totals_hit)?;
+    refuse_cells("rows cannot be appended where a total stands", &rewriter.totals_hit).map_err(|error| error.about(Concern::Appending))?;
+    let constants_replaced = rewriter.constants_replaced;
     let mut splices = rewriter.splices;
     let new_filter = mend_ranges(&mut splices, &survey, extent, place.as_ref());
     if let Some(made) = splices.apply(target_text) {
@@ -230,8 +251,12 @@ pub fn patch(workbook: &[u8], edits: &SheetEdits<'_>) -> Result<Patched, PatchEr
     if let (Some(new), Some((_, old))) = (new_filter, &survey.filter) {
         mend_filter_name(&mut workbook_splices, &book, number, old, &new);
     }
-    if computed || outdated.values().any(|outdated| !outdated.is_empty()) {
+    let is_outdated = computed || outdated.values().any(|outdated| !outdated.is_empty());
+    if is_outdated {
         want_computing(&mut workbook_splices, &book);
+    }
+    // The chain may name a cell that was a formula, and a spreadsheet calls the file damaged if it does.
+    if is_outdated || constants_replaced {
         drop_chain(&mut container, &parts, &mut replaced, &mut dropped)?;
     }
     if let Some(made) = workbook_splices.apply(workbook_text) {
@@ -343,7 +368,7 @@ fn refuse_cells(message: &str, cells: &[String]) -> Result<(), PatchError> {
     if cells.len() > SHOWN_MAX {
         shown.push_str(&format!(" and {} more", cells.len() - SHOWN_MAX));
     }
-    Err(PatchError::new(message).saw(format!("cells: {shown}")))
+    Err(PatchError::new(message).saw(format!("cells: {shown}")).about(Concern::Cells))
 }
 
 /// The parts that every workbook has.

@@ -48,6 +48,8 @@ pub(super) struct Rewriter<'a, 'e> {
     pub formulas_hit: Vec<String>,
     /// Cells with a total in the rows where new rows should stand.
     pub totals_hit: Vec<String>,
+    /// Whether the formula of a constant was replaced.
+    pub constants_replaced: bool,
     text: &'a str,
     prefix: String,
     columns: &'e [(u32, u32, &'a str)],
@@ -71,6 +73,7 @@ impl<'a, 'e> Rewriter<'a, 'e> {
             splices: Splices::default(),
             formulas_hit: Vec::new(),
             totals_hit: Vec::new(),
+            constants_replaced: false,
             text,
             prefix: String::new(),
             columns,
@@ -161,6 +164,7 @@ impl<'a, 'e> Rewriter<'a, 'e> {
             self.formulas_hit.push(cell_name(cell.row, cell.column));
             return;
         }
+        self.constants_replaced |= cell.is_constant;
         let mut made = self.tag_without(&cell.tag, &["t", "vm", "cm"]);
         let others: String = cell.others.iter().map(|span| &self.text[span.clone()]).collect();
         finish_named(&mut made, cell.tag.name(), kind, &format!("{content}{others}"));

@@ -30,6 +30,14 @@ pub(super) struct Cell<'a> {
     pub others: Vec<Range<usize>>,
     /// It has a value that is not the empty text.
     pub is_filled: bool,
+    /// Its value is written as the formula `TRUE()` or `FALSE()`, as LibreOffice saves truths: that is a value, not a formula.
+    pub is_constant: bool,
+}
+
+/// Whether the formula of a cell is how LibreOffice saves a truth.
+pub(in crate::systems::excel) fn is_constant(formula: &str) -> bool {
+    let formula = formula.trim();
+    formula.eq_ignore_ascii_case("TRUE()") || formula.eq_ignore_ascii_case("FALSE()")
 }
 
 /// What a walk meets, in the order of the part.
@@ -162,7 +170,8 @@ fn cells<'a>(part: &'a str, pieces: &mut Pieces<'a>, prefix: &str, row: u32, vis
             );
         }
         next_column = column + 1;
-        let mut cell = Cell { row, column, tag, span: tag.start..tag.end(), formula: None, values: Vec::new(), others: Vec::new(), is_filled: false };
+        let mut cell =
+            Cell { row, column, tag, span: tag.start..tag.end(), formula: None, values: Vec::new(), others: Vec::new(), is_filled: false, is_constant: false };
         if is_open {
             cell.span.end = content(part, pieces, prefix, &mut cell)?.end;
         }
@@ -183,8 +192,13 @@ fn content<'a>(part: &'a str, pieces: &mut Pieces<'a>, prefix: &str, cell: &mut 
         let is_ours = tag.prefix() == prefix;
         match tag.local() {
             "f" if is_ours => {
-                let text = if is_open { pieces.characters()?.0 } else { Cow::Borrowed("") };
-                cell.formula = Some(CellFormula { tag, text });
+                let (text, end) = if is_open { pieces.characters().map(|(text, close)| (text, close.end))? } else { (Cow::Borrowed(""), tag.end()) };
+                if is_constant(&text) && tag.said("t").is_none_or(|kind| kind == "normal") {
+                    cell.is_constant = true;
+                    cell.values.push(tag.start..end);
+                } else {
+                    cell.formula = Some(CellFormula { tag, text });
+                }
             }
             "v" | "is" if is_ours => {
                 let mut end = tag.end();

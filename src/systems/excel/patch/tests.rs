@@ -426,3 +426,41 @@ fn without_edits_the_file_is_the_same() {
     assert_eq!(patch(&bytes, &data(&[], &[])).unwrap(), Patched { bytes: bytes.clone(), first_appended_row: None });
     assert_eq!(patch(&bytes, &data(&[set("Z9", CellValue::Empty)], &[])).unwrap().bytes, bytes);
 }
+
+#[test]
+fn a_truth_that_is_saved_as_a_formula_is_a_value() {
+    let sheet = "<sheetData><row r=\"1\"><c r=\"A1\" s=\"2\" t=\"b\"><f aca=\"false\">TRUE()</f><v>1</v></c><c r=\"B1\" t=\"b\"><f>NOT(FALSE())</f><v>1</v></c>\
+                 <c r=\"C1\" t=\"b\"><f>false()</f><v>0</v></c></row></sheetData>";
+    let bytes = Book::new(sheet, "<sheetData/>").bytes();
+    let patched = patch(&bytes, &data(&[set("A1", CellValue::Boolean(false)), set("C1", CellValue::Empty)], &[])).unwrap().bytes;
+    let expected = sheet.replace("<f aca=\"false\">TRUE()</f><v>1</v>", "<v>0</v>").replace("<c r=\"C1\" t=\"b\"><f>false()</f><v>0</v></c>", "<c r=\"C1\"/>");
+    assert_eq!(inner(&patched, 1), expected);
+    let has_chain = |bytes: &[u8]| ZipArchive::new(Cursor::new(bytes)).unwrap().file_names().any(|name| name.unwrap().contains("calcChain"));
+    assert!(has_chain(&bytes) && !has_chain(&patched), "the chain may name the cell, which is no formula any more");
+    assert!(!part(&patched, "xl/workbook.xml").contains("fullCalcOnLoad"), "nothing is to be computed");
+    assert!(refused(sheet, &[set("B1", CellValue::Boolean(false))], &[]).contains("a formula would be overwritten; cells: B1"));
+}
+
+#[test]
+fn folders_of_a_zip_file_may_be_separated_as_windows_does() {
+    let mut book = Book::new("<sheetData/>", "<sheetData/>");
+    for (name, _) in &mut book.parts {
+        *name = name.replace('/', "\\");
+    }
+    let patched = patch(&book.bytes(), &data(&[set("A1", number("1"))], &[])).unwrap().bytes;
+    let text = part(&patched, "xl\\worksheets\\sheet1.xml");
+    assert!(text.contains("<c r=\"A1\"><v>1</v></c>"), "{text}");
+}
+
+#[test]
+fn a_refusal_tells_what_would_have_to_be_left_out() {
+    let concerns = |sheet: &str, edits: &[CellEdit], appended: &[Vec<CellEdit>]| {
+        patch(&Book::new(sheet, "<sheetData/>").bytes(), &data(edits, appended)).unwrap_err().concerns
+    };
+    let total = "<sheetData><row r=\"1\"><c r=\"A1\"><v>1</v></c></row><row r=\"2\"><c r=\"A2\"><v>1</v></c></row>\
+                 <row r=\"3\"><c r=\"A3\"><f>SUM(A1:A2)</f><v>2</v></c></row></sheetData>";
+    assert_eq!(concerns(total, &[], &[row(&[(0, number("1"))])]), Concern::Appending);
+    assert_eq!(concerns(total, &[set("A3", number("1"))], &[]), Concern::Cells);
+    assert_eq!(concerns(total, &[set("A1", number("x"))], &[]), Concern::Cells);
+    assert_eq!(concerns("<sheetData/><sheetProtection sheet=\"1\"/>", &[set("A1", number("1"))], &[]), Concern::Workbook);
+}
