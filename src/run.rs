@@ -232,6 +232,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         notes,
         lost_mails,
         allowed: Vec::new(),
+        left: BTreeMap::new(),
         snapshot_days: world.settings.snapshots_days,
     };
     let (report, plan) = match night.reconcile(&interrupted) {
@@ -280,6 +281,8 @@ struct Night<'a> {
     /// Mails that did not arrive, told by this run's report.
     lost_mails: Vec<LostMail>,
     allowed: Vec<String>,
+    /// By system whose file was written: its SHA-256 as it was read back; nothing where it could not be.
+    left: BTreeMap<String, Option<String>>,
     snapshot_days: u32,
 }
 
@@ -287,6 +290,8 @@ struct Night<'a> {
 struct CutOff {
     run: String,
     decisions: Vec<Decision>,
+    /// The systems that something had been sent to.
+    written: BTreeSet<String>,
 }
 
 /// The arithmetic of a run.
@@ -324,7 +329,7 @@ impl Night<'_> {
         self.check_arithmetic(&figures.identities)?;
         let earlier = self.earlier_breaks()?;
 
-        let trips = self.trips(&before, &nows, &decisions, at_rest.records);
+        let trips = self.trips(&before, &nows, &decisions, at_rest.records)?;
         let facts = Facts {
             before: &before,
             nows: &nows,
@@ -425,9 +430,27 @@ impl Night<'_> {
         (!terms.is_empty()).then(|| JobChange { terms, before: promoted.job_text.clone(), after: self.job.source.text.clone() })
     }
 
-    fn last_run(&self) -> Option<LastRun> {
+    fn last_run(&self, older_files: BTreeMap<String, String>) -> Option<LastRun> {
         let promoted = self.promoted.as_ref()?;
-        Some(LastRun { run: promoted.run.clone(), rows_read: promoted.knowledge.rows_read.clone(), terms: promoted.knowledge.terms.clone() })
+        let Knowledge { rows_read, terms, .. } = &promoted.knowledge;
+        Some(LastRun { run: promoted.run.clone(), rows_read: rows_read.clone(), terms: terms.clone(), older_files })
+    }
+
+    /// By system whose file is one that a run before the last knew: that run. Not where the last run may have written it so, or one
+    /// that was cut off, and not where it has no rows: a list that is empty on many days is no old one.
+    fn older_files(&self, nows: &[Keyed]) -> Result<BTreeMap<String, String>, Error> {
+        let mut older = BTreeMap::new();
+        let Some(promoted) = &self.promoted else { return Ok(older) };
+        for (name, pulled) in self.pulled(nows).filter(|(_, pulled)| pulled.evidence.rows_read > 0) {
+            let (read, left) = (promoted.knowledge.snapshots.get(name), promoted.knowledge.left.get(name));
+            let (Some(sha256), Some(read), Some(left)) = (&pulled.evidence.sha256, read, left) else { continue };
+            let may_be_ours = self.cut_off.iter().any(|cut_off| cut_off.written.contains(name));
+            if *sha256 == read.sha256 || sha256 == left || may_be_ours {
+                continue;
+            }
+            older.extend(self.state.ledger.run_of_file(name, sha256)?.map(|run| (name.to_owned(), run)));
+        }
+        Ok(older)
     }
 
     fn is_allowed(&self, gate: Gate, system: Option<&str>) -> bool {
@@ -644,11 +667,17 @@ impl Night<'_> {
     }
 
     /// The gates that trip and may not pass. Those that may are noted.
-    fn trips(&mut self, before: &State, nows: &[Keyed], decisions: &Decisions, resting: u64) -> Vec<Trip> {
-        let all = gates::trips(&self.job, before, nows, decisions, resting, self.last_run().as_ref());
+    fn trips(&mut self, before: &State, nows: &[Keyed], decisions: &Decisions, resting: u64) -> Result<Vec<Trip>, Error> {
+        let last = self.last_run(self.older_files(nows)?);
+        let all = gates::trips(&self.job, before, nows, decisions, resting, last.as_ref());
+        for (system, run) in last.iter().flat_map(|last| &last.older_files) {
+            if !all.iter().any(|trip| trip.gate == Gate::TimeTravel && trip.system.as_ref() == Some(system)) {
+                self.notes.push(format!("`{system}` is, to the byte, the file of run {run} again: nothing that was edited there since is in it"));
+            }
+        }
         let (passed, stopped): (Vec<Trip>, Vec<Trip>) = all.into_iter().partition(|trip| self.is_allowed(trip.gate, trip.system.as_deref()));
         self.allowed = passed.iter().map(|trip| format!("{}: {}", trip.gate.word(), trip.message)).collect();
-        stopped
+        Ok(stopped)
     }
 
     /// The report of a run that does not come to its first write: a gate, a first contact, a plan that was only asked for.
@@ -760,7 +789,7 @@ impl Night<'_> {
     }
 
     /// Reads back what was written, and tells what became of every change.
-    fn verify(&self, systems: &mut [Box<dyn System>], before: &State, plan: &Plan, mut outcomes: BTreeMap<u32, Outcome>) -> Settlement {
+    fn verify(&mut self, systems: &mut [Box<dyn System>], before: &State, plan: &Plan, mut outcomes: BTreeMap<u32, Outcome>) -> Settlement {
         let atomic: Vec<bool> = systems.iter().map(|system| system.describe().atomic).collect();
         let mut read_back = Vec::with_capacity(systems.len());
         for (index, (spec, system)) in self.job.systems.iter().zip(systems).enumerate() {
@@ -774,11 +803,13 @@ impl Night<'_> {
                 Wanted { addresses: changes.iter().flat_map(|change| addresses_after(&self.job, index, change, outcomes.get(&change.number))).collect() };
             match system.read_back(&wanted) {
                 Ok(pulled) => {
+                    self.left.insert(spec.name.clone(), pulled.evidence.sha256.clone());
                     // Where several rows have a key, the one that speaks now is the one that was written.
                     let rows = dedupe(&self.job, index, clean(&self.job, index, Arc::new(pulled)), &before.bases[index]).clean;
                     read_back.push(Some(ReadBack { rows }));
                 }
                 Err(error) => {
+                    self.left.insert(spec.name.clone(), None);
                     let what = error.diagnostics.first().map(|d| d.message.clone()).unwrap_or_default();
                     // A row that the system said it made is not made a second time, whatever the next snapshot shows.
                     for change in changes.into_iter().filter(|change| change.action != Action::Create) {
@@ -822,7 +853,9 @@ impl Night<'_> {
             gates::count(outcomes.len() as u64),
             gates::count(plan.changes.len() as u64)
         ));
-        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions });
+        let sent = plan.changes.iter().filter(|change| interrupted.sent.contains_key(&change.number));
+        let written = sent.map(|change| change.system.clone()).collect();
+        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, written });
         Ok(settled)
     }
 
@@ -854,6 +887,7 @@ impl Night<'_> {
             closings,
             next_record: after.next_record,
             bases,
+            left: self.files_left(nows),
             snapshots: self.snapshot_places(nows),
         };
         // What a cut-off run decided, and the values that lost there, belong to the story too.
@@ -871,6 +905,12 @@ impl Night<'_> {
             links: &links,
             now: &self.started.to_string(),
         })
+    }
+
+    /// By file its SHA-256 as this run leaves it, as far as that is known.
+    fn files_left(&self, nows: &[Keyed]) -> BTreeMap<String, String> {
+        let read = |name: &str, pulled: &Pulled| self.left.get(name).cloned().unwrap_or_else(|| pulled.evidence.sha256.clone());
+        self.pulled(nows).filter_map(|(name, pulled)| Some((name.to_owned(), read(name, pulled)?))).collect()
     }
 
     /// Where the snapshot of each file is after this run: in its own folder, under a second name where nothing changed.

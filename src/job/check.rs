@@ -807,6 +807,7 @@ fn limited(gates: Gates, table: &LimitsTable) -> Gates {
         all_changed: switch(&table.all_changed, gates.all_changed),
         shrink: limit(&table.shrink, gates.shrink),
         growth: limit(&table.growth, gates.growth),
+        time_travel: switch(&table.time_travel, gates.time_travel),
         floor: table.floor.as_ref().map_or(gates.floor, |floor| u64::from(floor.value)),
     }
 }

@@ -835,6 +835,8 @@ pub struct Gates {
     pub shrink: Limit,
     /// Rows more than at the last run.
     pub growth: Limit,
+    /// Whether a file that is an older one again, or a record whose edit time went back, stops the run.
+    pub time_travel: bool,
     /// A relative gate never trips at or below this many records.
     pub floor: u64,
 }
@@ -849,6 +851,7 @@ impl Default for Gates {
             all_changed: true,
             shrink: Limit::Percent(whole(10)),
             growth: Limit::Times(whole(3)),
+            time_travel: true,
             floor: 5,
         }
     }

@@ -1055,6 +1055,7 @@ updates = "30%"
 all-changed = "off"
 shrink = "off"
 growth = "3x"
+time-travel = "stop"
 floor = 10
 b = { floor = 0 }
 

@@ -348,6 +348,8 @@ table! {
         Optional "shrink" shrink: Limit,
         /// How many rows more than at the last run are accepted; `"3x"` if not given.
         Optional "growth" growth: Limit,
+        /// Whether a file that is an older one again, or a record whose edit time went back, stops the run; `stop` if not given.
+        Optional "time-travel" time_travel: Switch,
         /// A relative limit never stops a run at or below this many records; 5 if not given.
         Optional "floor" floor: u32,
     }

@@ -67,6 +67,9 @@ pub struct Base {
     pub standings: Vec<Standing>,
     /// The edit time that was read back after our last write; null if the last edit was not ours.
     pub our_edits: Int64Chunked,
+    /// When each record had been edited as it was last read, in microseconds since 1970-01-01T00:00Z; null where the system
+    /// does not tell.
+    pub edited_at: Int64Chunked,
     /// By the job's fields: the values, or nothing where the system does not carry the field.
     pub fields: Vec<Option<FieldColumn>>,
     /// By the job's fields: whether there is a base at all.
@@ -105,6 +108,7 @@ impl Base {
             keys: gathered(&self.keys, &picks),
             standings: rows.iter().map(|row| self.standings[*row as usize]).collect(),
             our_edits: gathered(&self.our_edits, &picks),
+            edited_at: gathered(&self.edited_at, &picks),
             fields: self.fields.par_iter().map(|field| field.as_ref().map(each)).collect(),
             seen: self.seen.iter().map(|seen| seen.as_ref().map(|seen| gathered(seen, &picks))).collect(),
             totals: self
@@ -130,8 +134,8 @@ impl Base {
             Some(FieldColumn::Text(texts)) => texts,
             _ => StringChunked::full_null(PlSmallStr::EMPTY, 0),
         };
-        let our_edits = match stack(&|base| Some(FieldColumn::Integer(base.our_edits.clone()))) {
-            Some(FieldColumn::Integer(edits)) => edits,
+        let times = |of: fn(&Base) -> &Int64Chunked| match stack(&|base| Some(FieldColumn::Integer(of(base).clone()))) {
+            Some(FieldColumn::Integer(times)) => times,
             _ => Int64Chunked::full_null(PlSmallStr::EMPTY, 0),
         };
         let seen = |index: usize| match stack(&|base| base.seen[index].clone().map(FieldColumn::Boolean)) {
@@ -150,7 +154,8 @@ impl Base {
             ids: texts(|base| &base.ids),
             keys: texts(|base| &base.keys),
             standings: parts.iter().flat_map(|part| &part.standings).copied().collect(),
-            our_edits,
+            our_edits: times(|base| &base.our_edits),
+            edited_at: times(|base| &base.edited_at),
             fields: (0..job.fields.len()).map(|index| stack(&|base| base.fields[index].clone())).collect(),
             seen: (0..job.fields.len()).map(seen).collect(),
             totals: (0..job.totals.len()).map(total).collect(),
@@ -168,6 +173,7 @@ impl Base {
             self.keys.clone().with_name("@key".into()).into_series().into(),
             UInt8Chunked::from_iter_values("@standing".into(), self.standings.iter().map(|s| *s as u8)).into_series().into(),
             self.our_edits.clone().with_name("@our_edit".into()).into_series().into(),
+            self.edited_at.clone().with_name("@edited_at".into()).into_series().into(),
         ];
         for (field, (values, seen)) in job.fields.iter().zip(self.fields.iter().zip(&self.seen)) {
             if let (Some(values), Some(seen)) = (values, seen) {
@@ -196,6 +202,8 @@ impl Base {
         base.keys = series("@key")?.str().ok()?.clone();
         base.standings = series("@standing")?.u8().ok()?.into_no_null_iter().map(Standing::from_u8).collect();
         base.our_edits = series("@our_edit")?.i64().ok()?.clone();
+        let edited_at = series("@edited_at").and_then(|times| times.i64().ok().cloned());
+        base.edited_at = edited_at.unwrap_or_else(|| Int64Chunked::full_null(PlSmallStr::EMPTY, height));
         for (index, field) in job.fields.iter().enumerate() {
             if !field.is_carried_by(system) {
                 continue;
@@ -245,6 +253,7 @@ pub struct BaseBuilder {
     keys: StringChunkedBuilder,
     standings: Vec<Standing>,
     our_edits: Vec<Option<i64>>,
+    edited_at: Vec<Option<i64>>,
     fields: Vec<Option<(FieldColumnBuilder, Vec<bool>)>>,
     totals: Vec<Option<(FieldColumnBuilder, StringChunkedBuilder)>>,
 }
@@ -259,6 +268,7 @@ impl BaseBuilder {
             keys: text(),
             standings: Vec::with_capacity(capacity),
             our_edits: Vec::with_capacity(capacity),
+            edited_at: Vec::with_capacity(capacity),
             fields: job
                 .fields
                 .iter()
@@ -283,6 +293,14 @@ impl BaseBuilder {
         self.keys.append_value(key);
         self.standings.push(standing);
         self.our_edits.push(our_edit);
+        self.edited_at.push(None);
+    }
+
+    /// Says when the record that was added last had been edited; nobody knows, otherwise.
+    pub fn set_edited_at(&mut self, edited_at: Option<i64>) {
+        if let Some(last) = self.edited_at.last_mut() {
+            *last = edited_at;
+        }
     }
 
     /// Adds the cell of a field.
@@ -317,6 +335,7 @@ impl BaseBuilder {
             keys: self.keys.finish(),
             standings: self.standings,
             our_edits: self.our_edits.into_iter().collect(),
+            edited_at: self.edited_at.into_iter().collect(),
             fields: Vec::new(),
             seen: Vec::new(),
             totals: Vec::new(),

@@ -2,19 +2,28 @@
 //!
 //! Every gate looks at the whole plan; all that trip are told at once. A relative limit is a share of the system's base and
 //! never trips at or below the floor. At first contact only the gates of completeness apply.
+//!
+//! # Design
+//! A person who takes an edit back makes the bytes of an older file again, and must not be stopped: that is how breaks are mended.
+//! So an older file only trips if it would take more records back than the floor. A smaller one is told as a note.
 
 use std::collections::BTreeMap;
 
-use super::base::{Standing, State};
+use super::base::{Base, Standing, State};
 use super::diff;
+use super::link::Linked;
 use super::plan::Decisions;
-use crate::change::Action;
-use crate::frame::Keyed;
+use crate::change::{Action, key_for_people};
+use crate::frame::{Keyed, NO_ROW};
 use crate::job::{Job, Limit};
 use crate::value::Decimal;
 
 /// The least number of records that `all-changed` compares.
 const ALL_CHANGED_MIN: u64 = 20;
+/// So far back an edit time may go: clocks are set. In microseconds.
+const CLOCK_SLACK_MICROS: i64 = 120 * 1_000_000;
+/// The hour that local times repeat.
+const HOUR_MICROS: i64 = 3_600 * 1_000_000;
 
 /// What a gate is called on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,14 +44,16 @@ pub enum Gate {
     Complete,
     /// The job file changed in what the bases depend on.
     Job,
+    /// A file that is an older one again, or a record whose edit time went back.
+    TimeTravel,
     /// A record came back after its delete was agreed. It stops no run; allowing it takes the record in again.
     Restored,
 }
 
 impl Gate {
     /// All gates that `--allow` knows.
-    pub const ALL: [Gate; 9] =
-        [Gate::Empty, Gate::Deletes, Gate::Updates, Gate::AllChanged, Gate::Shrink, Gate::Growth, Gate::Complete, Gate::Job, Gate::Restored];
+    pub const ALL: [Gate; 10] =
+        [Gate::Empty, Gate::Deletes, Gate::Updates, Gate::AllChanged, Gate::Shrink, Gate::Growth, Gate::Complete, Gate::Job, Gate::TimeTravel, Gate::Restored];
 
     /// The word on the command line.
     pub fn word(self) -> &'static str {
@@ -55,6 +66,7 @@ impl Gate {
             Gate::Growth => "growth",
             Gate::Complete => "complete",
             Gate::Job => "job",
+            Gate::TimeTravel => "time-travel",
             Gate::Restored => "restored",
         }
     }
@@ -89,6 +101,8 @@ pub struct LastRun {
     pub rows_read: BTreeMap<String, u64>,
     /// [`Job::terms`] of its job file.
     pub terms: BTreeMap<String, String>,
+    /// By system whose file is, to the byte, an older one than it had and than the run left: the run that knew it last.
+    pub older_files: BTreeMap<String, String>,
 }
 
 /// All gates that trip, in the order in which they should be read: by system, then by gate. `resting` records are in every
@@ -136,6 +150,18 @@ pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, re
                 }
             }
         }
+        if gates.time_travel {
+            if let Some(run) = last.older_files.get(&spec.name) {
+                let differ = differing(&nows[system], &state.bases[system], &decisions.linked, system);
+                if differ > gates.floor {
+                    let what = format!("`{}` is, to the byte, the file of run {run}, and later runs read another", spec.name);
+                    trip(Gate::TimeTravel, format!("{what}: {} would go back to it (limit {})", records(differ), gates.floor));
+                }
+            }
+            if let Some(message) = edited_back(job, system, &nows[system], &state.bases[system], &decisions.linked) {
+                trip(Gate::TimeTravel, message);
+            }
+        }
         if let Some(before) = last.rows_read.get(&spec.name).copied().filter(|before| *before > 0) {
             let now = evidence.rows_read;
             if now < before
@@ -163,6 +189,57 @@ pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, re
         }
     }
     trips
+}
+
+/// How many records of a system are not as the last run left them: other values, new, gone.
+fn differing(now: &Keyed, base: &Base, linked: &Linked, system: usize) -> u64 {
+    let rows = || linked.now_rows[system].iter().zip(&linked.base_rows[system]);
+    let was_there = |base_row: u32| base_row != NO_ROW && base.standings[base_row as usize] == Standing::Live;
+    let mut differs: Vec<bool> = rows().map(|(row, base_row)| (*row != NO_ROW) != was_there(*base_row)).collect();
+    for (values, (bases, seen)) in now.clean.fields.iter().zip(base.fields.iter().zip(&base.seen)) {
+        let (Some(values), Some(bases), Some(seen)) = (values, bases, seen) else { continue };
+        for (differs, (row, base_row)) in differs.iter_mut().zip(rows()) {
+            let compares = !*differs && *row != NO_ROW && *base_row != NO_ROW && seen.get(*base_row as usize) == Some(true);
+            *differs = *differs || compares && !values.equal(*row, bases, *base_row);
+        }
+    }
+    differs.iter().filter(|differs| **differs).count() as u64
+}
+
+/// How many records of a system, and which of them first, were edited earlier than the last run read; nothing if none was.
+///
+/// Clocks are set, and a system that tells local times repeats an hour once a year: so much is no travel.
+fn edited_back(job: &Job, system: usize, now: &Keyed, base: &Base, linked: &Linked) -> Option<String> {
+    let (times, spec) = (now.clean.edited_at.as_ref()?, job.systems[system].edited_at.as_ref()?);
+    let is_local = spec.timezone.is_some() && spec.format.as_deref().is_some_and(|format| !["%z", "%:z", "%s"].iter().any(|code| format.contains(code)));
+    let slack = CLOCK_SLACK_MICROS + if is_local { HOUR_MICROS } else { 0 };
+    let mut back = 0_u64;
+    let mut first: Option<(u32, i64, i64)> = None;
+    for (row, base_row) in linked.now_rows[system].iter().zip(&linked.base_rows[system]) {
+        if *row == NO_ROW || *base_row == NO_ROW {
+            continue;
+        }
+        let (Some(now), Some(before)) = (times.get(*row as usize), base.edited_at.get(*base_row as usize)) else { continue };
+        if now < before.saturating_sub(slack) {
+            back += 1;
+            first.get_or_insert((*row, now, before));
+        }
+    }
+    let (row, at, before) = first?;
+    let name = match job.key.iter().any(|field| job.fields[*field].sensitive) {
+        true => format!("in line {}", now.line(row)),
+        false => format!("`{}`", key_for_people(now.clean.keys.get(row as usize).unwrap_or_default())),
+    };
+    let time = |micros: i64| jiff::Timestamp::from_microsecond(micros).map_or_else(|_| micros.to_string(), |time| time.to_string());
+    let which = if back == 1 { name } else { format!("the first of them {name}") };
+    Some(format!(
+        "{} of `{}` {} edited earlier than the last run read, {which}: {} after {}",
+        records(back),
+        job.systems[system].name,
+        if back == 1 { "was" } else { "were" },
+        time(at),
+        time(before)
+    ))
 }
 
 /// What differs between two sets of terms, a sentence each.

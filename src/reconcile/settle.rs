@@ -21,7 +21,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use polars::prelude::{BooleanChunked, ChunkFullNull, NewChunkedArray, StringChunked, StringChunkedBuilder};
+use polars::prelude::{BooleanChunked, ChunkFullNull, Int64Chunked, NewChunkedArray, StringChunked, StringChunkedBuilder};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
@@ -528,6 +528,7 @@ pub fn settle_interrupted(job: &Job, state: &State, plan: &Plan, settlement: &Se
 }
 
 fn push_identity(builder: &mut BaseBuilder, base: &Base, row: u32, record: u64, patch: Option<&Patch>) {
+    let edited_before = if row == NO_ROW { None } else { base.edited_at.get(row as usize) };
     match patch {
         Some(patch) => {
             let earlier = if row == NO_ROW { None } else { base.our_edits.get(row as usize) };
@@ -538,6 +539,7 @@ fn push_identity(builder: &mut BaseBuilder, base: &Base, row: u32, record: u64, 
             builder.push_record(record, base.ids.get(at), base.keys.get(at).unwrap_or_default(), base.standings[at], base.our_edits.get(at));
         }
     }
+    builder.set_edited_at(patch.and_then(|patch| patch.our_edit).or(edited_before));
 }
 
 fn push_old(builder: &mut BaseBuilder, base: &Base, field: usize, row: u32) {
@@ -687,7 +689,12 @@ fn advance_system(
     let mut identity: Vec<u32> = Vec::with_capacity(next.len());
     let mut standings = Vec::with_capacity(next.len());
     let mut our_edits: Vec<Option<i64>> = Vec::with_capacity(next.len());
+    let mut edited_at: Vec<Option<i64>> = Vec::with_capacity(next.len());
     for one in &next {
+        let time = |times: Option<&Int64Chunked>, row: u32| times.filter(|_| row != NO_ROW).and_then(|times| times.get(row as usize));
+        // Also of a record that waits: when it was edited is what was read, and no decision.
+        let read = one.patch.and_then(|patch| patch.our_edit).or_else(|| time(now.clean.edited_at.as_ref(), one.row));
+        edited_at.push(read.or_else(|| time(Some(&base.edited_at), one.base_row)));
         let earlier_edit = if one.base_row == NO_ROW { None } else { base.our_edits.get(one.base_row as usize) };
         let (pick, standing, edit) = match one.patch {
             Some(patch) if !(one.is_over && patch.standing.is_linked()) => {
@@ -784,6 +791,7 @@ fn advance_system(
         keys,
         standings,
         our_edits: our_edits.into_iter().collect(),
+        edited_at: edited_at.into_iter().collect(),
         fields,
         seen,
     }

@@ -887,7 +887,8 @@ fn job_text(roles: &[&str], rule: &str, more: &str) -> String {
     text + more + GATES_OFF
 }
 
-const GATES_OFF: &str = "\n[gates]\nempty = \"off\"\ndeletes = \"off\"\nupdates = \"off\"\nall-changed = \"off\"\nshrink = \"off\"\ngrowth = \"off\"\n";
+const GATES_OFF: &str =
+    "\n[gates]\nempty = \"off\"\ndeletes = \"off\"\nupdates = \"off\"\nall-changed = \"off\"\nshrink = \"off\"\ngrowth = \"off\"\ntime-travel = \"off\"\n";
 
 // ── the twelve counterexamples ───────────────────────────────────────────────────────────────────────────────────────────
 
