@@ -23,8 +23,8 @@ pub struct RunJob {
     /// Accept the plan of a first contact: of a job that never ran, or with a system that is new to it.
     #[arg(long)]
     first_contact: bool,
-    /// Gates that this run may pass: empty, deletes, updates, all-changed, shrink, growth, complete, job, time-travel;
-    /// restored takes
+    /// Gates that this run may pass: empty, deletes, updates, all-changed, shrink, growth, complete, job, time-travel,
+    /// money; restored takes
     /// records in again that came back after their delete. `GATE:SYSTEM` limits it to one system.
     #[arg(long, value_name = "GATE[:SYSTEM],..", value_delimiter = ',')]
     allow: Vec<String>,

@@ -21,8 +21,8 @@ use super::spelling::{
     reference_problem, timezone_meant,
 };
 use super::written::{
-    BesideWritten, Column, ColumnTable, CsvTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable, Field as FieldWritten, FieldTable, JobTable,
-    LimitsTable, Missed, OnFormula, Ragged, Rule, Settings as Kinds, Switch, System, SystemTable, unsigned,
+    AmountsWritten, BesideWritten, Column, ColumnTable, CsvTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable, Field as FieldWritten,
+    FieldTable, JobTable, LimitsTable, Missed, OnFormula, Ragged, Rule, Settings as Kinds, Switch, System, SystemTable, unsigned,
 };
 use super::{JobFile, Settings};
 use crate::value::{FieldType, Tolerance, Value};
@@ -181,7 +181,7 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
 
     let dedupe = check_dedupe(table, &systems, page);
     let deletes = check_deletes(table, &fields, page);
-    let totals = check_totals(table, &fields, page);
+    let (totals, money) = check_totals(table, &fields, mode, page);
     let report = check_report(table, defaults, page);
     let attempts = table.attempts.as_ref().map_or(defaults.attempts_max, |attempts| {
         if attempts.value == 0 {
@@ -224,6 +224,7 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
         deletes: deletes?,
         attempts_max: attempts,
         totals,
+        money,
         report,
         source: Source { path: file.path.clone(), text: file.text.clone(), digest: digest(&file.text) },
     };
@@ -1546,8 +1547,8 @@ fn check_deletes(table: &JobTable, fields: &[FieldDraft<'_>], page: &mut Page<'_
     }
 }
 
-fn check_totals(table: &JobTable, fields: &[FieldDraft<'_>], page: &mut Page<'_>) -> Vec<Total> {
-    let mut totals = Vec::new();
+fn check_totals(table: &JobTable, fields: &[FieldDraft<'_>], mode: Mode, page: &mut Page<'_>) -> (Vec<Total>, Vec<MoneyLimit>) {
+    let (mut totals, mut money) = (Vec::new(), Vec::new());
     for (name, total) in table.totals.iter().flat_map(|totals| &totals.value.0) {
         let field = find_field(name, "totals", table, fields, page);
         if let Some(field_type) = field.and_then(|field| fields[field].field_type)
@@ -1561,9 +1562,56 @@ fn check_totals(table: &JobTable, fields: &[FieldDraft<'_>], page: &mut Page<'_>
         if let (Some(written), true) = (written, by.is_some() && by == field) {
             page.refuse(&written.span, format!("the total of field `{}` is grouped by itself", name.value));
         }
+        if let (Some(most), Some(field)) = (total.as_ref().and_then(|total| total.change_max.as_ref()), field) {
+            if mode == Mode::Audit {
+                page.refuse(&most.span, "`change_max` says nothing in an audit, which never writes");
+            }
+            let is_grouped = written.is_some();
+            let most = check_change_max(most, &fields[field], is_grouped, by.map(|by| &fields[by]), page);
+            money.extend(most.map(|most| MoneyLimit { total: totals.len(), most }));
+        }
         totals.extend(field.map(|field| Total { field, by }));
     }
-    totals
+    (totals, money)
+}
+
+fn check_change_max(
+    written: &At<AmountsWritten>,
+    field: &FieldDraft<'_>,
+    is_grouped: bool,
+    by: Option<&FieldDraft<'_>>,
+    page: &mut Page<'_>,
+) -> Option<MoneyMost> {
+    let name = &field.name.value;
+    let scale = match field.field_type {
+        Some(FieldType::Decimal(scale)) => scale,
+        _ => 0,
+    };
+    let mut amount = |text: &str, span: &Span| {
+        let amount = unsigned(text).and_then(|amount| amount.rescale(scale)).filter(|amount| amount.in_range());
+        if amount.is_none() {
+            page.refuse(span, format!("`{text}` is not an amount of field `{name}`, which could be the most that a run may change"))
+                .seen(format!("it is a number without a sign, with at most {scale} decimals"))
+                .hint("write `\"10000\"`");
+        }
+        amount
+    };
+    match &written.value {
+        AmountsWritten::Each(each) => amount(&each.0, &written.span).map(MoneyMost::EachGroup),
+        AmountsWritten::Of(groups) => {
+            let amounts: Vec<_> = groups.iter().map(|(group, most)| Some((group.value.clone(), amount(&most.value.0, &most.span)?))).collect();
+            if !is_grouped {
+                page.refuse(&written.span, format!("the total of field `{name}` is not grouped")).hint("give one amount, or group it with `by`");
+            } else if groups.is_empty() {
+                page.refuse(&written.span, format!("`change_max` of field `{name}` names no group: nothing of it could ever change"));
+            }
+            let are_currencies = by.is_some_and(|by| by.table.clean.iter().flat_map(|rules| &rules.value).any(|rule| rule.value == CleanRule::Currency));
+            for (group, _) in groups.iter().filter(|(group, _)| are_currencies && iso_currency::Currency::from_code(&group.value).is_none()) {
+                page.refuse(&group.span, format!("there is no currency `{}`", group.value)).hint("write its code, such as `EUR`");
+            }
+            amounts.into_iter().collect::<Option<_>>().map(MoneyMost::OfGroup)
+        }
+    }
 }
 
 fn check_report(table: &JobTable, defaults: &Settings, page: &mut Page<'_>) -> ReportSpec {

@@ -33,6 +33,8 @@ pub struct Job {
     pub attempts_max: u32,
     /// Control totals of the report.
     pub totals: Vec<Total>,
+    /// How much a run may change of them.
+    pub money: Vec<MoneyLimit>,
     /// Who gets the report.
     pub report: ReportSpec,
     /// The job file.
@@ -864,6 +866,24 @@ pub struct Total {
     pub field: usize,
     /// The field whose values group the sums: a currency.
     pub by: Option<usize>,
+}
+
+/// How much one run may change of a control total in each system: the sum, without signs, of what it creates, changes and removes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MoneyLimit {
+    /// The total, as an index into the job's.
+    pub total: usize,
+    /// The most, in the decimals of the field.
+    pub most: MoneyMost,
+}
+
+/// The most that a run may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MoneyMost {
+    /// So much in each group.
+    EachGroup(Decimal),
+    /// By group. One that is not here may not change at all.
+    OfGroup(BTreeMap<String, Decimal>),
 }
 
 /// Who gets the report, and when.

@@ -1046,7 +1046,7 @@ schedule = { cron = "0 2 * * *", timezone = "UTC", missed = "skip" }
 dedupe = { keep = "latest" }
 deletes = { policy = "archive", archive = { field = "open", value = false } }
 report = { to = ["finance@example.com"], to_action = ["lead@example.com"], to_failed = ["it@example.com"], when = "changes" }
-totals = { amount = { by = "nr" } }
+totals = { amount = { by = "nr", change_max = { EUR = "10000.00", USD = 500 } } }
 
 [gates]
 empty = "stop"

@@ -360,6 +360,9 @@ table! {
     TotalTable {
         /// The field whose values group the sums, such as a currency.
         Optional "by" by: String,
+        /// The most that one run may change in a system: the sum of what it creates, changes and removes there, without signs. One
+        /// amount for each group, or a table with an amount for every group that may change.
+        Optional "change_max" change_max: AmountsWritten,
     }
 }
 
@@ -770,6 +773,56 @@ impl Written for BesideWritten {
 
     fn schema() -> JsonValue {
         json!({ "anyOf": [{ "type": "string" }, object_schema(&prose(BesideTable::ABOUT), BesideTable::properties())] })
+    }
+}
+
+/// An amount, in text so that it is exact.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AmountWritten(pub String);
+
+impl Written for AmountWritten {
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<AmountWritten> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(AmountWritten(text.trim().to_owned())),
+            DeValue::Integer(number) if number.radix() == 10 => Some(AmountWritten(number.as_str().to_owned())),
+            _ => {
+                refuse_sort(value, name, "text", page);
+                None
+            }
+        }
+    }
+
+    fn schema() -> JsonValue {
+        json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$" }] })
+    }
+}
+
+/// One amount for all groups, or one for each.
+#[derive(Clone, Debug)]
+pub(super) enum AmountsWritten {
+    Each(AmountWritten),
+    Of(Vec<(At<String>, At<AmountWritten>)>),
+}
+
+impl Written for AmountsWritten {
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<AmountsWritten> {
+        if !value.get_ref().is_table() {
+            return AmountWritten::read(value, name, page).map(AmountsWritten::Each);
+        }
+        let rows = Rows::of(value, name, page)?;
+        let amounts: Vec<_> = rows
+            .rows
+            .iter()
+            .map(|row| {
+                let amount = AmountWritten::read(row.value, &rows.dotted(row.key), page)?;
+                Some((At::new(row.key.to_owned(), row.span.clone()), At::new(amount, row.value.span())))
+            })
+            .collect();
+        amounts.into_iter().collect::<Option<Vec<_>>>().map(AmountsWritten::Of)
+    }
+
+    fn schema() -> JsonValue {
+        json!({ "anyOf": [AmountWritten::schema(), { "type": "object", "additionalProperties": AmountWritten::schema() }] })
     }
 }
 

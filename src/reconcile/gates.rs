@@ -13,10 +13,11 @@ use super::base::{Base, Standing, State};
 use super::diff;
 use super::link::Linked;
 use super::plan::Decisions;
+use super::totals;
 use crate::change::{Action, key_for_people};
 use crate::frame::{Keyed, NO_ROW};
-use crate::job::{Job, Limit};
-use crate::value::Decimal;
+use crate::job::{Beside, Job, Limit, MoneyLimit, MoneyMost};
+use crate::value::{Decimal, FieldType};
 
 /// The least number of records that `all-changed` compares.
 const ALL_CHANGED_MIN: u64 = 20;
@@ -46,14 +47,27 @@ pub enum Gate {
     Job,
     /// A file that is an older one again, or a record whose edit time went back.
     TimeTravel,
+    /// More of a control total would change than a run may change.
+    Money,
     /// A record came back after its delete was agreed. It stops no run; allowing it takes the record in again.
     Restored,
 }
 
 impl Gate {
     /// All gates that `--allow` knows.
-    pub const ALL: [Gate; 10] =
-        [Gate::Empty, Gate::Deletes, Gate::Updates, Gate::AllChanged, Gate::Shrink, Gate::Growth, Gate::Complete, Gate::Job, Gate::TimeTravel, Gate::Restored];
+    pub const ALL: [Gate; 11] = [
+        Gate::Empty,
+        Gate::Deletes,
+        Gate::Updates,
+        Gate::AllChanged,
+        Gate::Shrink,
+        Gate::Growth,
+        Gate::Complete,
+        Gate::Job,
+        Gate::TimeTravel,
+        Gate::Money,
+        Gate::Restored,
+    ];
 
     /// The word on the command line.
     pub fn word(self) -> &'static str {
@@ -67,6 +81,7 @@ impl Gate {
             Gate::Complete => "complete",
             Gate::Job => "job",
             Gate::TimeTravel => "time-travel",
+            Gate::Money => "money",
             Gate::Restored => "restored",
         }
     }
@@ -114,6 +129,10 @@ pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, re
         let mut trip = |gate: Gate, message: String| trips.push(Trip { gate, system: Some(spec.name.clone()), message });
         if let Some(announced) = evidence.rows_announced.filter(|announced| *announced != evidence.rows_read) {
             trip(Gate::Complete, format!("`{}` announced {} and delivered {}", spec.name, rows(announced), rows(evidence.rows_read)));
+        }
+        if last.is_some_and(|last| last.rows_read.contains_key(&spec.name)) {
+            let over = job.money.iter().flat_map(|limit| money(job, limit, system, nows, decisions));
+            over.for_each(|message| trip(Gate::Money, message));
         }
         let base = state.bases[system].standings.iter().filter(|s| **s == Standing::Live).count() as u64 + resting;
         let (Some(last), true) = (last, base > 0) else { continue };
@@ -189,6 +208,89 @@ pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, re
         }
     }
     trips
+}
+
+/// What a run would do to the amounts of one group, without signs. Nothing for what does not fit into 128 bits.
+#[derive(Clone, Copy)]
+struct Moved {
+    created: Option<Decimal>,
+    changed: Option<Decimal>,
+    removed: Option<Decimal>,
+}
+
+/// The groups of a control total of which a run would change more in a system than it may, a sentence each.
+///
+/// Signs do not count: what goes up here and down there would else be no change at all.
+fn money(job: &Job, limit: &MoneyLimit, system: usize, nows: &[Keyed], decisions: &Decisions) -> Vec<String> {
+    let (total, spec) = (&job.totals[limit.total], &job.systems[system]);
+    let field = &job.fields[total.field];
+    let Some(column) = &nows[system].clean.fields[total.field] else { return Vec::new() };
+    let zero = Decimal { units: 0, scale: if let FieldType::Decimal(scale) = field.field_type { scale } else { 0 } };
+    let linked = &decisions.linked;
+    let by = total.by.map(|by| &job.fields[by].name);
+    let mut groups: BTreeMap<String, Moved> = BTreeMap::new();
+    for change in decisions.plan.changes.iter().filter(|change| change.system == spec.name) {
+        let Ok(record) = linked.records.binary_search(&change.record) else { continue };
+        let row = linked.now_rows[system][record];
+        let cell = |name: Option<&String>| change.cells.iter().find(|cell| cell.field.is_some() && cell.field.as_ref() == name);
+        let amount = cell(Some(&field.name));
+        let stands = || if row == NO_ROW { zero } else { column.value(row).as_decimal().unwrap_or(zero) };
+        let before = amount.map_or_else(stands, |cell| cell.before.as_decimal().unwrap_or(zero));
+        let after = amount.map_or_else(stands, |cell| cell.after.as_decimal().unwrap_or(zero));
+        let group = totals::group(job, total, system, record as u32, nows, linked);
+        let group_after = cell(by).map_or_else(|| group.clone(), |cell| cell.after.to_string());
+        let none = Moved { created: Some(zero), changed: Some(zero), removed: Some(zero) };
+        let mut add = |group: String, to: fn(&mut Moved) -> &mut Option<Decimal>, amount: Option<Decimal>| {
+            let sum = to(groups.entry(group).or_insert(none));
+            *sum = sum.zip(amount).and_then(|(sum, amount)| sum.checked_add(amount.abs()));
+        };
+        match change.action {
+            Action::Create => add(group_after, |moved| &mut moved.created, Some(after)),
+            Action::Delete | Action::Archive => add(group, |moved| &mut moved.removed, Some(before)),
+            Action::Update if group == group_after => add(group, |moved| &mut moved.changed, after.checked_sub(before)),
+            Action::Update => {
+                add(group, |moved| &mut moved.changed, Some(before));
+                add(group_after, |moved| &mut moved.changed, Some(after));
+            }
+        }
+    }
+    let mut over = Vec::new();
+    for (group, moved) in groups {
+        let most = match &limit.most {
+            MoneyMost::EachGroup(most) => Some(*most),
+            MoneyMost::OfGroup(groups) => groups.get(&group).copied(),
+        };
+        let sum = [moved.created, moved.changed, moved.removed].into_iter().try_fold(zero, |sum, part| sum.checked_add(part?));
+        if sum.is_some_and(|sum| sum <= most.unwrap_or(zero)) {
+            continue;
+        }
+        let code = match (&total.by, &field.standards.currency) {
+            (Some(_), _) if !group.is_empty() => Some(group.as_str()),
+            (None, Some(Beside::Constant(code))) => Some(code.as_str()),
+            _ => None,
+        };
+        let shown = |amount: Option<Decimal>| match amount {
+            Some(amount) if !field.sensitive => amount.in_currency(code).to_string(),
+            Some(_) => "•••".to_owned(),
+            None => "more than can be counted".to_owned(),
+        };
+        let of_group = match (code, total.by) {
+            (Some(code), _) => format!(" {code}"),
+            (None, Some(_)) => " without a group".to_owned(),
+            (None, None) => String::new(),
+        };
+        let limit = most.map_or_else(|| "the job file gives it no limit".to_owned(), |most| format!("limit {}", most.in_currency(code)));
+        over.push(format!(
+            "`{}` of `{}` would change by {}{of_group} in sum ({limit}): {} created, {} changed, {} removed",
+            field.name,
+            spec.name,
+            shown(sum),
+            shown(moved.created),
+            shown(moved.changed),
+            shown(moved.removed)
+        ));
+    }
+    over
 }
 
 /// How many records of a system are not as the last run left them: other values, new, gone.
