@@ -20,7 +20,7 @@ use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
-use crate::job::{Job, Mode, Permission, Role, Settings};
+use crate::job::{Job, LockWhen, Mode, Permission, Role, Settings};
 use crate::reconcile::approved::{Stale, compare};
 use crate::reconcile::base::State;
 use crate::reconcile::clean::{Marks, clean};
@@ -1053,8 +1053,12 @@ pub fn needed_columns(job: &Job, system: usize) -> Vec<String> {
     let spec = &job.systems[system];
     let mapped = job.fields.iter().filter_map(|field| field.columns[system].as_ref()).map(|column| column.name.clone());
     let more = spec.id.iter().cloned().chain(spec.edited_at.iter().map(|e| e.column.clone())).chain(spec.only.iter().map(|(column, _)| column.clone()));
+    let locks = job.locks.iter().filter(|lock| lock.system == system).filter_map(|lock| match &lock.when {
+        LockWhen::Column { name, .. } => Some(name.clone()),
+        LockWhen::Field { .. } => None,
+    });
     let mut columns: Vec<String> = Vec::new();
-    for column in mapped.chain(more) {
+    for column in mapped.chain(more).chain(locks) {
         if !columns.contains(&column) {
             columns.push(column);
         }

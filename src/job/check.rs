@@ -179,6 +179,10 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
         ready.push(check_field(field, is_key, &fields, &systems, mode, table, page));
     }
 
+    let mut locks = check_row_locks(table, &systems, mode, page);
+    for (index, field) in fields.iter().enumerate() {
+        locks.extend(check_field_locks(index, field, &fields, &systems, mode, table, page));
+    }
     let dedupe = check_dedupe(table, &systems, page);
     let deletes = check_deletes(table, &fields, page);
     let (totals, money) = check_totals(table, &fields, mode, page);
@@ -225,10 +229,84 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
         attempts_max: attempts,
         totals,
         money,
+        locks,
         report,
         source: Source { path: file.path.clone(), text: file.text.clone(), digest: digest(&file.text) },
     };
     Some(Checked { job, spots })
+}
+
+/// The text that stands for any value in `immutable_when`.
+const ANY_VALUE: &str = "*";
+
+fn check_row_locks(table: &JobTable, systems: &[SystemDraft], mode: Mode, page: &mut Page<'_>) -> Vec<Lock> {
+    let mut locks = Vec::new();
+    let written = table.systems.iter().flat_map(|systems| &systems.value.0);
+    for (index, (name, system)) in written.enumerate() {
+        let Some(immutable) = system.as_ref().and_then(|system| system.common.immutable_when.as_ref()) else { continue };
+        let spec = &systems[index];
+        let is_changed = spec.is_written() || spec.role.is_some_and(Role::is_written) && spec.may.delete != Permission::Never;
+        if spec.role.is_some() && (mode == Mode::Audit || !is_changed) {
+            page.refuse(&immutable.span, format!("`immutable_when` says nothing about system `{}`, which is never written", name.value));
+        }
+        for (column, values) in &immutable.value.0 {
+            let values: Vec<String> = values.iter().flat_map(|values| &values.0).map(|value| value.value.trim().to_lowercase()).collect();
+            if column.value.is_empty() {
+                page.refuse(&column.span, format!("`systems.{}.immutable_when` names no column", name.value));
+            } else if values.is_empty() || values.iter().any(String::is_empty) {
+                page.refuse(&column.span, format!("`systems.{}.immutable_when` names no value of column `{}`", name.value, column.value))
+                    .hint("name the values, or write `\"*\"` for any");
+            }
+            let holds = (!values.iter().any(|value| value == ANY_VALUE)).then_some(values);
+            locks.push(Lock { system: index, field: None, when: LockWhen::Column { name: column.value.clone(), holds } });
+        }
+    }
+    locks
+}
+
+fn check_field_locks(
+    index: usize,
+    field: &FieldDraft<'_>,
+    fields: &[FieldDraft<'_>],
+    systems: &[SystemDraft],
+    mode: Mode,
+    table: &JobTable,
+    page: &mut Page<'_>,
+) -> Vec<Lock> {
+    let Some(immutable) = &field.table.immutable_when else { return Vec::new() };
+    let name = &field.name.value;
+    let written: Vec<usize> = field.carriers().into_iter().filter(|system| systems[*system].is_written()).collect();
+    if mode == Mode::Audit || written.is_empty() && systems.iter().all(|system| system.is_whole) {
+        page.refuse(&immutable.span, format!("`immutable_when` says nothing about field `{name}`, which is never written"));
+    }
+    let mut locks = Vec::new();
+    for (condition, values) in &immutable.value.0 {
+        let Some(when) = find_field(condition, "immutable_when", table, fields, page) else { continue };
+        let values = values.as_ref().map_or(&[][..], |values| &values.0);
+        if values.is_empty() {
+            page.refuse(&condition.span, format!("`immutable_when` of field `{name}` names no value of `{}`", condition.value))
+                .hint("name the values, or write `\"*\"` for any");
+            continue;
+        }
+        let is_any = values.iter().any(|value| value.value.0.trim() == ANY_VALUE);
+        let typed = fields[when].field_type.filter(|_| !is_any).map(|field_type| {
+            let typed = values.iter().map(|value| value_of(&value.value.0, field_type, &value.span, "immutable_when", page));
+            typed.collect::<Vec<Option<Value>>>().into_iter().flatten().collect::<Vec<Value>>()
+        });
+        for system in &written {
+            let spec = &systems[*system].name.value;
+            if fields[when].columns[*system].is_none() {
+                page.refuse(
+                    &condition.span,
+                    format!("system `{spec}` is written and has no column for `{}`: nothing there tells that `{name}` must stay", condition.value),
+                )
+                .hint(format!("give `{}` a column in `{spec}`, or name a column of the one system in its own `immutable_when`", condition.value));
+                continue;
+            }
+            locks.push(Lock { system: *system, field: Some(index), when: LockWhen::Field { field: when, holds: typed.clone() } });
+        }
+    }
+    locks
 }
 
 /// The SHA-256 of a text, in hexadecimal.

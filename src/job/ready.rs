@@ -35,6 +35,8 @@ pub struct Job {
     pub totals: Vec<Total>,
     /// How much a run may change of them.
     pub money: Vec<MoneyLimit>,
+    /// Rows, and fields of rows, that must not change.
+    pub locks: Vec<Lock>,
     /// Who gets the report.
     pub report: ReportSpec,
     /// The job file.
@@ -866,6 +868,36 @@ pub struct Total {
     pub field: usize,
     /// The field whose values group the sums: a currency.
     pub by: Option<usize>,
+}
+
+/// What must not change in a row of a system while a cell of that row holds one of some values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// The system.
+    pub system: usize,
+    /// The one field that stays as it is; nothing for the whole row.
+    pub field: Option<usize>,
+    /// When.
+    pub when: LockWhen,
+}
+
+/// The cell that tells whether a lock holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LockWhen {
+    /// A column of the source.
+    Column {
+        /// The column.
+        name: String,
+        /// What it holds, trimmed and in lower case; nothing for anything that is not empty.
+        holds: Option<Vec<String>>,
+    },
+    /// A field.
+    Field {
+        /// The field.
+        field: usize,
+        /// What it holds; nothing for anything that is not empty.
+        holds: Option<Vec<Value>>,
+    },
 }
 
 /// How much one run may change of a control total in each system: the sum, without signs, of what it creates, changes and removes.

@@ -1075,6 +1075,7 @@ backups = 5
 id = "nr"
 edited_at = { name = "edited", format = "%d.%m.%Y", timezone = "UTC" }
 only = { State = "open" }
+immutable_when = { State = ["posted", "paid"] }
 may = { create = "review", update = "apply", delete = "never" }
 
 [systems.e]

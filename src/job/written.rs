@@ -77,6 +77,9 @@ table! {
         Optional "edited_at" edited_at: EditedAtWritten,
         /// The filter: only rows whose column holds one of the values are in scope.
         Optional "only" only: Named<Names>,
+        /// Rows that we never change or take out: those of which one of these columns holds one of the values, whatever its capitals;
+        /// `"*"` is any value. Posted invoices, closed periods.
+        Optional "immutable_when" immutable_when: Named<Names>,
         /// Which changes are made in the system; all, if not given. Nothing is ever made in a source or witness.
         Optional "may" may: MayTable,
     }
@@ -267,6 +270,8 @@ table! {
         Optional "region" region: BesideWritten,
         /// Whether an identifier that is not valid is never written.
         Optional "must_be_valid" must_be_valid: bool,
+        /// Where it stays as it is: in rows of which one of these fields holds one of the values; `"*"` is any value.
+        Optional "immutable_when" immutable_when: Named<Scalars>,
         /// Texts that fill a key and identify nothing, such as `00000`: a row with one is set aside.
         Optional "placeholders" placeholders: Vec<At<String>>,
     }
@@ -847,6 +852,23 @@ impl Written for Scalar {
 
     fn schema() -> JsonValue {
         json!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+/// One value, or a list of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scalars(pub Vec<At<Scalar>>);
+
+impl Written for Scalars {
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<Scalars> {
+        match value.get_ref() {
+            DeValue::Array(_) => Vec::read(value, name, page).map(Scalars),
+            _ => Scalar::read(value, name, page).map(|one| Scalars(vec![At::new(one, value.span())])),
+        }
+    }
+
+    fn schema() -> JsonValue {
+        json!({ "anyOf": [Scalar::schema(), { "type": "array", "items": Scalar::schema(), "minItems": 1 }] })
     }
 }
 

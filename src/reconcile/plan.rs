@@ -13,6 +13,7 @@
 //! | gone from a target | yes | drift: created again | `target_delete_is_drift` |
 //! | only in targets | never | an orphan: listed | `orphan` |
 //! | its key is on an archived row | either | held: no second row is made, and a person is asked | `archived_and_created_again` |
+//! | there, and locked by `immutable_when` | yes | no change of ours is made in it: a break | `immutable_rows`, `immutable_field` |
 //! | archived | lives on elsewhere | a break, until the archive is taken back | `archived_and_kept_elsewhere` |
 //!
 //! An absence counts only where the record was read in that system since it was linked, and where no row with an unreadable
@@ -30,7 +31,7 @@ use crate::change::{
     key_for_people,
 };
 use crate::frame::{Keyed, NO_ROW, Silence};
-use crate::job::{Blank, Deletes, Field, Job, Mode, OnDrift, Permission, Role};
+use crate::job::{Blank, Deletes, Field, Job, Lock, LockWhen, Mode, OnDrift, Permission, Role};
 use crate::value::{FieldType, KEY_SEPARATOR, Raw, Value};
 
 /// What happens to a field's bases.
@@ -688,6 +689,7 @@ impl Planner<'_> {
                 continue;
             };
             let Some(column) = &field.columns[voice.system] else { continue };
+            let locked = self.locked(voice.system, row, Some(index));
             let (beside_now, beside) = self.beside(index, voice.system, row, cells.get(&voice.system).map(|(cells, _)| cells.as_slice()));
             let target = clean::canonical(field, column, &decided.value);
             let holds = voice.holds(field, open.as_ref(), &target)
@@ -700,7 +702,7 @@ impl Planner<'_> {
                     && field.standardise
                     && spec.role.is_written()
                     && clean::spell_beside(field, column, beside.as_deref(), now).text != self.nows[voice.system].raw(&column.name, row).text;
-            if holds && !respell {
+            if holds && (!respell || locked.is_some()) {
                 self.tolerate(record, index, voice.system, now, if *now == target { &target } else { &decided.value });
                 continue;
             }
@@ -740,7 +742,8 @@ impl Planner<'_> {
                 continue;
             }
             if drifted {
-                let restored = field.on_drift == OnDrift::Overwrite && spec.role.is_written() && spec.may.update == Permission::Apply;
+                let may = spec.role.is_written() && spec.may.update == Permission::Apply && locked.is_none();
+                let restored = field.on_drift == OnDrift::Overwrite && may;
                 if voice.base.is_some() || !decided.active {
                     self.drift.push(Drift {
                         system: spec.name.clone(),
@@ -823,6 +826,13 @@ impl Planner<'_> {
                     unsent.push(voice.system);
                     continue;
                 }
+            }
+            if let Some(because) = locked {
+                let why = format!("the row in `{}` must not change: {because}", spec.name);
+                let next_step = format!("set `{}` to `{}` in `{}` by hand if that is right, or take the edit back", field.name, decided.value, spec.name);
+                self.push_break(BreakKind::Locked, key, Some(index), Some(spec.name.clone()), values(), why, next_step);
+                unsent.push(voice.system);
+                continue;
             }
             if let Some(attempts) = owed.filter(|attempts| *attempts >= job.attempts_max) {
                 let why = match &voice.debt {
@@ -926,8 +936,47 @@ impl Planner<'_> {
         is_moment && !now.is_null() && !from.is_empty() && from.iter().all(tells)
     }
 
-    /// How a system finds the row: its native id, else its key as it stands there.
+    /// Why a field of a row must not change, or without a field why nothing of the row may; nothing if it may.
+    fn locked(&self, system: usize, row: u32, field: Option<usize>) -> Option<String> {
+        // An amount means another one once the field beside it changes, so that one stays with it.
+        let is_meant = |lock: &&Lock| match (lock.field, field) {
+            (Some(locked), Some(field)) => locked == field || self.job.fields[locked].standards.beside() == Some(field),
+            _ => true,
+        };
+        let now = &self.nows[system];
+        self.job.locks.iter().filter(|lock| lock.system == system).filter(is_meant).find_map(|lock| match &lock.when {
+            LockWhen::Column { name, holds } => {
+                let raw = now.raw(name, row).text?;
+                let cell = raw.trim();
+                let locks = holds.as_ref().map_or(!cell.is_empty(), |values| values.contains(&cell.to_lowercase()));
+                locks.then(|| format!("its `{name}` is `{cell}`"))
+            }
+            LockWhen::Field { field, holds } => {
+                let value = now.clean.fields[*field].as_ref()?.value(row);
+                let locks = holds.as_ref().map_or(!value.is_null(), |values| values.contains(&value));
+                locks.then(|| format!("its `{}` is `{value}`", self.job.fields[*field].name))
+            }
+        })
+    }
+
+    /// How a system finds a row that is to be changed, and what tells that the row may be: a row that was locked since it was read
+    /// is not found.
     fn address(&self, system: usize, row: u32) -> Address {
+        let mut address = self.place(system, row);
+        for lock in self.job.locks.iter().filter(|lock| lock.system == system) {
+            let column = match &lock.when {
+                LockWhen::Column { name, .. } => Some(name),
+                LockWhen::Field { field, .. } => self.job.fields[*field].columns[system].as_ref().map(|column| &column.name),
+            };
+            if let Some(column) = column.filter(|column| !address.iter().any(|part| part.column == **column)) {
+                address.push(AddressPart { column: column.clone(), raw: self.nows[system].raw(column, row) });
+            }
+        }
+        address
+    }
+
+    /// How a system finds the row: its native id, else its key as it stands there.
+    fn place(&self, system: usize, row: u32) -> Address {
         let part = |column: &str| AddressPart { column: column.to_owned(), raw: self.nows[system].raw(column, row) };
         let now = &self.nows[system];
         match &self.job.systems[system].id {
@@ -1160,6 +1209,24 @@ impl Planner<'_> {
         false
     }
 
+    /// Whether nothing locks the row that is to be deleted, or the field of it that is to be set. If something does, a break says so.
+    fn may_go(&mut self, key: &str, system: usize, presence: &[Presence], field: Option<usize>, deleted_in: usize) -> bool {
+        let Presence::Here(row) = presence[system] else { return true };
+        let Some(because) = self.locked(system, row, field).filter(|_| self.job.systems[system].role.is_written()) else { return true };
+        let (name, origin) = (self.name(system), self.name(deleted_in));
+        let why = format!("deleted in `{origin}`, but the row in `{name}` must not change: {because}");
+        self.push_break(
+            BreakKind::Missing,
+            key,
+            None,
+            Some(origin.clone()),
+            Vec::new(),
+            why,
+            format!("add it to `{origin}` again, or delete it in `{name}` by hand"),
+        );
+        false
+    }
+
     fn propagate_delete(&mut self, record: u32, key: &str, deleted_in: usize, presence: &[Presence], here: &[usize]) -> Treatment {
         // While a source has it, the record exists: deleting it elsewhere would only bring it back.
         let sources: Vec<usize> = here.iter().copied().filter(|s| self.job.systems[*s].role == Role::Source).collect();
@@ -1169,7 +1236,7 @@ impl Planner<'_> {
         }
         for system in here {
             let permission = self.job.systems[*system].may.delete;
-            if self.may_remove(key, *system, permission, deleted_in) {
+            if self.may_go(key, *system, presence, None, deleted_in) && self.may_remove(key, *system, permission, deleted_in) {
                 self.remove(record, key, *system, deleted_in, presence);
             }
         }
@@ -1244,7 +1311,7 @@ impl Planner<'_> {
                 continue;
             };
             let permission = self.job.systems[*system].may.update;
-            if !self.may_remove(key, *system, permission, deleted_in) {
+            if !self.may_go(key, *system, presence, Some(index), deleted_in) || !self.may_remove(key, *system, permission, deleted_in) {
                 continue;
             }
             let reason = Reason::DeletedIn { system: self.name(deleted_in) };
