@@ -24,7 +24,7 @@ pub struct RunJob {
     #[arg(long)]
     first_contact: bool,
     /// Gates that this run may pass: empty, deletes, updates, all-changed, shrink, growth, complete, job, time-travel,
-    /// money; restored takes
+    /// money, canary; restored takes
     /// records in again that came back after their delete. `GATE:SYSTEM` limits it to one system.
     #[arg(long, value_name = "GATE[:SYSTEM],..", value_delimiter = ',')]
     allow: Vec<String>,

@@ -22,7 +22,7 @@ use super::spelling::{
 };
 use super::written::{
     AmountsWritten, BesideWritten, Column, ColumnTable, CsvTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable, Field as FieldWritten,
-    FieldTable, JobTable, LimitsTable, Missed, OnFormula, Ragged, Rule, Settings as Kinds, Switch, System, SystemTable, unsigned,
+    FieldTable, JobTable, LimitsTable, Missed, OnFormula, Ragged, Rule, Scalar, Settings as Kinds, Switch, System, SystemTable, unsigned,
 };
 use super::{JobFile, Settings};
 use crate::value::{FieldType, Tolerance, Value};
@@ -183,6 +183,7 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
     for (index, field) in fields.iter().enumerate() {
         locks.extend(check_field_locks(index, field, &fields, &systems, mode, table, page));
     }
+    let canaries = check_canaries(table, &fields, &key, &systems, page);
     let dedupe = check_dedupe(table, &systems, page);
     let deletes = check_deletes(table, &fields, page);
     let (totals, money) = check_totals(table, &fields, mode, page);
@@ -229,11 +230,49 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
         attempts_max: attempts,
         totals,
         money,
+        canaries,
         locks,
         report,
         source: Source { path: file.path.clone(), text: file.text.clone(), digest: digest(&file.text) },
     };
     Some(Checked { job, spots })
+}
+
+fn check_canaries(table: &JobTable, fields: &[FieldDraft<'_>], key: &[usize], systems: &[SystemDraft], page: &mut Page<'_>) -> Vec<Canary> {
+    let mut canaries = Vec::new();
+    for canary in table.canaries.iter().flat_map(|canaries| &canaries.value) {
+        let Some(written) = &canary.value.key else { continue };
+        let parts = &written.value.0;
+        let names: Vec<&str> = key.iter().map(|field| fields[*field].name.as_str()).collect();
+        if parts.len() != key.len() && !key.is_empty() {
+            page.refuse(&written.span, format!("the key of a canary has {} values, that of a record {}", parts.len(), key.len()))
+                .seen(format!("key fields: {}", quoted(names.iter().copied())));
+            continue;
+        }
+        let typed = |field: usize, value: &At<Scalar>, page: &mut Page<'_>| value_of(&value.value.0, fields[field].field_type?, &value.span, "canaries", page);
+        let values: Vec<Value> = key.iter().zip(parts).filter_map(|(field, part)| typed(*field, part, page)).collect();
+        let named = canary.value.systems.as_ref();
+        if let Some(named) = named.filter(|named| named.value.0.is_empty()) {
+            page.refuse(&named.span, "`systems` of a canary names no system");
+        }
+        let within: Vec<usize> = match named {
+            Some(named) => named.value.0.iter().filter_map(|name| find_system(name, "canaries", systems, page)).collect(),
+            None => (0..systems.len()).collect(),
+        };
+        let mut expect = Vec::new();
+        for (name, value) in canary.value.expect.iter().flat_map(|expect| &expect.value.0) {
+            let (Some(field), Some(value)) = (find_field(name, "canaries", table, fields, page), value) else { continue };
+            if !within.is_empty() && within.iter().all(|system| fields[field].columns[*system].is_none()) {
+                page.refuse(&name.span, format!("no system of this canary carries `{}`: nothing would be compared", name.value));
+            }
+            let value = At::new(value.clone(), name.span.clone());
+            expect.extend(typed(field, &value, page).map(|value| (field, value)));
+        }
+        if values.len() == key.len() {
+            canaries.push(Canary { key: values, systems: within, expect });
+        }
+    }
+    canaries
 }
 
 /// The text that stands for any value in `immutable_when`.

@@ -35,6 +35,8 @@ pub struct Job {
     pub totals: Vec<Total>,
     /// How much a run may change of them.
     pub money: Vec<MoneyLimit>,
+    /// Records that must always be there, as they are.
+    pub canaries: Vec<Canary>,
     /// Rows, and fields of rows, that must not change.
     pub locks: Vec<Lock>,
     /// Who gets the report.
@@ -868,6 +870,17 @@ pub struct Total {
     pub field: usize,
     /// The field whose values group the sums: a currency.
     pub by: Option<usize>,
+}
+
+/// A record that must always be there, as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canary {
+    /// Its key, a value for each key field.
+    pub key: Vec<Value>,
+    /// The systems in which it must be.
+    pub systems: Vec<usize>,
+    /// What fields of it must hold.
+    pub expect: Vec<(usize, Value)>,
 }
 
 /// What must not change in a row of a system while a cell of that row holds one of some values.

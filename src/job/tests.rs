@@ -1048,6 +1048,11 @@ deletes = { policy = "archive", archive = { field = "open", value = false } }
 report = { to = ["finance@example.com"], to_action = ["lead@example.com"], to_failed = ["it@example.com"], when = "changes" }
 totals = { amount = { by = "nr", change_max = { EUR = "10000.00", USD = 500 } } }
 
+[[canaries]]
+key = "1"
+expect = { amount = "1.00" }
+systems = ["a"]
+
 [gates]
 empty = "stop"
 deletes = 10

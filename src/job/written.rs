@@ -45,6 +45,9 @@ table! {
         Optional "deletes" deletes: DeletesTable,
         /// Limits that stop a run before its first write. A table with a system's name holds that system's own limits.
         Optional "gates" gates: GatesTable,
+        /// Records that must always be there, as they are: where one is missing or different, something is wrong with the system, and
+        /// the run stops.
+        Optional "canaries" canaries: Vec<At<CanaryTable>>,
         /// Control totals of the report, by field.
         Optional "totals" totals: Named<TotalTable>,
         /// Who gets the report, and when.
@@ -361,6 +364,18 @@ table! {
 }
 
 table! {
+    /// A record that must always be there, as it is.
+    CanaryTable {
+        /// Its key: one value for each key field, in their order.
+        Required "key" key: Scalars,
+        /// The fields that must hold these values.
+        Optional "expect" expect: Named<Scalar>,
+        /// The systems in which it must be; all of them, if not given.
+        Optional "systems" systems: Names,
+    }
+}
+
+table! {
     /// One control total.
     TotalTable {
         /// The field whose values group the sums, such as a currency.
@@ -397,6 +412,7 @@ closed!(
     ArchiveTable,
     LimitsTable,
     TotalTable,
+    CanaryTable,
     ReportTable,
     CsvReadyTable,
     CsvTrailerTable,

@@ -7,17 +7,19 @@
 //! A person who takes an edit back makes the bytes of an older file again, and must not be stopped: that is how breaks are mended.
 //! So an older file only trips if it would take more records back than the floor. A smaller one is told as a note.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::base::{Base, Standing, State};
+use super::clean;
 use super::diff;
+use super::index::TextIndex;
 use super::link::Linked;
 use super::plan::Decisions;
 use super::totals;
 use crate::change::{Action, key_for_people};
 use crate::frame::{Keyed, NO_ROW};
-use crate::job::{Beside, Job, Limit, MoneyLimit, MoneyMost};
-use crate::value::{Decimal, FieldType};
+use crate::job::{Beside, Canary, ColumnSpec, Field, Job, Limit, MoneyLimit, MoneyMost};
+use crate::value::{Decimal, FieldType, KEY_SEPARATOR, Raw, Value};
 
 /// The least number of records that `all-changed` compares.
 const ALL_CHANGED_MIN: u64 = 20;
@@ -49,13 +51,15 @@ pub enum Gate {
     TimeTravel,
     /// More of a control total would change than a run may change.
     Money,
+    /// A record that must always be there is not, or not as it must be.
+    Canary,
     /// A record came back after its delete was agreed. It stops no run; allowing it takes the record in again.
     Restored,
 }
 
 impl Gate {
     /// All gates that `--allow` knows.
-    pub const ALL: [Gate; 11] = [
+    pub const ALL: [Gate; 12] = [
         Gate::Empty,
         Gate::Deletes,
         Gate::Updates,
@@ -66,6 +70,7 @@ impl Gate {
         Gate::Job,
         Gate::TimeTravel,
         Gate::Money,
+        Gate::Canary,
         Gate::Restored,
     ];
 
@@ -82,6 +87,7 @@ impl Gate {
             Gate::Job => "job",
             Gate::TimeTravel => "time-travel",
             Gate::Money => "money",
+            Gate::Canary => "canary",
             Gate::Restored => "restored",
         }
     }
@@ -142,6 +148,7 @@ pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, re
             // An empty system trips every other gate too: one message says it all.
             continue;
         }
+        sick_canaries(job, system, &nows[system]).into_iter().for_each(|message| trip(Gate::Canary, message));
         let planned = |actions: &[Action]| decisions.plan.changes.iter().filter(|c| c.system == spec.name && actions.contains(&c.action)).count() as u64;
         let deletes = planned(&[Action::Delete, Action::Archive]);
         if let Some(limit) = exceeded(gates.deletes, deletes, base, gates.floor) {
@@ -208,6 +215,61 @@ pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, re
         }
     }
     trips
+}
+
+/// The canonical key of a canary, cleaned as a cell would be.
+fn canary_key(job: &Job, canary: &Canary) -> String {
+    let parts: Vec<String> = job.key.iter().zip(&canary.key).map(|(field, value)| as_clean(&job.fields[*field], value).to_string()).collect();
+    parts.join(&KEY_SEPARATOR.to_string())
+}
+
+/// A text as cleaning would leave it.
+fn as_clean(field: &Field, value: &Value) -> Value {
+    let Value::Text(text) = value else { return value.clone() };
+    let read = clean::read_one(field, &ColumnSpec::default(), &Raw::text(text.clone()));
+    read.filter(|read| !read.is_null()).unwrap_or_else(|| value.clone())
+}
+
+/// The canonical keys of all canaries: these records are looked at every night.
+pub fn canary_keys(job: &Job) -> BTreeSet<String> {
+    job.canaries.iter().map(|canary| canary_key(job, canary)).collect()
+}
+
+/// What is wrong with the canaries of a system, a sentence each.
+fn sick_canaries(job: &Job, system: usize, now: &Keyed) -> Vec<String> {
+    let canaries: Vec<&Canary> = job.canaries.iter().filter(|canary| canary.systems.contains(&system)).collect();
+    if canaries.is_empty() {
+        return Vec::new();
+    }
+    let (name, rows_by_key) = (&job.systems[system].name, TextIndex::build(&now.clean.keys).0);
+    let mut sick = Vec::new();
+    for canary in canaries {
+        let key = canary_key(job, canary);
+        let shown = if job.key.iter().any(|field| job.fields[*field].sensitive) { "•••".to_owned() } else { key_for_people(&key) };
+        let Some(row) = rows_by_key.get(&key) else {
+            let silent = &now.clean.silent;
+            let why = silent.keys.iter().zip(&silent.why).find(|(silent, _)| silent.as_ref() == Some(&key)).map(|(_, why)| *why);
+            let read = now.clean.pulled.evidence.rows_read;
+            sick.push(match why {
+                Some(why) => format!("record `{shown}` must be in `{name}`, and is {why} there"),
+                None => format!("record `{shown}` must be in `{name}`, and is in none of its {}", rows(read)),
+            });
+            continue;
+        };
+        for (field, expected) in &canary.expect {
+            let (spec, Some(column)) = (&job.fields[*field], &now.clean.fields[*field]) else { continue };
+            let (expected, value) = (as_clean(spec, expected), column.value(row));
+            if spec.equivalent(&value, &expected) {
+                continue;
+            }
+            sick.push(match (spec.sensitive, value.is_null()) {
+                (true, _) => format!("`{}` of record `{shown}` in `{name}` is not what it must be", spec.name),
+                (false, true) => format!("`{}` of record `{shown}` in `{name}` must be `{expected}`, and is empty", spec.name),
+                (false, false) => format!("`{}` of record `{shown}` in `{name}` must be `{expected}`, and is `{value}`", spec.name),
+            });
+        }
+    }
+    sick
 }
 
 /// What a run would do to the amounts of one group, without signs. Nothing for what does not fit into 128 bits.
