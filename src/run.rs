@@ -14,7 +14,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rayon::prelude::*;
 
-use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled};
+use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled, key_for_people};
 use crate::delivery::{self, Post, Which};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
@@ -80,6 +80,8 @@ pub struct Request {
     pub allowed: Vec<Allowed>,
     /// Look into every record, even where no row of it changed.
     pub every_record: bool,
+    /// Frozen fields that are written again: the key of a record, or `KEY.FIELD`.
+    pub unfreeze: Vec<String>,
     /// What the report says before anything of its own, a sentence each.
     pub notes: Vec<String>,
     /// Scheduled runs were missed: the report is mailed also where the job file would not for what the run finds.
@@ -318,6 +320,7 @@ impl Night<'_> {
         for cut_off in interrupted {
             before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
         }
+        self.unfreeze(&mut before)?;
         self.say("dedupe, link, diff, merge");
         let nows = self.dedupe(cleaned, &before);
         self.stop_if_asked()?;
@@ -536,6 +539,34 @@ impl Night<'_> {
         }
     }
 
+    /// Lets the frozen fields that a person named be written again. That is kept with the gates that were allowed.
+    fn unfreeze(&mut self, state: &mut State) -> Result<(), Error> {
+        let key_of = |record: u64| {
+            let found = state.bases.iter().find_map(|base| base.keys.get(base.records.binary_search(&record).ok()?));
+            key_for_people(found.unwrap_or_default())
+        };
+        let frozen = state.open.flips.iter().filter(|(_, flips)| flips.frozen);
+        let frozen: Vec<(_, String)> = frozen.map(|(at, _)| (at.clone(), key_of(at.0))).collect();
+        for word in &self.request.unfreeze {
+            let is_meant = |((_, field, _), key): &&(_, String)| key == word || format!("{key}.{field}") == *word;
+            let meant: Vec<_> = frozen.iter().filter(is_meant).collect();
+            if meant.is_empty() {
+                let known: Vec<String> = frozen.iter().map(|((_, field, system), key)| format!("`{key}.{field}` in `{system}`")).collect();
+                let known = if known.is_empty() { "nothing is frozen".to_owned() } else { format!("frozen: {}", known.join(", ")) };
+                return Err(Error::new(Remedy::MendJob, Place::of("--unfreeze"), format!("no frozen field is called `{word}`"))
+                    .seen(known)
+                    .seen("nothing was written")
+                    .hint("name the key of a record, or the key, a point and the field"));
+            }
+            for (at @ (_, field, system), key) in meant {
+                if state.open.flips.remove(at).is_some() {
+                    self.allowed.push(format!("unfreeze: `{field}` of `{key}` is written in `{system}` again"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn open(&self) -> Result<Vec<Box<dyn System>>, Error> {
         let known = self.promoted.as_ref().map(|p| &p.knowledge.found);
         let opened = self.job.systems.iter().enumerate().map(|(index, spec)| {
@@ -676,7 +707,7 @@ impl Night<'_> {
             }
         }
         let (passed, stopped): (Vec<Trip>, Vec<Trip>) = all.into_iter().partition(|trip| self.is_allowed(trip.gate, trip.system.as_deref()));
-        self.allowed = passed.iter().map(|trip| format!("{}: {}", trip.gate.word(), trip.message)).collect();
+        self.allowed.extend(passed.iter().map(|trip| format!("{}: {}", trip.gate.word(), trip.message)));
         Ok(stopped)
     }
 

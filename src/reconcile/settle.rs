@@ -25,7 +25,7 @@ use polars::prelude::{BooleanChunked, ChunkFullNull, Int64Chunked, NewChunkedArr
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::base::{Base, BaseBuilder, BaseCell, BaseTotal, FieldDebt, Open, OpenField, OpenRecord, Standing, State};
+use super::base::{Base, BaseBuilder, BaseCell, BaseTotal, FieldDebt, Open, OpenField, OpenRecord, Standing, State, Written};
 use super::clean;
 use super::index::TextIndex;
 use super::link::Linked;
@@ -524,7 +524,9 @@ pub fn settle_interrupted(job: &Job, state: &State, plan: &Plan, settlement: &Se
             builder.finish()
         })
         .collect();
-    State { bases, open, next_record: state.next_record.max(plan.header.next_record) }
+    // What this run wrote is what the next one finds changed, and so is what the run before had written.
+    let written = Written::of(state.written.iter().chain(written(job, plan, settlement)));
+    State { bases, open, written, next_record: state.next_record.max(plan.header.next_record) }
 }
 
 fn push_identity(builder: &mut BaseBuilder, base: &Base, row: u32, record: u64, patch: Option<&Patch>) {
@@ -583,7 +585,33 @@ pub fn advance(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, 
             _ => here && asked,
         }
     });
-    State { bases, open, next_record: linked.next_record }
+    open.flips = open
+        .flips
+        .into_iter()
+        .filter(|((record, ..), _)| linked.records.binary_search(record).is_ok_and(|record| !ended.contains(&(record as u32))))
+        .filter_map(|(at, flips)| {
+            // Nobody could tell tonight: a run goes by.
+            let known = decisions.flips.get(&at).cloned();
+            Some((at, known.unwrap_or_else(|| Some(flips.next(None)))?))
+        })
+        .collect();
+    let new = decisions.flips.iter().filter(|((record, ..), _)| linked.records.binary_search(record).is_ok_and(|record| !ended.contains(&(record as u32))));
+    open.flips.extend(new.filter_map(|(at, flips)| Some((at.clone(), flips.clone()?))));
+    open.flips.retain(|(_, field, system), flips| !flips.is_over() && job.field(field).is_some() && job.system(system).is_some());
+    State { bases, open, written: Written::of(written(job, &decisions.plan, settlement)), next_record: linked.next_record }
+}
+
+/// The fields of rows that a plan wrote, as far as the writes were made or may have been.
+fn written<'a>(job: &'a Job, plan: &'a Plan, settlement: &'a Settlement) -> impl Iterator<Item = (u64, usize, usize)> + 'a {
+    let was_sent = |change: &&Change| {
+        let fate = settlement.fates.get(&change.number);
+        fate.is_some_and(|fate| !matches!(fate.settled, Settled::Rejected | Settled::Stale | Settled::Skipped))
+    };
+    let updates = plan.changes.iter().filter(|change| change.action == Action::Update).filter(was_sent);
+    updates.flat_map(move |change| {
+        let system = job.system(&change.system);
+        change.cells.iter().filter_map(move |cell| Some((change.record, system?, job.field(cell.field.as_ref()?)?)))
+    })
 }
 
 /// Records that are over: gone everywhere before the run, or deleted or archived by it wherever they still were.
