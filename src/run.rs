@@ -160,6 +160,9 @@ impl Approved {
     }
 }
 
+/// How many frozen fields are named.
+const FROZEN_TOLD_MAX: usize = 10;
+
 /// How many changed lines of a job file are named.
 const CHANGED_LINES_MAX: usize = 5;
 
@@ -547,20 +550,27 @@ impl Night<'_> {
         };
         let frozen = state.open.flips.iter().filter(|(_, flips)| flips.frozen);
         let frozen: Vec<(_, String)> = frozen.map(|(at, _)| (at.clone(), key_of(at.0))).collect();
+        let may_be_told = !self.job.key.iter().any(|field| self.job.fields[*field].sensitive);
         for word in &self.request.unfreeze {
             let is_meant = |((_, field, _), key): &&(_, String)| key == word || format!("{key}.{field}") == *word;
             let meant: Vec<_> = frozen.iter().filter(is_meant).collect();
             if meant.is_empty() {
                 let known: Vec<String> = frozen.iter().map(|((_, field, system), key)| format!("`{key}.{field}` in `{system}`")).collect();
-                let known = if known.is_empty() { "nothing is frozen".to_owned() } else { format!("frozen: {}", known.join(", ")) };
-                return Err(Error::new(Remedy::MendJob, Place::of("--unfreeze"), format!("no frozen field is called `{word}`"))
+                let known = match known.len() {
+                    0 => "nothing is frozen".to_owned(),
+                    1..=FROZEN_TOLD_MAX if may_be_told => format!("frozen: {}", known.join(", ")),
+                    many => format!("{} fields are frozen: the last report lists them", gates::count(many as u64)),
+                };
+                let word = if may_be_told { format!("`{word}`") } else { "so".to_owned() };
+                return Err(Error::new(Remedy::MendJob, Place::of("--unfreeze"), format!("no frozen field is called {word}"))
                     .seen(known)
                     .seen("nothing was written")
                     .hint("name the key of a record, or the key, a point and the field"));
             }
             for (at @ (_, field, system), key) in meant {
                 if state.open.flips.remove(at).is_some() {
-                    self.allowed.push(format!("unfreeze: `{field}` of `{key}` is written in `{system}` again"));
+                    let key = if may_be_told { format!("`{key}`") } else { "a record".to_owned() };
+                    self.allowed.push(format!("unfreeze: `{field}` of {key} is written in `{system}` again"));
                 }
             }
         }

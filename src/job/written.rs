@@ -273,7 +273,8 @@ table! {
         Optional "region" region: BesideWritten,
         /// Whether an identifier that is not valid is never written.
         Optional "must_be_valid" must_be_valid: bool,
-        /// Where it stays as it is: in rows of which one of these fields holds one of the values; `"*"` is any value.
+        /// Where it stays as it is: in rows of which one of these fields holds one of the values, whatever their capitals; `"*"` is
+        /// any value.
         Optional "immutable_when" immutable_when: Named<Scalars>,
         /// Texts that fill a key and identify nothing, such as `00000`: a row with one is set aside.
         Optional "placeholders" placeholders: Vec<At<String>>,

@@ -1020,17 +1020,26 @@ impl Planner<'_> {
             _ => true,
         };
         let now = &self.nows[system];
+        // What is sensitive in another field of the record is not told here.
+        let told =
+            |name: &str, is_sensitive: bool, value: &str| if is_sensitive { format!("because of its `{name}`") } else { format!("its `{name}` is `{value}`") };
         self.job.locks.iter().filter(|lock| lock.system == system).filter(is_meant).find_map(|lock| match &lock.when {
             LockWhen::Column { name, holds } => {
                 let raw = now.raw(name, row).text?;
                 let cell = raw.trim();
                 let locks = holds.as_ref().map_or(!cell.is_empty(), |values| values.contains(&cell.to_lowercase()));
-                locks.then(|| format!("its `{name}` is `{cell}`"))
+                let of_column = |field: &&Field| field.columns[system].as_ref().is_some_and(|column| column.name == *name);
+                locks.then(|| told(name, self.job.fields.iter().filter(of_column).any(|field| field.sensitive), cell))
             }
             LockWhen::Field { field, holds } => {
                 let value = now.clean.fields[*field].as_ref()?.value(row);
-                let locks = holds.as_ref().map_or(!value.is_null(), |values| values.contains(&value));
-                locks.then(|| format!("its `{}` is `{value}`", self.job.fields[*field].name))
+                let equal = |held: &Value| match (held, &value) {
+                    (Value::Text(held), Value::Text(value)) => held.to_lowercase() == value.to_lowercase(),
+                    _ => *held == value,
+                };
+                let locks = holds.as_ref().map_or(!value.is_null(), |values| values.iter().any(equal));
+                let spec = &self.job.fields[*field];
+                locks.then(|| told(&spec.name, spec.sensitive, &value.to_string()))
             }
         })
     }

@@ -585,19 +585,13 @@ pub fn advance(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, 
             _ => here && asked,
         }
     });
-    open.flips = open
-        .flips
-        .into_iter()
-        .filter(|((record, ..), _)| linked.records.binary_search(record).is_ok_and(|record| !ended.contains(&(record as u32))))
-        .filter_map(|(at, flips)| {
-            // Nobody could tell tonight: a run goes by.
-            let known = decisions.flips.get(&at).cloned();
-            Some((at, known.unwrap_or_else(|| Some(flips.next(None)))?))
-        })
-        .collect();
-    let new = decisions.flips.iter().filter(|((record, ..), _)| linked.records.binary_search(record).is_ok_and(|record| !ended.contains(&(record as u32))));
-    open.flips.extend(new.filter_map(|(at, flips)| Some((at.clone(), flips.clone()?))));
-    open.flips.retain(|(_, field, system), flips| !flips.is_over() && job.field(field).is_some() && job.system(system).is_some());
+    // Where nobody could tell tonight, a run goes by.
+    let untold = open.flips.into_iter().filter(|(at, _)| !decisions.flips.contains_key(at)).map(|(at, flips)| (at, flips.next(None)));
+    open.flips = untold.chain(decisions.flips.iter().filter_map(|(at, flips)| Some((at.clone(), flips.clone()?)))).collect();
+    open.flips.retain(|(record, field, system), flips| {
+        let lives = linked.records.binary_search(record).is_ok_and(|record| !ended.contains(&(record as u32)));
+        lives && !flips.is_over() && job.field(field).is_some() && job.system(system).is_some()
+    });
     State { bases, open, written: Written::of(written(job, &decisions.plan, settlement)), next_record: linked.next_record }
 }
 
