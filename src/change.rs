@@ -360,6 +360,8 @@ pub enum BreakKind {
     SuggestedLink,
     /// A record that came back after its delete was agreed.
     Restored,
+    /// A field that a system changes again whenever we have written it, and that is not written there any more.
+    Frozen,
 }
 
 impl fmt::Display for BreakKind {
@@ -380,6 +382,7 @@ impl fmt::Display for BreakKind {
             BreakKind::Review => "waits for approval",
             BreakKind::SuggestedLink => "suggested key change",
             BreakKind::Restored => "restored",
+            BreakKind::Frozen => "frozen",
         })
     }
 }

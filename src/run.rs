@@ -14,13 +14,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rayon::prelude::*;
 
-use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled};
+use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled, key_for_people};
 use crate::delivery::{self, Post, Which};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
-use crate::job::{Job, Mode, Permission, Role, Settings};
+use crate::job::{Job, LockWhen, Mode, Permission, Role, Settings};
 use crate::reconcile::approved::{Stale, compare};
 use crate::reconcile::base::State;
 use crate::reconcile::clean::{Marks, clean};
@@ -80,6 +80,8 @@ pub struct Request {
     pub allowed: Vec<Allowed>,
     /// Look into every record, even where no row of it changed.
     pub every_record: bool,
+    /// Frozen fields that are written again: the key of a record, or `KEY.FIELD`.
+    pub unfreeze: Vec<String>,
     /// What the report says before anything of its own, a sentence each.
     pub notes: Vec<String>,
     /// Scheduled runs were missed: the report is mailed also where the job file would not for what the run finds.
@@ -158,6 +160,9 @@ impl Approved {
     }
 }
 
+/// How many frozen fields are named.
+const FROZEN_TOLD_MAX: usize = 10;
+
 /// How many changed lines of a job file are named.
 const CHANGED_LINES_MAX: usize = 5;
 
@@ -232,6 +237,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         notes,
         lost_mails,
         allowed: Vec::new(),
+        left: BTreeMap::new(),
         snapshot_days: world.settings.snapshots_days,
     };
     let (report, plan) = match night.reconcile(&interrupted) {
@@ -282,6 +288,8 @@ struct Night<'a> {
     /// Mails that did not arrive, told by this run's report.
     lost_mails: Vec<LostMail>,
     allowed: Vec<String>,
+    /// By system whose file was written: its SHA-256 as it was read back; nothing where it could not be.
+    left: BTreeMap<String, Option<String>>,
     snapshot_days: u32,
 }
 
@@ -289,6 +297,8 @@ struct Night<'a> {
 struct CutOff {
     run: String,
     decisions: Vec<Decision>,
+    /// The systems that something had been sent to.
+    written: BTreeSet<String>,
 }
 
 /// The arithmetic of a run.
@@ -315,6 +325,7 @@ impl Night<'_> {
         for cut_off in interrupted {
             before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
         }
+        self.unfreeze(&mut before)?;
         self.say("dedupe, link, diff, merge");
         let nows = self.dedupe(cleaned, &before);
         self.stop_if_asked()?;
@@ -326,7 +337,7 @@ impl Night<'_> {
         self.check_arithmetic(&figures.identities)?;
         let earlier = self.earlier_breaks()?;
 
-        let trips = self.trips(&before, &nows, &decisions, at_rest.records);
+        let trips = self.trips(&before, &nows, &decisions, at_rest.records)?;
         let facts = Facts {
             before: &before,
             nows: &nows,
@@ -427,9 +438,27 @@ impl Night<'_> {
         (!terms.is_empty()).then(|| JobChange { terms, before: promoted.job_text.clone(), after: self.job.source.text.clone() })
     }
 
-    fn last_run(&self) -> Option<LastRun> {
+    fn last_run(&self, older_files: BTreeMap<String, String>) -> Option<LastRun> {
         let promoted = self.promoted.as_ref()?;
-        Some(LastRun { run: promoted.run.clone(), rows_read: promoted.knowledge.rows_read.clone(), terms: promoted.knowledge.terms.clone() })
+        let Knowledge { rows_read, terms, .. } = &promoted.knowledge;
+        Some(LastRun { run: promoted.run.clone(), rows_read: rows_read.clone(), terms: terms.clone(), older_files })
+    }
+
+    /// By system whose file is one that a run before the last knew: that run. Not where the last run may have written it so, or one
+    /// that was cut off, and not where it has no rows: a list that is empty on many days is no old one.
+    fn older_files(&self, nows: &[Keyed]) -> Result<BTreeMap<String, String>, Error> {
+        let mut older = BTreeMap::new();
+        let Some(promoted) = &self.promoted else { return Ok(older) };
+        for (name, pulled) in self.pulled(nows).filter(|(_, pulled)| pulled.evidence.rows_read > 0) {
+            let (read, left) = (promoted.knowledge.snapshots.get(name), promoted.knowledge.left.get(name));
+            let (Some(sha256), Some(read), Some(left)) = (&pulled.evidence.sha256, read, left) else { continue };
+            let may_be_ours = self.cut_off.iter().any(|cut_off| cut_off.written.contains(name));
+            if *sha256 == read.sha256 || sha256 == left || may_be_ours {
+                continue;
+            }
+            older.extend(self.state.ledger.run_of_file(name, sha256)?.map(|run| (name.to_owned(), run)));
+        }
+        Ok(older)
     }
 
     fn is_allowed(&self, gate: Gate, system: Option<&str>) -> bool {
@@ -513,6 +542,41 @@ impl Night<'_> {
             None => Ok(State::first_contact(&self.job)),
             Some(promoted) => state::load(&self.state.bases(), &self.job, promoted, Some((rest, resting))),
         }
+    }
+
+    /// Lets the frozen fields that a person named be written again. That is kept with the gates that were allowed.
+    fn unfreeze(&mut self, state: &mut State) -> Result<(), Error> {
+        let key_of = |record: u64| {
+            let found = state.bases.iter().find_map(|base| base.keys.get(base.records.binary_search(&record).ok()?));
+            key_for_people(found.unwrap_or_default())
+        };
+        let frozen = state.open.flips.iter().filter(|(_, flips)| flips.frozen);
+        let frozen: Vec<(_, String)> = frozen.map(|(at, _)| (at.clone(), key_of(at.0))).collect();
+        let may_be_told = !self.job.key.iter().any(|field| self.job.fields[*field].sensitive);
+        for word in &self.request.unfreeze {
+            let is_meant = |((_, field, _), key): &&(_, String)| key == word || format!("{key}.{field}") == *word;
+            let meant: Vec<_> = frozen.iter().filter(is_meant).collect();
+            if meant.is_empty() {
+                let known: Vec<String> = frozen.iter().map(|((_, field, system), key)| format!("`{key}.{field}` in `{system}`")).collect();
+                let known = match known.len() {
+                    0 => "nothing is frozen".to_owned(),
+                    1..=FROZEN_TOLD_MAX if may_be_told => format!("frozen: {}", known.join(", ")),
+                    many => format!("{} fields are frozen: the last report lists them", gates::count(many as u64)),
+                };
+                let word = if may_be_told { format!("`{word}`") } else { "so".to_owned() };
+                return Err(Error::new(Remedy::MendJob, Place::of("--unfreeze"), format!("no frozen field is called {word}"))
+                    .seen(known)
+                    .seen("nothing was written")
+                    .hint("name the key of a record, or the key, a point and the field"));
+            }
+            for (at @ (_, field, system), key) in meant {
+                if state.open.flips.remove(at).is_some() {
+                    let key = if may_be_told { format!("`{key}`") } else { "a record".to_owned() };
+                    self.allowed.push(format!("unfreeze: `{field}` of {key} is written in `{system}` again"));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn open(&self) -> Result<Vec<Box<dyn System>>, Error> {
@@ -646,11 +710,17 @@ impl Night<'_> {
     }
 
     /// The gates that trip and may not pass. Those that may are noted.
-    fn trips(&mut self, before: &State, nows: &[Keyed], decisions: &Decisions, resting: u64) -> Vec<Trip> {
-        let all = gates::trips(&self.job, before, nows, decisions, resting, self.last_run().as_ref());
+    fn trips(&mut self, before: &State, nows: &[Keyed], decisions: &Decisions, resting: u64) -> Result<Vec<Trip>, Error> {
+        let last = self.last_run(self.older_files(nows)?);
+        let all = gates::trips(&self.job, before, nows, decisions, resting, last.as_ref());
+        for (system, run) in last.iter().flat_map(|last| &last.older_files) {
+            if !all.iter().any(|trip| trip.gate == Gate::TimeTravel && trip.system.as_ref() == Some(system)) {
+                self.notes.push(format!("`{system}` is, to the byte, the file of run {run} again: nothing that was edited there since is in it"));
+            }
+        }
         let (passed, stopped): (Vec<Trip>, Vec<Trip>) = all.into_iter().partition(|trip| self.is_allowed(trip.gate, trip.system.as_deref()));
-        self.allowed = passed.iter().map(|trip| format!("{}: {}", trip.gate.word(), trip.message)).collect();
-        stopped
+        self.allowed.extend(passed.iter().map(|trip| format!("{}: {}", trip.gate.word(), trip.message)));
+        Ok(stopped)
     }
 
     /// The report of a run that does not come to its first write: a gate, a first contact, a plan that was only asked for.
@@ -771,7 +841,7 @@ impl Night<'_> {
     }
 
     /// Reads back what was written, and tells what became of every change.
-    fn verify(&self, systems: &mut [Box<dyn System>], before: &State, plan: &Plan, mut outcomes: BTreeMap<u32, Outcome>) -> Settlement {
+    fn verify(&mut self, systems: &mut [Box<dyn System>], before: &State, plan: &Plan, mut outcomes: BTreeMap<u32, Outcome>) -> Settlement {
         let atomic: Vec<bool> = systems.iter().map(|system| system.describe().atomic).collect();
         let mut read_back = Vec::with_capacity(systems.len());
         for (index, (spec, system)) in self.job.systems.iter().zip(systems).enumerate() {
@@ -785,11 +855,13 @@ impl Night<'_> {
                 Wanted { addresses: changes.iter().flat_map(|change| addresses_after(&self.job, index, change, outcomes.get(&change.number))).collect() };
             match system.read_back(&wanted) {
                 Ok(pulled) => {
+                    self.left.insert(spec.name.clone(), pulled.evidence.sha256.clone());
                     // Where several rows have a key, the one that speaks now is the one that was written.
                     let rows = dedupe(&self.job, index, clean(&self.job, index, Arc::new(pulled)), &before.bases[index]).clean;
                     read_back.push(Some(ReadBack { rows }));
                 }
                 Err(error) => {
+                    self.left.insert(spec.name.clone(), None);
                     let what = error.diagnostics.first().map(|d| d.message.clone()).unwrap_or_default();
                     // A row that the system said it made is not made a second time, whatever the next snapshot shows.
                     for change in changes.into_iter().filter(|change| change.action != Action::Create) {
@@ -833,7 +905,9 @@ impl Night<'_> {
             gates::count(outcomes.len() as u64),
             gates::count(plan.changes.len() as u64)
         ));
-        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions });
+        let sent = plan.changes.iter().filter(|change| interrupted.sent.contains_key(&change.number));
+        let written = sent.map(|change| change.system.clone()).collect();
+        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, written });
         Ok(settled)
     }
 
@@ -865,6 +939,7 @@ impl Night<'_> {
             closings,
             next_record: after.next_record,
             bases,
+            left: self.files_left(nows),
             snapshots: self.snapshot_places(nows),
         };
         // What a cut-off run decided, and the values that lost there, belong to the story too.
@@ -882,6 +957,12 @@ impl Night<'_> {
             links: &links,
             now: &self.started.to_string(),
         })
+    }
+
+    /// By file its SHA-256 as this run leaves it, as far as that is known.
+    fn files_left(&self, nows: &[Keyed]) -> BTreeMap<String, String> {
+        let read = |name: &str, pulled: &Pulled| self.left.get(name).cloned().unwrap_or_else(|| pulled.evidence.sha256.clone());
+        self.pulled(nows).filter_map(|(name, pulled)| Some((name.to_owned(), read(name, pulled)?))).collect()
     }
 
     /// Where the snapshot of each file is after this run: in its own folder, under a second name where nothing changed.
@@ -1020,8 +1101,12 @@ pub fn needed_columns(job: &Job, system: usize) -> Vec<String> {
     let spec = &job.systems[system];
     let mapped = job.fields.iter().filter_map(|field| field.columns[system].as_ref()).map(|column| column.name.clone());
     let more = spec.id.iter().cloned().chain(spec.edited_at.iter().map(|e| e.column.clone())).chain(spec.only.iter().map(|(column, _)| column.clone()));
+    let locks = job.locks.iter().filter(|lock| lock.system == system).filter_map(|lock| match &lock.when {
+        LockWhen::Column { name, .. } => Some(name.clone()),
+        LockWhen::Field { .. } => None,
+    });
     let mut columns: Vec<String> = Vec::new();
-    for column in mapped.chain(more) {
+    for column in mapped.chain(more).chain(locks) {
         if !columns.contains(&column) {
             columns.push(column);
         }

@@ -23,10 +23,14 @@ pub struct RunJob {
     /// Accept the plan of a first contact: of a job that never ran, or with a system that is new to it.
     #[arg(long)]
     first_contact: bool,
-    /// Gates that this run may pass: empty, deletes, updates, all-changed, shrink, growth, complete, job; restored takes
+    /// Gates that this run may pass: empty, deletes, updates, all-changed, shrink, growth, complete, job, time-travel,
+    /// money, canary; restored takes
     /// records in again that came back after their delete. `GATE:SYSTEM` limits it to one system.
     #[arg(long, value_name = "GATE[:SYSTEM],..", value_delimiter = ',')]
     allow: Vec<String>,
+    /// Write a frozen field again: the key of a record, or `KEY.FIELD`.
+    #[arg(long, value_name = "KEY[.FIELD]")]
+    unfreeze: Vec<String>,
     /// Look into every record, even where no row of it changed since the last run.
     #[arg(long)]
     every_record: bool,
@@ -40,6 +44,9 @@ pub struct PlanJob {
     /// Gates that the plan may pass.
     #[arg(long, value_name = "GATE[:SYSTEM],..", value_delimiter = ',')]
     allow: Vec<String>,
+    /// Plan to write a frozen field again: the key of a record, or `KEY.FIELD`.
+    #[arg(long, value_name = "KEY[.FIELD]")]
+    unfreeze: Vec<String>,
     /// Exit with 1 if a run would write, or if a break is open.
     #[arg(long)]
     exit_code: bool,
@@ -68,7 +75,8 @@ impl RunJob {
     /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<u8, Error> {
         let project = context.project()?;
-        let request = Request { first_contact: self.first_contact, every_record: self.every_record, ..Request::default() };
+        let unfreeze = self.unfreeze.clone();
+        let request = Request { first_contact: self.first_contact, every_record: self.every_record, unfreeze, ..Request::default() };
         let finished = start(context, &project, &self.job, request, &self.allow)?;
         tell(context, &finished, &report::text::summary(&finished.report));
         Ok(finished.report.exit_code)
@@ -82,7 +90,7 @@ impl PlanJob {
             self.check_output(file)?;
         }
         let project = context.project()?;
-        let finished = start(context, &project, &self.job, Request { plan_only: true, ..Request::default() }, &self.allow)?;
+        let finished = start(context, &project, &self.job, Request { plan_only: true, unfreeze: self.unfreeze.clone(), ..Request::default() }, &self.allow)?;
         if let (Some(file), Some(plan)) = (&self.output, &finished.plan) {
             if self.force { disk::publish(file, plan)? } else { disk::write_new(file, plan)? }
         }

@@ -21,8 +21,8 @@ use super::spelling::{
     reference_problem, timezone_meant,
 };
 use super::written::{
-    BesideWritten, Column, ColumnTable, CsvTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable, Field as FieldWritten, FieldTable, JobTable,
-    LimitsTable, Missed, OnFormula, Ragged, Rule, Settings as Kinds, Switch, System, SystemTable, unsigned,
+    AmountsWritten, BesideWritten, Column, ColumnTable, CsvTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable, Field as FieldWritten,
+    FieldTable, JobTable, LimitsTable, Missed, OnFormula, Ragged, Rule, Scalar, Settings as Kinds, Switch, System, SystemTable, unsigned,
 };
 use super::{JobFile, Settings};
 use crate::value::{FieldType, Tolerance, Value};
@@ -179,9 +179,14 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
         ready.push(check_field(field, is_key, &fields, &systems, mode, table, page));
     }
 
+    let mut locks = check_row_locks(table, &systems, mode, page);
+    for (index, field) in fields.iter().enumerate() {
+        locks.extend(check_field_locks(index, field, &fields, &systems, mode, table, page));
+    }
+    let canaries = check_canaries(table, &fields, &key, &systems, page);
     let dedupe = check_dedupe(table, &systems, page);
     let deletes = check_deletes(table, &fields, page);
-    let totals = check_totals(table, &fields, page);
+    let (totals, money) = check_totals(table, &fields, mode, page);
     let report = check_report(table, defaults, page);
     let attempts = table.attempts.as_ref().map_or(defaults.attempts_max, |attempts| {
         if attempts.value == 0 {
@@ -225,10 +230,123 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
         deletes: deletes?,
         attempts_max: attempts,
         totals,
+        money,
+        canaries,
+        locks,
         report,
         source: Source { path: file.path.clone(), text: file.text.clone(), digest: digest(&file.text) },
     };
     Some(Checked { job, spots })
+}
+
+fn check_canaries(table: &JobTable, fields: &[FieldDraft<'_>], key: &[usize], systems: &[SystemDraft], page: &mut Page<'_>) -> Vec<Canary> {
+    let mut canaries = Vec::new();
+    for canary in table.canaries.iter().flat_map(|canaries| &canaries.value) {
+        let Some(written) = &canary.value.key else { continue };
+        let parts = &written.value.0;
+        let names: Vec<&str> = key.iter().map(|field| fields[*field].name.as_str()).collect();
+        if parts.len() != key.len() && !key.is_empty() {
+            page.refuse(&written.span, format!("the key of a canary has {} values, that of a record {}", parts.len(), key.len()))
+                .seen(format!("key fields: {}", quoted(names.iter().copied())));
+            continue;
+        }
+        let typed = |field: usize, value: &At<Scalar>, page: &mut Page<'_>| value_of(&value.value.0, fields[field].field_type?, &value.span, "canaries", page);
+        let values: Vec<Value> = key.iter().zip(parts).filter_map(|(field, part)| typed(*field, part, page)).collect();
+        let named = canary.value.systems.as_ref();
+        if let Some(named) = named.filter(|named| named.value.0.is_empty()) {
+            page.refuse(&named.span, "`systems` of a canary names no system");
+        }
+        let within: Vec<usize> = match named {
+            Some(named) => named.value.0.iter().filter_map(|name| find_system(name, "canaries", systems, page)).collect(),
+            None => (0..systems.len()).collect(),
+        };
+        let mut expect = Vec::new();
+        for (name, value) in canary.value.expect.iter().flat_map(|expect| &expect.value.0) {
+            let (Some(field), Some(value)) = (find_field(name, "canaries", table, fields, page), value) else { continue };
+            if !within.is_empty() && within.iter().all(|system| fields[field].columns[*system].is_none()) {
+                page.refuse(&name.span, format!("no system of this canary carries `{}`: nothing would be compared", name.value));
+            }
+            let value = At::new(value.clone(), name.span.clone());
+            expect.extend(typed(field, &value, page).map(|value| (field, value)));
+        }
+        if values.len() == key.len() {
+            canaries.push(Canary { key: values, systems: within, expect });
+        }
+    }
+    canaries
+}
+
+/// The text that stands for any value in `immutable_when`.
+const ANY_VALUE: &str = "*";
+
+fn check_row_locks(table: &JobTable, systems: &[SystemDraft], mode: Mode, page: &mut Page<'_>) -> Vec<Lock> {
+    let mut locks = Vec::new();
+    let written = table.systems.iter().flat_map(|systems| &systems.value.0);
+    for (index, (name, system)) in written.enumerate() {
+        let Some(immutable) = system.as_ref().and_then(|system| system.common.immutable_when.as_ref()) else { continue };
+        let spec = &systems[index];
+        let is_changed = spec.is_written() || spec.role.is_some_and(Role::is_written) && spec.may.delete != Permission::Never;
+        if spec.role.is_some() && (mode == Mode::Audit || !is_changed) {
+            page.refuse(&immutable.span, format!("`immutable_when` says nothing about system `{}`, which is never written", name.value));
+        }
+        for (column, values) in &immutable.value.0 {
+            let values: Vec<String> = values.iter().flat_map(|values| &values.0).map(|value| value.value.trim().to_lowercase()).collect();
+            if column.value.is_empty() {
+                page.refuse(&column.span, format!("`systems.{}.immutable_when` names no column", name.value));
+            } else if values.is_empty() || values.iter().any(String::is_empty) {
+                page.refuse(&column.span, format!("`systems.{}.immutable_when` names no value of column `{}`", name.value, column.value))
+                    .hint("name the values, or write `\"*\"` for any");
+            }
+            let holds = (!values.iter().any(|value| value == ANY_VALUE)).then_some(values);
+            locks.push(Lock { system: index, field: None, when: LockWhen::Column { name: column.value.clone(), holds } });
+        }
+    }
+    locks
+}
+
+fn check_field_locks(
+    index: usize,
+    field: &FieldDraft<'_>,
+    fields: &[FieldDraft<'_>],
+    systems: &[SystemDraft],
+    mode: Mode,
+    table: &JobTable,
+    page: &mut Page<'_>,
+) -> Vec<Lock> {
+    let Some(immutable) = &field.table.immutable_when else { return Vec::new() };
+    let name = &field.name.value;
+    let written: Vec<usize> = field.carriers().into_iter().filter(|system| systems[*system].is_written()).collect();
+    if mode == Mode::Audit || written.is_empty() && systems.iter().all(|system| system.is_whole) {
+        page.refuse(&immutable.span, format!("`immutable_when` says nothing about field `{name}`, which is never written"));
+    }
+    let mut locks = Vec::new();
+    for (condition, values) in &immutable.value.0 {
+        let Some(when) = find_field(condition, "immutable_when", table, fields, page) else { continue };
+        let values = values.as_ref().map_or(&[][..], |values| &values.0);
+        if values.is_empty() {
+            page.refuse(&condition.span, format!("`immutable_when` of field `{name}` names no value of `{}`", condition.value))
+                .hint("name the values, or write `\"*\"` for any");
+            continue;
+        }
+        let is_any = values.iter().any(|value| value.value.0.trim() == ANY_VALUE);
+        let typed = fields[when].field_type.filter(|_| !is_any).map(|field_type| {
+            let typed = values.iter().map(|value| value_of(&value.value.0, field_type, &value.span, "immutable_when", page));
+            typed.collect::<Vec<Option<Value>>>().into_iter().flatten().collect::<Vec<Value>>()
+        });
+        for system in &written {
+            let spec = &systems[*system].name.value;
+            if fields[when].columns[*system].is_none() {
+                page.refuse(
+                    &condition.span,
+                    format!("system `{spec}` is written and has no column for `{}`: nothing there tells that `{name}` must stay", condition.value),
+                )
+                .hint(format!("give `{}` a column in `{spec}`, or name a column of the one system in its own `immutable_when`", condition.value));
+                continue;
+            }
+            locks.push(Lock { system: *system, field: Some(index), when: LockWhen::Field { field: when, holds: typed.clone() } });
+        }
+    }
+    locks
 }
 
 /// The SHA-256 of a text, in hexadecimal.
@@ -848,6 +966,7 @@ fn limited(gates: Gates, table: &LimitsTable) -> Gates {
         all_changed: switch(&table.all_changed, gates.all_changed),
         shrink: limit(&table.shrink, gates.shrink),
         growth: limit(&table.growth, gates.growth),
+        time_travel: switch(&table.time_travel, gates.time_travel),
         floor: table.floor.as_ref().map_or(gates.floor, |floor| u64::from(floor.value)),
     }
 }
@@ -1580,8 +1699,8 @@ fn check_deletes(table: &JobTable, fields: &[FieldDraft<'_>], page: &mut Page<'_
     }
 }
 
-fn check_totals(table: &JobTable, fields: &[FieldDraft<'_>], page: &mut Page<'_>) -> Vec<Total> {
-    let mut totals = Vec::new();
+fn check_totals(table: &JobTable, fields: &[FieldDraft<'_>], mode: Mode, page: &mut Page<'_>) -> (Vec<Total>, Vec<MoneyLimit>) {
+    let (mut totals, mut money) = (Vec::new(), Vec::new());
     for (name, total) in table.totals.iter().flat_map(|totals| &totals.value.0) {
         let field = find_field(name, "totals", table, fields, page);
         if let Some(field_type) = field.and_then(|field| fields[field].field_type)
@@ -1595,9 +1714,56 @@ fn check_totals(table: &JobTable, fields: &[FieldDraft<'_>], page: &mut Page<'_>
         if let (Some(written), true) = (written, by.is_some() && by == field) {
             page.refuse(&written.span, format!("the total of field `{}` is grouped by itself", name.value));
         }
+        if let (Some(most), Some(field)) = (total.as_ref().and_then(|total| total.change_max.as_ref()), field) {
+            if mode == Mode::Audit {
+                page.refuse(&most.span, "`change_max` says nothing in an audit, which never writes");
+            }
+            let is_grouped = written.is_some();
+            let most = check_change_max(most, &fields[field], is_grouped, by.map(|by| &fields[by]), page);
+            money.extend(most.map(|most| MoneyLimit { total: totals.len(), most }));
+        }
         totals.extend(field.map(|field| Total { field, by }));
     }
-    totals
+    (totals, money)
+}
+
+fn check_change_max(
+    written: &At<AmountsWritten>,
+    field: &FieldDraft<'_>,
+    is_grouped: bool,
+    by: Option<&FieldDraft<'_>>,
+    page: &mut Page<'_>,
+) -> Option<MoneyMost> {
+    let name = &field.name.value;
+    let scale = match field.field_type {
+        Some(FieldType::Decimal(scale)) => scale,
+        _ => 0,
+    };
+    let mut amount = |text: &str, span: &Span| {
+        let amount = unsigned(text).and_then(|amount| amount.rescale(scale)).filter(|amount| amount.in_range());
+        if amount.is_none() {
+            page.refuse(span, format!("`{text}` is not an amount of field `{name}`, which could be the most that a run may change"))
+                .seen(format!("it is a number without a sign, with at most {scale} decimals"))
+                .hint("write `\"10000\"`");
+        }
+        amount
+    };
+    match &written.value {
+        AmountsWritten::Each(each) => amount(&each.0, &written.span).map(MoneyMost::EachGroup),
+        AmountsWritten::Of(groups) => {
+            let amounts: Vec<_> = groups.iter().map(|(group, most)| Some((group.value.clone(), amount(&most.value.0, &most.span)?))).collect();
+            if !is_grouped {
+                page.refuse(&written.span, format!("the total of field `{name}` is not grouped")).hint("give one amount, or group it with `by`");
+            } else if groups.is_empty() {
+                page.refuse(&written.span, format!("`change_max` of field `{name}` names no group: nothing of it could ever change"));
+            }
+            let are_currencies = by.is_some_and(|by| by.table.clean.iter().flat_map(|rules| &rules.value).any(|rule| rule.value == CleanRule::Currency));
+            for (group, _) in groups.iter().filter(|(group, _)| are_currencies && iso_currency::Currency::from_code(&group.value).is_none()) {
+                page.refuse(&group.span, format!("there is no currency `{}`", group.value)).hint("write its code, such as `EUR`");
+            }
+            amounts.into_iter().collect::<Option<_>>().map(MoneyMost::OfGroup)
+        }
+    }
 }
 
 fn check_report(table: &JobTable, defaults: &Settings, page: &mut Page<'_>) -> ReportSpec {

@@ -33,6 +33,12 @@ pub struct Job {
     pub attempts_max: u32,
     /// Control totals of the report.
     pub totals: Vec<Total>,
+    /// How much a run may change of them.
+    pub money: Vec<MoneyLimit>,
+    /// Records that must always be there, as they are.
+    pub canaries: Vec<Canary>,
+    /// Rows, and fields of rows, that must not change.
+    pub locks: Vec<Lock>,
     /// Who gets the report.
     pub report: ReportSpec,
     /// The job file.
@@ -841,6 +847,8 @@ pub struct Gates {
     pub shrink: Limit,
     /// Rows more than at the last run.
     pub growth: Limit,
+    /// Whether a file that is an older one again, or a record whose edit time went back, stops the run.
+    pub time_travel: bool,
     /// A relative gate never trips at or below this many records.
     pub floor: u64,
 }
@@ -855,6 +863,7 @@ impl Default for Gates {
             all_changed: true,
             shrink: Limit::Percent(whole(10)),
             growth: Limit::Times(whole(3)),
+            time_travel: true,
             floor: 5,
         }
     }
@@ -867,6 +876,65 @@ pub struct Total {
     pub field: usize,
     /// The field whose values group the sums: a currency.
     pub by: Option<usize>,
+}
+
+/// A record that must always be there, as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canary {
+    /// Its key, a value for each key field.
+    pub key: Vec<Value>,
+    /// The systems in which it must be.
+    pub systems: Vec<usize>,
+    /// What fields of it must hold.
+    pub expect: Vec<(usize, Value)>,
+}
+
+/// What must not change in a row of a system while a cell of that row holds one of some values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// The system.
+    pub system: usize,
+    /// The one field that stays as it is; nothing for the whole row.
+    pub field: Option<usize>,
+    /// When.
+    pub when: LockWhen,
+}
+
+/// The cell that tells whether a lock holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LockWhen {
+    /// A column of the source.
+    Column {
+        /// The column.
+        name: String,
+        /// What it holds, trimmed and in lower case; nothing for anything that is not empty.
+        holds: Option<Vec<String>>,
+    },
+    /// A field.
+    Field {
+        /// The field.
+        field: usize,
+        /// What it holds; nothing for anything that is not empty.
+        holds: Option<Vec<Value>>,
+    },
+}
+
+/// How much one run may change of a control total in each system: the sum, without signs, of what it creates, changes and removes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MoneyLimit {
+    /// The total, as an index into the job's.
+    pub total: usize,
+    /// The most, in the decimals of the field.
+    pub most: MoneyMost,
+}
+
+/// The most that a run may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MoneyMost {
+    /// So much in each group.
+    EachGroup(Decimal),
+    /// By group. One that is not here may not change at all.
+    OfGroup(BTreeMap<String, Decimal>),
 }
 
 /// Who gets the report, and when.

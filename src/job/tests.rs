@@ -1059,7 +1059,12 @@ schedule = { cron = "0 2 * * *", timezone = "UTC", missed = "skip" }
 dedupe = { keep = "latest" }
 deletes = { policy = "archive", archive = { field = "open", value = false } }
 report = { to = ["finance@example.com"], to_action = ["lead@example.com"], to_failed = ["it@example.com"], when = "changes" }
-totals = { amount = { by = "nr" } }
+totals = { amount = { by = "nr", change_max = { EUR = "10000.00", USD = 500 } } }
+
+[[canaries]]
+key = "1"
+expect = { amount = "1.00" }
+systems = ["a"]
 
 [gates]
 empty = "stop"
@@ -1068,6 +1073,7 @@ updates = "30%"
 all-changed = "off"
 shrink = "off"
 growth = "3x"
+time-travel = "stop"
 floor = 10
 b = { floor = 0 }
 
@@ -1087,6 +1093,7 @@ backups = 5
 id = "nr"
 edited_at = { name = "edited", format = "%d.%m.%Y", timezone = "UTC" }
 only = { State = "open" }
+immutable_when = { State = ["posted", "paid"] }
 may = { create = "review", update = "apply", delete = "never" }
 
 [systems.e]

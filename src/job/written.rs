@@ -45,6 +45,9 @@ table! {
         Optional "deletes" deletes: DeletesTable,
         /// Limits that stop a run before its first write. A table with a system's name holds that system's own limits.
         Optional "gates" gates: GatesTable,
+        /// Records that must always be there, as they are: where one is missing or different, something is wrong with the system, and
+        /// the run stops.
+        Optional "canaries" canaries: Vec<At<CanaryTable>>,
         /// Control totals of the report, by field.
         Optional "totals" totals: Named<TotalTable>,
         /// Who gets the report, and when.
@@ -77,6 +80,9 @@ table! {
         Optional "edited_at" edited_at: EditedAtWritten,
         /// The filter: only rows whose column holds one of the values are in scope.
         Optional "only" only: Named<Names>,
+        /// Rows that we never change or take out: those of which one of these columns holds one of the values, whatever its capitals;
+        /// `"*"` is any value. Posted invoices, closed periods.
+        Optional "immutable_when" immutable_when: Named<Names>,
         /// Which changes are made in the system; all, if not given. Nothing is ever made in a source or witness.
         Optional "may" may: MayTable,
     }
@@ -272,6 +278,9 @@ table! {
         Optional "region" region: BesideWritten,
         /// Whether an identifier that is not valid is never written.
         Optional "must_be_valid" must_be_valid: bool,
+        /// Where it stays as it is: in rows of which one of these fields holds one of the values, whatever their capitals; `"*"` is
+        /// any value.
+        Optional "immutable_when" immutable_when: Named<Scalars>,
         /// Texts that fill a key and identify nothing, such as `00000`: a row with one is set aside.
         Optional "placeholders" placeholders: Vec<At<String>>,
     }
@@ -353,8 +362,22 @@ table! {
         Optional "shrink" shrink: Limit,
         /// How many rows more than at the last run are accepted; `"3x"` if not given.
         Optional "growth" growth: Limit,
+        /// Whether a file that is an older one again, or a record whose edit time went back, stops the run; `stop` if not given.
+        Optional "time-travel" time_travel: Switch,
         /// A relative limit never stops a run at or below this many records; 5 if not given.
         Optional "floor" floor: u32,
+    }
+}
+
+table! {
+    /// A record that must always be there, as it is.
+    CanaryTable {
+        /// Its key: one value for each key field, in their order.
+        Required "key" key: Scalars,
+        /// The fields that must hold these values.
+        Optional "expect" expect: Named<Scalar>,
+        /// The systems in which it must be; all of them, if not given.
+        Optional "systems" systems: Names,
     }
 }
 
@@ -363,6 +386,9 @@ table! {
     TotalTable {
         /// The field whose values group the sums, such as a currency.
         Optional "by" by: String,
+        /// The most that one run may change in a system: the sum of what it creates, changes and removes there, without signs. One
+        /// amount for each group, or a table with an amount for every group that may change.
+        Optional "change_max" change_max: AmountsWritten,
     }
 }
 
@@ -392,6 +418,7 @@ closed!(
     ArchiveTable,
     LimitsTable,
     TotalTable,
+    CanaryTable,
     ReportTable,
     CsvReadyTable,
     CsvTrailerTable,
@@ -776,6 +803,56 @@ impl Written for BesideWritten {
     }
 }
 
+/// An amount, in text so that it is exact.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AmountWritten(pub String);
+
+impl Written for AmountWritten {
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<AmountWritten> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(AmountWritten(text.trim().to_owned())),
+            DeValue::Integer(number) if number.radix() == 10 => Some(AmountWritten(number.as_str().to_owned())),
+            _ => {
+                refuse_sort(value, name, "text", page);
+                None
+            }
+        }
+    }
+
+    fn schema() -> JsonValue {
+        json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$" }] })
+    }
+}
+
+/// One amount for all groups, or one for each.
+#[derive(Clone, Debug)]
+pub(super) enum AmountsWritten {
+    Each(AmountWritten),
+    Of(Vec<(At<String>, At<AmountWritten>)>),
+}
+
+impl Written for AmountsWritten {
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<AmountsWritten> {
+        if !value.get_ref().is_table() {
+            return AmountWritten::read(value, name, page).map(AmountsWritten::Each);
+        }
+        let rows = Rows::of(value, name, page)?;
+        let amounts: Vec<_> = rows
+            .rows
+            .iter()
+            .map(|row| {
+                let amount = AmountWritten::read(row.value, &rows.dotted(row.key), page)?;
+                Some((At::new(row.key.to_owned(), row.span.clone()), At::new(amount, row.value.span())))
+            })
+            .collect();
+        amounts.into_iter().collect::<Option<Vec<_>>>().map(AmountsWritten::Of)
+    }
+
+    fn schema() -> JsonValue {
+        json!({ "anyOf": [AmountWritten::schema(), { "type": "object", "additionalProperties": AmountWritten::schema() }] })
+    }
+}
+
 /// A value in its canonical text: TOML's own spelling of a number, a truth or a date is that of every field.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scalar(pub String);
@@ -797,6 +874,23 @@ impl Written for Scalar {
 
     fn schema() -> JsonValue {
         json!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+/// One value, or a list of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scalars(pub Vec<At<Scalar>>);
+
+impl Written for Scalars {
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<Scalars> {
+        match value.get_ref() {
+            DeValue::Array(_) => Vec::read(value, name, page).map(Scalars),
+            _ => Scalar::read(value, name, page).map(|one| Scalars(vec![At::new(one, value.span())])),
+        }
+    }
+
+    fn schema() -> JsonValue {
+        json!({ "anyOf": [Scalar::schema(), { "type": "array", "items": Scalar::schema(), "minItems": 1 }] })
     }
 }
 

@@ -67,6 +67,9 @@ pub struct Base {
     pub standings: Vec<Standing>,
     /// The edit time that was read back after our last write; null if the last edit was not ours.
     pub our_edits: Int64Chunked,
+    /// When each record had been edited as it was last read, in microseconds since 1970-01-01T00:00Z; null where the system
+    /// does not tell.
+    pub edited_at: Int64Chunked,
     /// By the job's fields: the values, or nothing where the system does not carry the field.
     pub fields: Vec<Option<FieldColumn>>,
     /// By the job's fields: whether there is a base at all.
@@ -105,6 +108,7 @@ impl Base {
             keys: gathered(&self.keys, &picks),
             standings: rows.iter().map(|row| self.standings[*row as usize]).collect(),
             our_edits: gathered(&self.our_edits, &picks),
+            edited_at: gathered(&self.edited_at, &picks),
             fields: self.fields.par_iter().map(|field| field.as_ref().map(each)).collect(),
             seen: self.seen.iter().map(|seen| seen.as_ref().map(|seen| gathered(seen, &picks))).collect(),
             totals: self
@@ -130,8 +134,8 @@ impl Base {
             Some(FieldColumn::Text(texts)) => texts,
             _ => StringChunked::full_null(PlSmallStr::EMPTY, 0),
         };
-        let our_edits = match stack(&|base| Some(FieldColumn::Integer(base.our_edits.clone()))) {
-            Some(FieldColumn::Integer(edits)) => edits,
+        let times = |of: fn(&Base) -> &Int64Chunked| match stack(&|base| Some(FieldColumn::Integer(of(base).clone()))) {
+            Some(FieldColumn::Integer(times)) => times,
             _ => Int64Chunked::full_null(PlSmallStr::EMPTY, 0),
         };
         let seen = |index: usize| match stack(&|base| base.seen[index].clone().map(FieldColumn::Boolean)) {
@@ -150,7 +154,8 @@ impl Base {
             ids: texts(|base| &base.ids),
             keys: texts(|base| &base.keys),
             standings: parts.iter().flat_map(|part| &part.standings).copied().collect(),
-            our_edits,
+            our_edits: times(|base| &base.our_edits),
+            edited_at: times(|base| &base.edited_at),
             fields: (0..job.fields.len()).map(|index| stack(&|base| base.fields[index].clone())).collect(),
             seen: (0..job.fields.len()).map(seen).collect(),
             totals: (0..job.totals.len()).map(total).collect(),
@@ -168,6 +173,7 @@ impl Base {
             self.keys.clone().with_name("@key".into()).into_series().into(),
             UInt8Chunked::from_iter_values("@standing".into(), self.standings.iter().map(|s| *s as u8)).into_series().into(),
             self.our_edits.clone().with_name("@our_edit".into()).into_series().into(),
+            self.edited_at.clone().with_name("@edited_at".into()).into_series().into(),
         ];
         for (field, (values, seen)) in job.fields.iter().zip(self.fields.iter().zip(&self.seen)) {
             if let (Some(values), Some(seen)) = (values, seen) {
@@ -196,6 +202,8 @@ impl Base {
         base.keys = series("@key")?.str().ok()?.clone();
         base.standings = series("@standing")?.u8().ok()?.into_no_null_iter().map(Standing::from_u8).collect();
         base.our_edits = series("@our_edit")?.i64().ok()?.clone();
+        let edited_at = series("@edited_at").and_then(|times| times.i64().ok().cloned());
+        base.edited_at = edited_at.unwrap_or_else(|| Int64Chunked::full_null(PlSmallStr::EMPTY, height));
         for (index, field) in job.fields.iter().enumerate() {
             if !field.is_carried_by(system) {
                 continue;
@@ -245,6 +253,7 @@ pub struct BaseBuilder {
     keys: StringChunkedBuilder,
     standings: Vec<Standing>,
     our_edits: Vec<Option<i64>>,
+    edited_at: Vec<Option<i64>>,
     fields: Vec<Option<(FieldColumnBuilder, Vec<bool>)>>,
     totals: Vec<Option<(FieldColumnBuilder, StringChunkedBuilder)>>,
 }
@@ -259,6 +268,7 @@ impl BaseBuilder {
             keys: text(),
             standings: Vec::with_capacity(capacity),
             our_edits: Vec::with_capacity(capacity),
+            edited_at: Vec::with_capacity(capacity),
             fields: job
                 .fields
                 .iter()
@@ -283,6 +293,14 @@ impl BaseBuilder {
         self.keys.append_value(key);
         self.standings.push(standing);
         self.our_edits.push(our_edit);
+        self.edited_at.push(None);
+    }
+
+    /// Says when the record that was added last had been edited; nobody knows, otherwise.
+    pub fn set_edited_at(&mut self, edited_at: Option<i64>) {
+        if let Some(last) = self.edited_at.last_mut() {
+            *last = edited_at;
+        }
     }
 
     /// Adds the cell of a field.
@@ -317,6 +335,7 @@ impl BaseBuilder {
             keys: self.keys.finish(),
             standings: self.standings,
             our_edits: self.our_edits.into_iter().collect(),
+            edited_at: self.edited_at.into_iter().collect(),
             fields: Vec::new(),
             seen: Vec::new(),
             totals: Vec::new(),
@@ -385,6 +404,90 @@ pub struct OpenRecord {
     pub why: String,
 }
 
+/// How many runs are looked back on for fields that are changed again whenever we have written them.
+pub const FLIP_RUNS: u32 = 5;
+
+/// In so many of [`FLIP_RUNS`] a field is frozen.
+pub const FLIPS_MAX: u32 = 3;
+
+/// A field that somebody changed in a system in the run after we had written it there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flips {
+    /// One bit a run, the last run lowest: whether it was changed.
+    pub runs: u8,
+    /// Whether it is not written there any more.
+    pub frozen: bool,
+    /// What we had written, and what it was changed to, the last time at the end; as many as runs are looked back on.
+    pub seen: Vec<(Value, Value)>,
+}
+
+impl Flips {
+    /// The same, one run later: with what we had written and what was found, if it was changed again.
+    pub fn next(mut self, changed: Option<(Value, Value)>) -> Flips {
+        self.runs = (self.runs << 1 | u8::from(changed.is_some())) & ((1 << FLIP_RUNS) - 1);
+        self.seen.extend(changed);
+        let old = self.seen.len().saturating_sub(FLIP_RUNS as usize);
+        self.seen.drain(..old);
+        self.frozen |= self.runs.count_ones() >= FLIPS_MAX;
+        self
+    }
+
+    /// Whether there is nothing to remember.
+    pub fn is_over(&self) -> bool {
+        self.runs == 0 && !self.frozen
+    }
+}
+
+/// The fields that a run wrote in rows that were there: record, system and field, ascending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written(Vec<(u64, u16, u16)>);
+
+impl Written {
+    /// All of these.
+    pub fn of(fields: impl IntoIterator<Item = (u64, usize, usize)>) -> Written {
+        let small = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
+        let mut all: Vec<(u64, u16, u16)> = fields.into_iter().map(|(record, system, field)| (record, small(system), small(field))).collect();
+        all.sort_unstable();
+        all.dedup();
+        Written(all)
+    }
+
+    /// Whether a field of a record was written in a system.
+    pub fn has(&self, record: u64, system: usize, field: usize) -> bool {
+        let (Ok(system), Ok(field)) = (u16::try_from(system), u16::try_from(field)) else { return false };
+        self.0.binary_search(&(record, system, field)).is_ok()
+    }
+
+    /// Record, system and field of each.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, usize, usize)> + '_ {
+        self.0.iter().map(|(record, system, field)| (*record, usize::from(*system), usize::from(*field)))
+    }
+
+    /// All of it as one frame, to be stored; nothing if there is nothing.
+    pub fn to_frame(&self, job: &Job) -> PolarsResult<Option<DataFrame>> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let names = |name: &str, of: &dyn Fn((usize, usize)) -> String| -> Column {
+            StringChunked::from_iter_values(name.into(), self.iter().map(|(_, system, field)| of((system, field)))).into_series().into()
+        };
+        let columns = vec![
+            UInt64Chunked::from_iter_values(Base::RECORD_COLUMN.into(), self.iter().map(|(record, ..)| record)).into_series().into(),
+            names("system", &|(system, _)| job.systems[system].name.clone()),
+            names("field", &|(_, field)| job.fields[field].name.clone()),
+        ];
+        DataFrame::new(self.0.len(), columns).map(Some)
+    }
+
+    /// What [`Written::to_frame`] wrote, as far as the job still has its systems and fields; nothing if the frame is no such one.
+    pub fn from_frame(job: &Job, frame: &DataFrame) -> Option<Written> {
+        let series = |name: &str| frame.column(name).ok().map(|column| column.as_materialized_series().rechunk());
+        let (records, systems, fields) = (series(Base::RECORD_COLUMN)?, series("system")?, series("field")?);
+        let rows = records.u64().ok()?.iter().zip(systems.str().ok()?.iter()).zip(fields.str().ok()?.iter());
+        Some(Written::of(rows.filter_map(|((record, system), field)| Some((record?, job.system(system?)?, job.field(field?)?)))))
+    }
+}
+
 /// What is still open of earlier decisions. Sparse: most records have nothing here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Open {
@@ -392,6 +495,8 @@ pub struct Open {
     pub fields: BTreeMap<(u64, String), OpenField>,
     /// By record and system name.
     pub records: BTreeMap<(u64, String), OpenRecord>,
+    /// By record, field and system name: fields that were changed again after we had written them.
+    pub flips: BTreeMap<(u64, String, String), Flips>,
 }
 
 /// Everything that one run leaves to the next.
@@ -401,6 +506,8 @@ pub struct State {
     pub bases: Vec<Base>,
     /// What is still open.
     pub open: Open,
+    /// What the run wrote.
+    pub written: Written,
     /// The first record number that was never given.
     pub next_record: u64,
 }
@@ -408,6 +515,44 @@ pub struct State {
 impl State {
     /// The state of a job that never ran.
     pub fn first_contact(job: &Job) -> State {
-        State { bases: (0..job.systems.len()).map(|system| Base::empty(job, system)).collect(), open: Open::default(), next_record: 1 }
+        State {
+            bases: (0..job.systems.len()).map(|system| Base::empty(job, system)).collect(),
+            open: Open::default(),
+            written: Written::default(),
+            next_record: 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_flips_in_five_runs_freeze_and_stay() {
+        for (runs, frozen, over) in [
+            ("xx", false, false),
+            ("xxx", true, false),
+            ("x.x.x", true, false),
+            ("x..x.x", false, false),
+            ("xx...x", false, false),
+            ("xx....", false, false),
+            ("xx.....", false, true),
+            ("xxx.........", true, false),
+        ] {
+            let flip = |run: char| (run == 'x').then_some((Value::Integer(1), Value::Integer(2)));
+            let flips = runs.chars().fold(Flips::default(), |flips, run| flips.next(flip(run)));
+            assert_eq!((flips.frozen, flips.is_over()), (frozen, over), "{runs}");
+        }
+        let many = (0..9).fold(Flips::default(), |flips, run| flips.next(Some((Value::Integer(run), Value::Null))));
+        assert_eq!(many.seen.iter().map(|(wrote, _)| wrote.clone()).collect::<Vec<_>>(), (4..9).map(Value::Integer).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_was_written_is_found_again() {
+        let written = Written::of([(7, 1, 0), (3, 0, 2), (7, 1, 0)]);
+        assert!(written.has(7, 1, 0) && written.has(3, 0, 2));
+        assert!(!written.has(7, 0, 0) && !written.has(7, 1, 1) && !written.has(4, 0, 2));
+        assert_eq!(written.iter().count(), 2);
     }
 }

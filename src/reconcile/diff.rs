@@ -25,7 +25,7 @@ pub fn restless(job: &Job, state: &State, nows: &[Keyed], linked: &Linked) -> Ve
         restless[*record as usize] = true;
     }
     let open = state.open.fields.keys().map(|(record, _)| record).chain(state.open.records.keys().map(|(record, _)| record));
-    for number in open {
+    for number in open.chain(state.open.flips.keys().map(|(record, ..)| record)) {
         if let Ok(record) = linked.records.binary_search(number) {
             restless[record] = true;
         }

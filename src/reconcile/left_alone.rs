@@ -77,6 +77,7 @@ fn needs_a_decision(kind: BreakKind) -> bool {
         | BreakKind::WriteRejected
         | BreakKind::WriteNotKept
         | BreakKind::Locked
+        | BreakKind::Frozen
         | BreakKind::Review => true,
         BreakKind::Duplicate | BreakKind::Quarantined | BreakKind::Orphan | BreakKind::SuggestedLink | BreakKind::Restored => false,
     }

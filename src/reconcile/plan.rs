@@ -13,6 +13,8 @@
 //! | gone from a target | yes | drift: created again | `target_delete_is_drift` |
 //! | only in targets | never | an orphan: listed | `orphan` |
 //! | its key is on an archived row | either | held: no second row is made, and a person is asked | `archived_and_created_again` |
+//! | there, and locked by `immutable_when` | yes | no change of ours is made in it: a break | `immutable_rows`, `immutable_field` |
+//! | there, and a field of it frozen | yes | that field is not written there: a break | `frozen` |
 //! | archived | lives on elsewhere | a break, until the archive is taken back | `archived_and_kept_elsewhere` |
 //!
 //! An absence counts only where the record was read in that system since it was linked, and where no row with an unreadable
@@ -20,7 +22,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::base::{FieldDebt, Open, OpenField, Standing, State};
+use super::base::{FLIP_RUNS, FLIPS_MAX, FieldDebt, Flips, Open, OpenField, Standing, State};
 use super::clean;
 use super::diff;
 use super::link::{self, Linked};
@@ -30,7 +32,7 @@ use crate::change::{
     key_for_people,
 };
 use crate::frame::{Keyed, NO_ROW, Silence};
-use crate::job::{Blank, Deletes, Field, Job, Mode, OnDrift, Permission, Role};
+use crate::job::{Blank, Deletes, Field, Job, Lock, LockWhen, MergeRule, Mode, OnDrift, Permission, Role};
 use crate::value::{FieldType, KEY_SEPARATOR, Raw, Value};
 
 /// What happens to a field's bases.
@@ -75,6 +77,9 @@ pub struct Decisions {
     /// By record number and system: records that are owed to a system which deleted or refused them, and are not sent to it
     /// tonight.
     pub comes_back: BTreeMap<(u64, String), Reason>,
+    /// By record, field and system: what is known after tonight of fields that are changed again whenever we have written them;
+    /// nothing where it is over.
+    pub flips: BTreeMap<(u64, String, String), Option<Flips>>,
 }
 
 /// A value that differs from the decided one, or in an audit from that of the first system, by no more than the tolerance of
@@ -111,13 +116,14 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
         changes: Vec::new(),
         events: Vec::new(),
         comes_back: BTreeMap::new(),
+        flips: BTreeMap::new(),
     };
     let mut treatments = BTreeMap::new();
     for record in restless {
         let treatment = planner.record(record);
         treatments.insert(record, treatment);
     }
-    let Planner { mut changes, mut breaks, drift, decisions, conflicts, tolerated, events, comes_back, .. } = planner;
+    let Planner { mut changes, mut breaks, drift, decisions, conflicts, tolerated, events, comes_back, flips, .. } = planner;
     // What must be released comes before what may take it over: deletes first, creates last.
     let rank = |action: Action| match action {
         Action::Delete => 0,
@@ -133,7 +139,7 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
     }
     breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
     let header = PlanHeader { next_record: linked.next_record, ..header };
-    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, tolerated, treatments, events, linked, comes_back }
+    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, tolerated, treatments, events, linked, comes_back, flips }
 }
 
 /// The keys of a system's rows that are silent and told by their key, those that came back among them. Rows outside the filter
@@ -217,6 +223,7 @@ struct Planner<'a> {
     changes: Vec<Change>,
     events: Vec<LinkEvent>,
     comes_back: BTreeMap<(u64, String), Reason>,
+    flips: BTreeMap<(u64, String, String), Option<Flips>>,
 }
 
 impl Planner<'_> {
@@ -623,6 +630,7 @@ impl Planner<'_> {
         order.sort_by_key(|index| self.job.fields[*index].standards.beside().is_some());
         for index in order {
             let (voices, ruling) = &rulings[index];
+            self.count_flips(record, index, voices, ruling);
             let seen: Vec<SystemValue> = voices.iter().filter_map(|v| v.now.clone().map(|value| SystemValue { system: self.name(v.system), value })).collect();
             match ruling {
                 Ruling::NoVoter => {}
@@ -688,6 +696,9 @@ impl Planner<'_> {
                 continue;
             };
             let Some(column) = &field.columns[voice.system] else { continue };
+            let locked = self.locked(voice.system, row, Some(index));
+            let frozen = self.frozen(record, index, voice.system);
+            let stays = locked.is_some() || frozen.is_some();
             let (beside_now, beside) = self.beside(index, voice.system, row, cells.get(&voice.system).map(|(cells, _)| cells.as_slice()));
             let target = clean::canonical(field, column, &decided.value);
             let holds = voice.holds(field, open.as_ref(), &target)
@@ -700,7 +711,7 @@ impl Planner<'_> {
                     && field.standardise
                     && spec.role.is_written()
                     && clean::spell_beside(field, column, beside.as_deref(), now).text != self.nows[voice.system].raw(&column.name, row).text;
-            if holds && !respell {
+            if holds && (!respell || stays) {
                 self.tolerate(record, index, voice.system, now, if *now == target { &target } else { &decided.value });
                 continue;
             }
@@ -740,7 +751,8 @@ impl Planner<'_> {
                 continue;
             }
             if drifted {
-                let restored = field.on_drift == OnDrift::Overwrite && spec.role.is_written() && spec.may.update == Permission::Apply;
+                let may = spec.role.is_written() && spec.may.update == Permission::Apply && !stays;
+                let restored = field.on_drift == OnDrift::Overwrite && may;
                 if voice.base.is_some() || !decided.active {
                     self.drift.push(Drift {
                         system: spec.name.clone(),
@@ -823,6 +835,25 @@ impl Planner<'_> {
                     unsent.push(voice.system);
                     continue;
                 }
+            }
+            if let Some(because) = locked {
+                let why = format!("the row in `{}` must not change: {because}", spec.name);
+                let next_step = format!("set `{}` to `{}` in `{}` by hand if that is right, or take the edit back", field.name, decided.value, spec.name);
+                self.push_break(BreakKind::Locked, key, Some(index), Some(spec.name.clone()), values(), why, next_step);
+                unsent.push(voice.system);
+                continue;
+            }
+            if let Some(why) = frozen {
+                let name = &spec.name;
+                let next_step = format!(
+                    "find out what changes it in `{name}`, then set it to the same value in every system, or let it be written again with `tieout run {} --unfreeze '{}.{}'`",
+                    job.name,
+                    key_for_people(key),
+                    field.name
+                );
+                self.push_break(BreakKind::Frozen, key, Some(index), Some(name.clone()), values(), why, next_step);
+                unsent.push(voice.system);
+                continue;
             }
             if let Some(attempts) = owed.filter(|attempts| *attempts >= job.attempts_max) {
                 let why = match &voice.debt {
@@ -926,8 +957,111 @@ impl Planner<'_> {
         is_moment && !now.is_null() && !from.is_empty() && from.iter().all(tells)
     }
 
-    /// How a system finds the row: its native id, else its key as it stands there.
+    /// Notes in which systems a field was changed again after the run before had written it there. Once all systems agree, nothing is
+    /// frozen any more.
+    ///
+    /// A counter is changed everywhere and written everywhere, every night: that is what it is for.
+    fn count_flips(&mut self, record: u32, index: usize, voices: &[Voice], ruling: &Ruling) {
+        let (field, number) = (&self.job.fields[index], self.linked.records[record as usize]);
+        let knows_none = self.state.open.flips.is_empty();
+        if knows_none && !voices.iter().any(|voice| self.state.written.has(number, voice.system, index)) {
+            return;
+        }
+        let adds = field.owner.is_empty() && field.merge.first() == Some(&MergeRule::SumOfChanges);
+        let open = self.open_field(record, index);
+        let counted = |voice: &&Voice| self.job.systems[voice.system].role != Role::Witness;
+        let agree = || {
+            let mut values = voices.iter().filter(counted).filter_map(|voice| voice.now.as_ref());
+            values.next().is_some_and(|first| values.all(|value| value == first)) && matches!(ruling, Ruling::Value(_))
+        };
+        let mut flips = Vec::new();
+        for voice in voices.iter().filter(counted) {
+            let changed = !adds && voice.is_changed(open) && self.state.written.has(number, voice.system, index);
+            if !changed && knows_none {
+                continue;
+            }
+            let at = (number, field.name.clone(), self.name(voice.system));
+            let earlier = self.state.open.flips.get(&at);
+            if !changed && earlier.is_none() {
+                continue;
+            }
+            let found = voice.base.clone().zip(voice.now.clone()).filter(|_| changed);
+            let next = earlier.cloned().unwrap_or_default().next(found);
+            flips.push((at, Some(next).filter(|next| !(next.is_over() || next.frozen && agree()))));
+        }
+        self.flips.extend(flips);
+    }
+
+    /// Why a field is not written in a system any more; nothing if it is.
+    fn frozen(&self, record: u32, index: usize, system: usize) -> Option<String> {
+        if self.flips.is_empty() {
+            return None;
+        }
+        let field = &self.job.fields[index];
+        let at = (self.linked.records[record as usize], field.name.clone(), self.name(system));
+        let flips = self.flips.get(&at)?.as_ref().filter(|flips| flips.frozen)?;
+        let name = &self.job.systems[system].name;
+        let decided_by = match (field.owner.as_slice(), field.merge.first()) {
+            ([], Some(rule)) => format!("rule {} decides it", rule.word()),
+            ([], None) => "nothing else decides it".to_owned(),
+            (owners, _) => format!("{} owns it", self.names_for_people(owners)),
+        };
+        let seen: Vec<String> = flips.seen.iter().rev().take(FLIPS_MAX as usize).rev().map(|(wrote, found)| format!("`{wrote}` became `{found}`")).collect();
+        // Values that no system holds any more are known to nobody who could mask them.
+        let seen = if field.sensitive { String::new() } else { format!(": {}", seen.join(", ")) };
+        Some(format!("`{name}` changed it in {FLIPS_MAX} of {FLIP_RUNS} runs after we had written it, so it is not written there any more{seen}; {decided_by}"))
+    }
+
+    /// Why a field of a row must not change, or without a field why nothing of the row may; nothing if it may.
+    fn locked(&self, system: usize, row: u32, field: Option<usize>) -> Option<String> {
+        // An amount means another one once the field beside it changes, so that one stays with it.
+        let is_meant = |lock: &&Lock| match (lock.field, field) {
+            (Some(locked), Some(field)) => locked == field || self.job.fields[locked].standards.beside() == Some(field),
+            _ => true,
+        };
+        let now = &self.nows[system];
+        // What is sensitive in another field of the record is not told here.
+        let told =
+            |name: &str, is_sensitive: bool, value: &str| if is_sensitive { format!("because of its `{name}`") } else { format!("its `{name}` is `{value}`") };
+        self.job.locks.iter().filter(|lock| lock.system == system).filter(is_meant).find_map(|lock| match &lock.when {
+            LockWhen::Column { name, holds } => {
+                let raw = now.raw(name, row).text?;
+                let cell = raw.trim();
+                let locks = holds.as_ref().map_or(!cell.is_empty(), |values| values.contains(&cell.to_lowercase()));
+                let of_column = |field: &&Field| field.columns[system].as_ref().is_some_and(|column| column.name == *name);
+                locks.then(|| told(name, self.job.fields.iter().filter(of_column).any(|field| field.sensitive), cell))
+            }
+            LockWhen::Field { field, holds } => {
+                let value = now.clean.fields[*field].as_ref()?.value(row);
+                let equal = |held: &Value| match (held, &value) {
+                    (Value::Text(held), Value::Text(value)) => held.to_lowercase() == value.to_lowercase(),
+                    _ => *held == value,
+                };
+                let locks = holds.as_ref().map_or(!value.is_null(), |values| values.iter().any(equal));
+                let spec = &self.job.fields[*field];
+                locks.then(|| told(&spec.name, spec.sensitive, &value.to_string()))
+            }
+        })
+    }
+
+    /// How a system finds a row that is to be changed, and what tells that the row may be: a row that was locked since it was read
+    /// is not found.
     fn address(&self, system: usize, row: u32) -> Address {
+        let mut address = self.place(system, row);
+        for lock in self.job.locks.iter().filter(|lock| lock.system == system) {
+            let column = match &lock.when {
+                LockWhen::Column { name, .. } => Some(name),
+                LockWhen::Field { field, .. } => self.job.fields[*field].columns[system].as_ref().map(|column| &column.name),
+            };
+            if let Some(column) = column.filter(|column| !address.iter().any(|part| part.column == **column)) {
+                address.push(AddressPart { column: column.clone(), raw: self.nows[system].raw(column, row) });
+            }
+        }
+        address
+    }
+
+    /// How a system finds the row: its native id, else its key as it stands there.
+    fn place(&self, system: usize, row: u32) -> Address {
         let part = |column: &str| AddressPart { column: column.to_owned(), raw: self.nows[system].raw(column, row) };
         let now = &self.nows[system];
         match &self.job.systems[system].id {
@@ -1160,6 +1294,24 @@ impl Planner<'_> {
         false
     }
 
+    /// Whether nothing locks the row that is to be deleted, or the field of it that is to be set. If something does, a break says so.
+    fn may_go(&mut self, key: &str, system: usize, presence: &[Presence], field: Option<usize>, deleted_in: usize) -> bool {
+        let Presence::Here(row) = presence[system] else { return true };
+        let Some(because) = self.locked(system, row, field).filter(|_| self.job.systems[system].role.is_written()) else { return true };
+        let (name, origin) = (self.name(system), self.name(deleted_in));
+        let why = format!("deleted in `{origin}`, but the row in `{name}` must not change: {because}");
+        self.push_break(
+            BreakKind::Missing,
+            key,
+            None,
+            Some(origin.clone()),
+            Vec::new(),
+            why,
+            format!("add it to `{origin}` again, or delete it in `{name}` by hand"),
+        );
+        false
+    }
+
     fn propagate_delete(&mut self, record: u32, key: &str, deleted_in: usize, presence: &[Presence], here: &[usize]) -> Treatment {
         // While a source has it, the record exists: deleting it elsewhere would only bring it back.
         let sources: Vec<usize> = here.iter().copied().filter(|s| self.job.systems[*s].role == Role::Source).collect();
@@ -1169,7 +1321,7 @@ impl Planner<'_> {
         }
         for system in here {
             let permission = self.job.systems[*system].may.delete;
-            if self.may_remove(key, *system, permission, deleted_in) {
+            if self.may_go(key, *system, presence, None, deleted_in) && self.may_remove(key, *system, permission, deleted_in) {
                 self.remove(record, key, *system, deleted_in, presence);
             }
         }
@@ -1244,7 +1396,7 @@ impl Planner<'_> {
                 continue;
             };
             let permission = self.job.systems[*system].may.update;
-            if !self.may_remove(key, *system, permission, deleted_in) {
+            if !self.may_go(key, *system, presence, Some(index), deleted_in) || !self.may_remove(key, *system, permission, deleted_in) {
                 continue;
             }
             let reason = Reason::DeletedIn { system: self.name(deleted_in) };

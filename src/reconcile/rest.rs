@@ -1,7 +1,7 @@
 //! Records at rest: nothing about them can be decided, so nothing of them is looked into again.
 //!
-//! A run leaves a record at rest if every system has it in exactly one row, nothing is open about it, and every field is the
-//! same in all systems that carry it. It *stays* at rest in the next run if each of its rows is there again, the same in
+//! A run leaves a record at rest if every system has it in exactly one row, nothing is open about it, every field is the same in
+//! all systems that carry it, and it is no canary. It *stays* at rest in the next run if each of its rows is there again, the same in
 //! everything the source holds, and no other row of that run claims its key or one of its native ids. Deciding such a record
 //! again could only lead to what was decided before: nothing.
 //!
@@ -23,6 +23,7 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::base::{BaseTotal, Standing, State};
+use super::gates::canary_keys;
 use super::plan::Decisions;
 use crate::frame::{Clean, FieldColumn, Keyed, NO_ROW, Pulled};
 use crate::job::Job;
@@ -306,6 +307,15 @@ fn quiet(job: &Job, nows: &[Keyed], decisions: &Decisions, after: &State) -> Res
             base_rows.iter_mut().zip(&rows).for_each(|(list, row)| list.push(*row));
         }
     }
+    // The key is the same in all systems.
+    let key_of = |record: &u32| nows[0].clean.keys.get(linked.now_rows[0][*record as usize] as usize);
+    let canaries = canary_keys(job);
+    if !canaries.is_empty() {
+        let stays: Vec<bool> = chosen.iter().map(|record| !key_of(record).is_some_and(|key| canaries.contains(key))).collect();
+        let kept = |list: &[u32]| list.iter().zip(&stays).filter(|(_, stays)| **stays).map(|(one, _)| *one).collect::<Vec<u32>>();
+        base_rows = base_rows.iter().map(|rows| kept(rows)).collect();
+        chosen = kept(&chosen);
+    }
     let hash = |text: Option<&str>| xxh3_64(text.unwrap_or_default().as_bytes());
     let systems = nows.iter().enumerate().map(|(system, now)| {
         let row_of = |record: &u32| linked.now_rows[system][*record as usize];
@@ -323,8 +333,6 @@ fn quiet(job: &Job, nows: &[Keyed], decisions: &Decisions, after: &State) -> Res
         }
     });
     let systems: Vec<RestIn> = systems.collect();
-    // The key is the same in all systems.
-    let key_of = |record: &u32| nows[0].clean.keys.get(linked.now_rows[0][*record as usize] as usize);
     Rest {
         records: chosen.iter().map(|record| linked.records[*record as usize]).collect(),
         keys: chosen.iter().map(|record| hash(key_of(record))).collect(),

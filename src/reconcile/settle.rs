@@ -21,11 +21,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use polars::prelude::{BooleanChunked, ChunkFullNull, NewChunkedArray, StringChunked, StringChunkedBuilder};
+use polars::prelude::{BooleanChunked, ChunkFullNull, Int64Chunked, NewChunkedArray, StringChunked, StringChunkedBuilder};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::base::{Base, BaseBuilder, BaseCell, BaseTotal, FieldDebt, Open, OpenField, OpenRecord, Standing, State};
+use super::base::{Base, BaseBuilder, BaseCell, BaseTotal, FieldDebt, Open, OpenField, OpenRecord, Standing, State, Written};
 use super::clean;
 use super::index::TextIndex;
 use super::link::Linked;
@@ -524,10 +524,13 @@ pub fn settle_interrupted(job: &Job, state: &State, plan: &Plan, settlement: &Se
             builder.finish()
         })
         .collect();
-    State { bases, open, next_record: state.next_record.max(plan.header.next_record) }
+    // What this run wrote is what the next one finds changed, and so is what the run before had written.
+    let written = Written::of(state.written.iter().chain(written(job, plan, settlement)));
+    State { bases, open, written, next_record: state.next_record.max(plan.header.next_record) }
 }
 
 fn push_identity(builder: &mut BaseBuilder, base: &Base, row: u32, record: u64, patch: Option<&Patch>) {
+    let edited_before = if row == NO_ROW { None } else { base.edited_at.get(row as usize) };
     match patch {
         Some(patch) => {
             let earlier = if row == NO_ROW { None } else { base.our_edits.get(row as usize) };
@@ -538,6 +541,7 @@ fn push_identity(builder: &mut BaseBuilder, base: &Base, row: u32, record: u64, 
             builder.push_record(record, base.ids.get(at), base.keys.get(at).unwrap_or_default(), base.standings[at], base.our_edits.get(at));
         }
     }
+    builder.set_edited_at(patch.and_then(|patch| patch.our_edit).or(edited_before));
 }
 
 fn push_old(builder: &mut BaseBuilder, base: &Base, field: usize, row: u32) {
@@ -581,7 +585,27 @@ pub fn advance(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, 
             _ => here && asked,
         }
     });
-    State { bases, open, next_record: linked.next_record }
+    // Where nobody could tell tonight, a run goes by.
+    let untold = open.flips.into_iter().filter(|(at, _)| !decisions.flips.contains_key(at)).map(|(at, flips)| (at, flips.next(None)));
+    open.flips = untold.chain(decisions.flips.iter().filter_map(|(at, flips)| Some((at.clone(), flips.clone()?)))).collect();
+    open.flips.retain(|(record, field, system), flips| {
+        let lives = linked.records.binary_search(record).is_ok_and(|record| !ended.contains(&(record as u32)));
+        lives && !flips.is_over() && job.field(field).is_some() && job.system(system).is_some()
+    });
+    State { bases, open, written: Written::of(written(job, &decisions.plan, settlement)), next_record: linked.next_record }
+}
+
+/// The fields of rows that a plan wrote, as far as the writes were made or may have been.
+fn written<'a>(job: &'a Job, plan: &'a Plan, settlement: &'a Settlement) -> impl Iterator<Item = (u64, usize, usize)> + 'a {
+    let was_sent = |change: &&Change| {
+        let fate = settlement.fates.get(&change.number);
+        fate.is_some_and(|fate| !matches!(fate.settled, Settled::Rejected | Settled::Stale | Settled::Skipped))
+    };
+    let updates = plan.changes.iter().filter(|change| change.action == Action::Update).filter(was_sent);
+    updates.flat_map(move |change| {
+        let system = job.system(&change.system);
+        change.cells.iter().filter_map(move |cell| Some((change.record, system?, job.field(cell.field.as_ref()?)?)))
+    })
 }
 
 /// Records that are over: gone everywhere before the run, or deleted or archived by it wherever they still were.
@@ -687,7 +711,12 @@ fn advance_system(
     let mut identity: Vec<u32> = Vec::with_capacity(next.len());
     let mut standings = Vec::with_capacity(next.len());
     let mut our_edits: Vec<Option<i64>> = Vec::with_capacity(next.len());
+    let mut edited_at: Vec<Option<i64>> = Vec::with_capacity(next.len());
     for one in &next {
+        let time = |times: Option<&Int64Chunked>, row: u32| times.filter(|_| row != NO_ROW).and_then(|times| times.get(row as usize));
+        // Also of a record that waits: when it was edited is what was read, and no decision.
+        let read = one.patch.and_then(|patch| patch.our_edit).or_else(|| time(now.clean.edited_at.as_ref(), one.row));
+        edited_at.push(read.or_else(|| time(Some(&base.edited_at), one.base_row)));
         let earlier_edit = if one.base_row == NO_ROW { None } else { base.our_edits.get(one.base_row as usize) };
         let (pick, standing, edit) = match one.patch {
             Some(patch) if !(one.is_over && patch.standing.is_linked()) => {
@@ -784,6 +813,7 @@ fn advance_system(
         keys,
         standings,
         our_edits: our_edits.into_iter().collect(),
+        edited_at: edited_at.into_iter().collect(),
         fields,
         seen,
     }

@@ -493,9 +493,14 @@ fn concerns_whole_record(open: &Break) -> bool {
     match open.kind {
         BreakKind::Missing | BreakKind::Orphan | BreakKind::Duplicate | BreakKind::Quarantined | BreakKind::Restored => true,
         BreakKind::Review | BreakKind::WriteRejected | BreakKind::WriteNotKept => open.field.is_none(),
-        BreakKind::Amount | BreakKind::Field | BreakKind::Conflict | BreakKind::Cleared | BreakKind::Drift | BreakKind::Locked | BreakKind::SuggestedLink => {
-            false
-        }
+        BreakKind::Amount
+        | BreakKind::Field
+        | BreakKind::Conflict
+        | BreakKind::Cleared
+        | BreakKind::Drift
+        | BreakKind::Locked
+        | BreakKind::SuggestedLink
+        | BreakKind::Frozen => false,
     }
 }
 

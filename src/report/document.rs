@@ -1398,6 +1398,7 @@ pub(super) fn kind_words(one: &BreakReport) -> &'static str {
         BreakKind::Review => "waits for approval",
         BreakKind::SuggestedLink => "suggested key change",
         BreakKind::Restored => "restored",
+        BreakKind::Frozen => "frozen",
     }
 }
 

@@ -193,6 +193,7 @@ fn every_kind_of_break_has_its_own_severity() {
         WriteRejected,
         Conflict,
         Cleared,
+        Frozen,
         Duplicate,
         Quarantined,
         Restored,

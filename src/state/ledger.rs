@@ -22,7 +22,7 @@ mod mail;
 pub use mail::{LostMail, MailOfRun, MailState, NewMail, QueuedMail, RecipientOfMail, WaitingMail};
 
 /// What leads from each version of the tables to the next, the first from version 1. A new ledger takes all of them, too.
-const MIGRATIONS: &[&str] = &[mail::MIGRATION];
+const MIGRATIONS: &[&str] = &[mail::MIGRATION, FILES];
 
 const VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
@@ -73,6 +73,20 @@ CREATE INDEX discarded_by_record ON discarded (record, field);
 CREATE INDEX links_by_record ON links (record);
 ";
 
+/// Every file that a promoted run read, or left when it had written. They are kept for as long as the ledger: that is what tells
+/// an older file from a new one.
+const FILES: &str = "
+CREATE TABLE files (
+    system TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    run TEXT NOT NULL,              -- the last one that had it
+    PRIMARY KEY (system, sha256)
+) STRICT, WITHOUT ROWID;
+INSERT OR REPLACE INTO files
+    SELECT place.key, json_extract(place.value, '$.sha256'), runs.run FROM runs, json_each(runs.knowledge, '$.snapshots') AS place
+    WHERE runs.status = 'promoted' AND runs.knowledge IS NOT NULL ORDER BY runs.rowid;
+";
+
 /// What a promoted run leaves to the next, beside its bases.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Knowledge {
@@ -92,6 +106,9 @@ pub struct Knowledge {
     /// Where the last snapshot of each file is.
     #[serde(default)]
     pub snapshots: BTreeMap<String, SnapshotPlace>,
+    /// The SHA-256 of each file when the run was done with it. A file that was written and could not be read again is not here.
+    #[serde(default)]
+    pub left: BTreeMap<String, String>,
 }
 
 /// Where a snapshot of a file is.
@@ -398,6 +415,12 @@ impl Ledger {
         Ok(sent)
     }
 
+    /// The last promoted run that read this file, or left it when it had written; nothing if none did.
+    pub fn run_of_file(&self, system: &str, sha256: &str) -> Result<Option<String>, Error> {
+        let query = "SELECT run FROM files WHERE system = ?1 AND sha256 = ?2";
+        self.connection.query_row(query, [system, sha256], |row| row.get(0)).optional().map_err(self.wrong())
+    }
+
     /// Whether a run of this id exists.
     pub fn knows(&self, run: &str) -> Result<bool, Error> {
         self.connection.query_row("SELECT EXISTS (SELECT 1 FROM runs WHERE run = ?1)", [run], |row| row.get(0)).map_err(self.wrong())
@@ -490,6 +513,12 @@ impl Ledger {
         }
         let job = self.job();
         {
+            let read = knowledge.snapshots.iter().map(|(system, place)| (system, &place.sha256));
+            let mut insert =
+                transaction.prepare("INSERT INTO files VALUES (?1, ?2, ?3) ON CONFLICT (system, sha256) DO UPDATE SET run = excluded.run").map_err(&wrong)?;
+            for (system, sha256) in read.chain(&knowledge.left) {
+                insert.execute(params![system, sha256, run]).map_err(&wrong)?;
+            }
             let mut insert = transaction
                 .prepare(
                     "INSERT INTO breaks (id, first_run, first_seen, last_run, body) VALUES (?1, ?2, ?3, ?2, ?4)

@@ -5,6 +5,7 @@
 //! ledger.sqlite                            runs, journal, breaks, discarded values, mail
 //! base/<run>/<system>.parquet, open.jsonl  what the next run compares with, and what is still owed
 //! base/<run>/records.parquet               the records that the run looked into, where it left only those
+//! base/<run>/written.parquet               the fields that the run wrote
 //! base/<run>/rest.parquet                  the records at rest, with the hashes of their rows
 //! snapshots/<run>/<system>.parquet         what each system held when it was pulled
 //! plans/<run>.jsonl                        a header, then a decision or change a line
@@ -34,7 +35,7 @@ use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::Pulled;
 use crate::job::Job;
-use crate::reconcile::base::{Base, Open, OpenField, OpenRecord, State};
+use crate::reconcile::base::{Base, Flips, Open, OpenField, OpenRecord, State, Written};
 use crate::reconcile::rest::{Rest, Resting};
 
 mod ledger;
@@ -78,6 +79,7 @@ pub struct JobState {
 enum OpenLine {
     Field { record: u64, field: String, open: OpenField },
     Record { record: u64, system: String, open: OpenRecord },
+    Flips { record: u64, field: String, system: String, flips: Flips },
 }
 
 /// One line of a plan file.
@@ -202,7 +204,14 @@ impl JobState {
         for ((record, system), open) in &leaving.state.open.records {
             push_line(&mut bytes, &OpenLine::Record { record: *record, system: system.clone(), open: open.clone() });
         }
+        for ((record, field, system), flips) in &leaving.state.open.flips {
+            push_line(&mut bytes, &OpenLine::Flips { record: *record, field: field.clone(), system: system.clone(), flips: flips.clone() });
+        }
         disk::write_new(&folder.join("open.jsonl"), &bytes)?;
+        let path = folder.join(WRITTEN_FILE);
+        if let Some(mut frame) = leaving.state.written.to_frame(job).map_err(|e| lost(&path, &e.to_string()))? {
+            write_parquet(&path, &mut frame)?;
+        }
         disk::sync_folder(&folder)?;
         disk::sync_folder(&self.folder.join("base"))?;
         Ok(bases)
@@ -233,6 +242,9 @@ impl JobState {
         Ok(())
     }
 }
+
+/// The name of the file of the fields that a run wrote. It is not there if there are none.
+const WRITTEN_FILE: &str = "written.parquet";
 
 /// The name of the file of the records at rest.
 const REST_FILE: &str = "rest.parquet";
@@ -270,9 +282,18 @@ pub fn load(root: &Path, job: &Job, promoted: &Promoted, rested: Option<(&Rest, 
             OpenLine::Record { record, system, open: body } => {
                 open.records.insert((record, system), body);
             }
+            OpenLine::Flips { record, field, system, flips } => {
+                open.flips.insert((record, field, system), flips);
+            }
         }
     }
-    Ok(State { bases, open, next_record: promoted.knowledge.next_record })
+    let path = root.join(&promoted.run).join(WRITTEN_FILE);
+    let written = if path.exists() {
+        Written::from_frame(job, &read_parquet(&path)?).ok_or_else(|| lost(&path, "it does not hold what a run wrote"))?
+    } else {
+        Written::default()
+    };
+    Ok(State { bases, open, written, next_record: promoted.knowledge.next_record })
 }
 
 /// The bases that a promoted run left, without these records.

@@ -660,7 +660,7 @@ fn a_ledger_of_the_version_before_goes_on() {
     let ledger = rusqlite::Connection::open(&path).unwrap();
     ledger
         .execute_batch(
-            "DROP TABLE recipients; DROP TABLE mail;
+            "DROP TABLE recipients; DROP TABLE mail; DROP TABLE files;
              CREATE TABLE mail (run TEXT PRIMARY KEY, file TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('outbox', 'failed')), problem TEXT) STRICT;
              INSERT INTO mail VALUES ('20260301T010000Z', 'customers-20260301T010000Z.eml', 'outbox', NULL), ('20260228T010000Z', 'x.eml', 'failed', 'disk full');
              PRAGMA user_version = 1;",

@@ -67,6 +67,9 @@ fn job(fields: Vec<Field>, key: Vec<usize>) -> Job {
         deletes: Deletes::Report,
         attempts_max: 5,
         totals: Vec::new(),
+        money: Vec::new(),
+        canaries: Vec::new(),
+        locks: Vec::new(),
         report: ReportSpec { to: Vec::new(), to_action: Vec::new(), to_failed: Vec::new(), when: ReportWhen::Always },
         source: Source::default(),
     }
