@@ -752,7 +752,8 @@ impl Night<'_> {
             };
             // What this run was allowed is needed the next time too.
             let mut words: Vec<String> = Vec::new();
-            for word in self.request.allowed.iter().map(Allowed::to_string).chain(trips.iter().map(|trip| trip.gate.word().to_owned())) {
+            let passed = self.request.allowed.iter().filter(|allowed| trips.iter().all(|trip| trip.gate != allowed.gate)).map(Allowed::to_string);
+            for word in passed.chain(trips.iter().map(|trip| trip.gate.word().to_owned())) {
                 if !words.contains(&word) {
                     words.push(word);
                 }

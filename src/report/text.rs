@@ -51,6 +51,7 @@ pub fn summary(report: &Report) -> String {
 pub fn summary_with(report: &Report, colour: Colour) -> String {
     const WIDTH: usize = 100;
     const NEEDS_MAX: usize = 4;
+    const HINT_LINES_MAX: usize = 3;
     const TOTALS_MAX: usize = 3;
     let report = &*masked(report);
     let extent = Extent { rows_max: 10, characters_max: 160, one_screen: true, wide: false, rest: "report.html" };
@@ -67,8 +68,9 @@ pub fn summary_with(report: &Report, colour: Colour) -> String {
         let message = shown::visible(&diagnostic.message).into_owned();
         lines.push(format!("  {}", cut_to(2, &format!("stopped by: {}: {message}", shown::visible(&diagnostic.place.to_string())))));
         if let Some(hint) = &diagnostic.hint {
-            // The way out is told to its end.
-            lines.extend(wrap_words(&format!("hint: {}", shown::visible(hint)), WIDTH - 4).into_iter().map(|line| format!("    {line}")));
+            // The way out is told to its end, unless it is a story.
+            let hint = wrap_words(&format!("hint: {}", shown::visible(hint)), WIDTH - 4);
+            lines.extend(hint.iter().take(HINT_LINES_MAX).map(|line| format!("    {}", cut_to(4, line))));
         }
     }
     let urgent = document::most_urgent(report);
