@@ -243,7 +243,9 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
     let (report, plan) = match night.reconcile(&interrupted) {
         Ok(done) => done,
         Err(error) => {
-            let mut report = night.heading().stopped(&error);
+            // What cannot be told of a ledger that cannot be read is not what stopped the run.
+            let earlier = night.earlier_breaks().unwrap_or_default();
+            let mut report = night.heading().stopped(&error, &earlier);
             if night.was_cancelled {
                 report.sentence = format!("{STOPPED_ON_REQUEST}; nothing was written");
             }
@@ -748,8 +750,14 @@ impl Night<'_> {
                 2 => "two gates stop the run".to_owned(),
                 more => format!("{more} gates stop the run"),
             };
-            let mut words: Vec<&str> = trips.iter().map(|trip| trip.gate.word()).collect();
-            words.dedup();
+            // What this run was allowed is needed the next time too.
+            let mut words: Vec<String> = Vec::new();
+            let passed = self.request.allowed.iter().filter(|allowed| trips.iter().all(|trip| trip.gate != allowed.gate)).map(Allowed::to_string);
+            for word in passed.chain(trips.iter().map(|trip| trip.gate.word().to_owned())) {
+                if !words.contains(&word) {
+                    words.push(word);
+                }
+            }
             let mut diagnostic = Diagnostic::new(Place::of(&self.job.name), count.clone());
             for trip in trips {
                 diagnostic = diagnostic.seen(format!("{}: {}", trip.gate.word(), trip.message));
@@ -758,10 +766,14 @@ impl Night<'_> {
             assemble::stop_before_writing(&mut report, Remedy::Look.exit_code(), Verdict::Failed, format!("{count}; nothing was written"), vec![diagnostic]);
             return Some(report);
         }
-        if self.request.plan_only {
-            return Some(report());
-        }
         let mut report = report();
+        if self.request.plan_only {
+            if self.job.mode == Mode::Sync && !new.is_empty() && !self.request.first_contact {
+                let them = crate::change::join_names(&new);
+                report.notes.insert(0, format!("a run stops here: it is the first contact with {them}, which somebody must accept with `--first-contact`"));
+            }
+            return Some(report);
+        }
         let (changes, are) = match report.changes.len() {
             1 => ("1 change".to_owned(), "is"),
             many => (format!("{} changes", gates::count(many as u64)), "are"),

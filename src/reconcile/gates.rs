@@ -102,6 +102,16 @@ pub struct Allowed {
     pub system: Option<String>,
 }
 
+impl std::fmt::Display for Allowed {
+    /// As it is given on the command line.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.system {
+            None => f.write_str(self.gate.word()),
+            Some(system) => write!(f, "{}:{system}", self.gate.word()),
+        }
+    }
+}
+
 /// A gate that trips.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trip {

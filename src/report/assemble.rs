@@ -120,12 +120,39 @@ impl Heading<'_> {
         }
     }
 
-    /// The report of a run that an error stopped.
-    pub fn stopped(&self, error: &Error) -> Report {
+    /// The report of a run that an error stopped. Open is what was open before.
+    pub fn stopped(&self, error: &Error, earlier: &BTreeMap<String, Earlier>) -> Report {
         let first = error.diagnostics.first().map(|d| d.message.clone()).unwrap_or_default();
         let mut report = self.report(Verdict::Failed, error.remedy.exit_code(), format!("stopped before writing: {first}"));
         report.stopped_by = error.diagnostics.clone();
+        report.breaks = earlier.values().map(|known| self.still_open(&known.open, Some(known), known.amount, known.currency.clone())).collect();
         report
+    }
+
+    /// A break as reports tell it, with what is at stake.
+    fn still_open(&self, open: &Break, known: Option<&Earlier>, amount: Option<Decimal>, mut currency: Option<String>) -> BreakReport {
+        let (job, today) = (self.job, self.started);
+        let first_seen = known.map_or(today, |known| known.first_seen);
+        // Of a whole record, the amount is that of the first control total.
+        let amount_field = if concerns_whole_record(open) {
+            total_of(job, open).map(|index| &job.fields[job.totals[index].field])
+        } else {
+            field_named(job, open.field.as_deref())
+        };
+        if let Some(field) = amount_field.filter(|_| currency.is_none()) {
+            currency = only_currency(job, &field.name);
+        }
+        BreakReport {
+            id: open.id(&job.name),
+            unit: amount_field.and_then(|field| field.standards.counts.clone()),
+            important: field_named(job, open.field.as_deref()).is_some_and(|field| field.important),
+            first_run: known.map_or_else(|| self.run.to_owned(), |known| known.first_run.clone()),
+            first_seen: first_seen.to_string()[..10].to_owned(),
+            age_days: today.as_second().saturating_sub(first_seen.as_second()).max(0) / 86_400,
+            amount,
+            currency,
+            open: Break { key: key_for_people(&open.key), ..open.clone() },
+        }
     }
 }
 
@@ -279,7 +306,9 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
     let fates: &BTreeMap<u32, Fate> = settlement.map_or(&no_fates, |s| &s.fates);
 
     report.plan_digest = plan_digest.map(str::to_owned);
-    report.records = decisions.linked.records.len() as u64 + resting;
+    // A record that is in no system any more is only remembered.
+    let is_somewhere = |record: &usize| decisions.linked.now_rows.iter().any(|rows| rows[*record] != NO_ROW);
+    report.records = (0..decisions.linked.records.len()).filter(is_somewhere).count() as u64 + resting;
     for (index, (system, now)) in report.systems.iter_mut().zip(nows).enumerate() {
         system.evidence = Some(now.clean.pulled.evidence.clone());
         system.counts = totals::row_counts(job, index, now, decisions, resting);
@@ -332,7 +361,6 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         .collect();
     report.drift = decisions.drift.clone();
     report.tolerated = tolerated(job, nows, decisions, before);
-    let today = heading.started;
     let stakes = stakes(job, nows, decisions, breaks);
     report.totals = totals.to_vec();
     report.differences = differences.to_vec();
@@ -348,30 +376,12 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
             let whole = concerns_whole_record(open);
             let (record_amount, mut currency) = total_of(job, open).and_then(|total| stakes.get(&(open.key.as_str(), total)).cloned()).unwrap_or_default();
             let mut amount = record_amount.filter(|_| whole);
-            let id = open.id(&job.name);
-            let known = earlier.get(&id);
+            let known = earlier.get(&open.id(&job.name));
             // A row that cannot be read tonight is still worth what it was worth when it was seen last.
             if let Some(known) = known.filter(|known| whole && amount.is_none() && known.amount.is_some()) {
                 (amount, currency) = (known.amount, known.currency.clone());
             }
-            let first_seen = known.map_or(today, |k| k.first_seen);
-            // Of a whole record, the amount is that of the first control total.
-            let amount_field =
-                if whole { total_of(job, open).map(|index| &job.fields[job.totals[index].field]) } else { field_named(job, open.field.as_deref()) };
-            if let Some(field) = amount_field.filter(|_| currency.is_none()) {
-                currency = only_currency(job, &field.name);
-            }
-            BreakReport {
-                unit: amount_field.and_then(|field| field.standards.counts.clone()),
-                important: field_named(job, open.field.as_deref()).is_some_and(|field| field.important),
-                first_run: known.map_or_else(|| heading.run.to_owned(), |k| k.first_run.clone()),
-                first_seen: first_seen.to_string()[..10].to_owned(),
-                age_days: today.as_second().saturating_sub(first_seen.as_second()).max(0) / 86_400,
-                amount,
-                currency,
-                open: Break { key: key_for_people(&open.key), ..open.clone() },
-                id,
-            }
+            heading.still_open(open, known, amount, currency)
         })
         .collect();
     report.currencies = currencies(job, nows, decisions, &report);

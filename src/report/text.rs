@@ -51,6 +51,7 @@ pub fn summary(report: &Report) -> String {
 pub fn summary_with(report: &Report, colour: Colour) -> String {
     const WIDTH: usize = 100;
     const NEEDS_MAX: usize = 4;
+    const HINT_LINES_MAX: usize = 3;
     const TOTALS_MAX: usize = 3;
     let report = &*masked(report);
     let extent = Extent { rows_max: 10, characters_max: 160, one_screen: true, wide: false, rest: "report.html" };
@@ -67,7 +68,9 @@ pub fn summary_with(report: &Report, colour: Colour) -> String {
         let message = shown::visible(&diagnostic.message).into_owned();
         lines.push(format!("  {}", cut_to(2, &format!("stopped by: {}: {message}", shown::visible(&diagnostic.place.to_string())))));
         if let Some(hint) = &diagnostic.hint {
-            lines.push(format!("    {}", cut_to(4, &format!("hint: {}", shown::visible(hint)))));
+            // The way out is told to its end, unless it is a story.
+            let hint = wrap_words(&format!("hint: {}", shown::visible(hint)), WIDTH - 4);
+            lines.extend(hint.iter().take(HINT_LINES_MAX).map(|line| format!("    {}", cut_to(4, line))));
         }
     }
     let urgent = document::most_urgent(report);
@@ -93,7 +96,7 @@ pub fn summary_with(report: &Report, colour: Colour) -> String {
             let sums: Vec<String> =
                 totals.iter().map(|total| format!("{} {}", total.system, shown::amount(total.with_held().unwrap_or(total.after), *group))).collect();
             let name = group.or(report.units.get(*field).map(String::as_str)).map_or_else(|| (*field).to_owned(), |of| format!("{field} {of}"));
-            lines.push(format!("  {}", cut_to(2, &shown::visible(&format!("{name}:  {}", sums.join("  ·  "))))));
+            lines.push(format!("  {}", shown::visible(&whole_sums(&name, &sums, WIDTH - 2))));
         }
         if groups.len() > TOTALS_MAX {
             lines.push(format!("  … {} more in {}", shown::count_of(groups.len() - TOTALS_MAX), extent.rest));
@@ -172,6 +175,15 @@ fn heading(text: &str, colour: Colour) -> String {
 
 fn painted(code: &str, text: &str) -> String {
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
+}
+
+/// The sums of one control total in one line, as many as fit: an amount is never cut.
+fn whole_sums(name: &str, sums: &[String], width: usize) -> String {
+    let line = |shown: usize| match sums.len() - shown {
+        0 => format!("{name}:  {}", sums.join("  ·  ")),
+        more => format!("{name}:  {}  ·  … {more} more", sums[..shown].join("  ·  ")),
+    };
+    (1..=sums.len()).rev().map(line).find(|line| line.width() <= width).unwrap_or_else(|| fit(&format!("{name}:  … in the report"), width))
 }
 
 /// The text, cut to `width` columns with `…` at its end.

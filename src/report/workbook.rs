@@ -1055,7 +1055,7 @@ impl<'a> Book<'a> {
             ("Run", Content::Words(&report.run)),
             ("Run before", Content::text_or_blank(report.previous_run.as_deref())),
             ("Started (UTC)", Content::Moment(&report.started)),
-            ("Records", Content::Count(report.records)),
+            ("Records", if report.systems.iter().any(|s| s.evidence.is_some()) { Content::Count(report.records) } else { Content::Quiet("not compared") }),
             ("Changes planned", Content::Count(writes.planned)),
             ("Changes verified", Content::Count(writes.arrived)),
             ("Failed writes", Content::Count(writes.failed)),
@@ -1108,14 +1108,25 @@ impl<'a> Book<'a> {
         self.heading(sheet, "Control totals")?;
         let mut headings = vec![text("Field"), text(self.beside_amounts()), text("System"), number("Opening"), number("+ appeared"), number("− vanished")];
         headings.extend([number("± changed"), number("− set aside tonight"), number("+ returned"), number("Read tonight"), number("± our writes")]);
-        headings.extend([number("Closing"), number("Difference"), text("Compared with"), number("Records"), text("Complete")]);
+        headings.push(number("Closing"));
+        let any_held = report.totals.iter().any(|total| total.held_records > 0);
+        if any_held {
+            headings.extend([number("+ held, of no record"), number("Closing with them")]);
+        }
+        headings.extend([number("Difference"), text("Compared with"), number("Records")]);
+        if any_held {
+            headings.push(number("Rows held, of no record"));
+        }
+        headings.push(text("Complete"));
         self.header(sheet, &headings)?;
         for (field, group, totals) in document::total_groups(report) {
             for total in &totals {
                 let reference = totals[0];
-                let apart = total.after.checked_sub(reference.after).filter(|_| total.system != reference.system);
+                let is_compared = total.system != reference.system;
+                let apart = total.with_held().zip(reference.with_held()).and_then(|(ours, theirs)| ours.checked_sub(theirs)).filter(|_| is_compared);
                 let amount = |amount: Decimal| Content::Amount(amount, group);
-                let row = vec![
+                let or_too_large = |sum: Option<Decimal>| sum.map_or(Content::Bad("too large"), amount);
+                let mut row = vec![
                     Content::Text(field),
                     Content::text_or_blank(group.or(report.units.get(field).map(String::as_str))),
                     Content::Words(&total.system),
@@ -1128,11 +1139,17 @@ impl<'a> Book<'a> {
                     amount(total.closing),
                     amount(total.written),
                     amount(total.after),
-                    apart.map_or(Content::Blank, amount),
-                    if apart.is_some() { Content::Words(&reference.system) } else { Content::Blank },
-                    Content::Count(total.records),
-                    if total.incomplete { Content::Bad("no") } else { Content::Good("yes") },
                 ];
+                if any_held {
+                    row.extend([amount(total.held), or_too_large(total.with_held())]);
+                }
+                row.push(if is_compared { or_too_large(apart) } else { Content::Blank });
+                row.push(if is_compared { Content::Words(&reference.system) } else { Content::Blank });
+                row.push(Content::Count(total.records));
+                if any_held {
+                    row.push(Content::Count(total.held_records));
+                }
+                row.push(if total.incomplete { Content::Bad("no") } else { Content::Good("yes") });
                 self.write_row(sheet, row)?;
             }
         }
