@@ -30,7 +30,7 @@ use crate::reconcile::gates::{self, Allowed, Gate, LastRun, Trip};
 use crate::reconcile::link::link;
 use crate::reconcile::plan::{Decisions, plan};
 use crate::reconcile::rest::{Rest, Resting, RestingSums};
-use crate::reconcile::settle::{ReadBack, Settlement, advance, settle, settle_interrupted};
+use crate::reconcile::settle::{Fate, ReadBack, Settlement, advance, settle, settle_interrupted};
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
 use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict, index};
@@ -287,6 +287,7 @@ struct Night<'a> {
 struct CutOff {
     run: String,
     decisions: Vec<Decision>,
+    fates: BTreeMap<u32, Fate>,
 }
 
 /// The arithmetic of a run.
@@ -376,7 +377,7 @@ impl Night<'_> {
             stale: &stale,
         };
         let mut report = assemble::report(&self.heading(), &facts, &breaks);
-        self.promote(&after, &nows, &decisions, (&rest, &resting), &breaks, &report, closings)?;
+        self.promote((&before, &after), &nows, &decisions, (&rest, &resting), &breaks, &report, closings, &settlement.fates)?;
         // The writes are made and settled by now: what does not add up is told, not undone.
         if let Err(error) = self.check_arithmetic(&report.identities) {
             assemble::stop_before_writing(
@@ -822,7 +823,7 @@ impl Night<'_> {
             gates::count(outcomes.len() as u64),
             gates::count(plan.changes.len() as u64)
         ));
-        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions });
+        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, fates: settlement.fates });
         Ok(settled)
     }
 
@@ -830,13 +831,14 @@ impl Night<'_> {
     #[expect(clippy::too_many_arguments, reason = "all that a run leaves behind is told here, once")]
     fn promote(
         &self,
-        after: &State,
+        (before, after): (&State, &State),
         nows: &[Keyed],
         decisions: &Decisions,
         (rest, resting): (&Rest, &Resting),
         breaks: &[Break],
         report: &Report,
         closings: Vec<Closing>,
+        fates: &BTreeMap<u32, Fate>,
     ) -> Result<(), Error> {
         let leaving = Leaving {
             state: after,
@@ -859,7 +861,9 @@ impl Night<'_> {
         // What a cut-off run decided, and the values that lost there, belong to the story too.
         let settles: Vec<&str> = self.cut_off.iter().map(|c| c.run.as_str()).collect();
         let decided: Vec<Decision> = self.cut_off.iter().flat_map(|c| &c.decisions).chain(&decisions.plan.decisions).cloned().collect();
-        let links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
+        let fates: Vec<_> = self.cut_off.iter().map(|c| (c.run.as_str(), &c.fates)).chain([(self.id, fates)]).collect();
+        let mut links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
+        links.extend(before.key_changes(&self.job, after));
         let stakes = report.breaks.iter().filter_map(|one| Some((one.id.clone(), report.stake(one)?))).filter(|(_, (amount, _))| amount.in_range()).collect();
         self.state.ledger.promote(Promotion {
             run: self.id,
@@ -867,6 +871,7 @@ impl Night<'_> {
             knowledge: &knowledge,
             breaks,
             stakes: &stakes,
+            fates: &fates,
             decisions: &decided,
             links: &links,
             now: &self.started.to_string(),

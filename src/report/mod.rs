@@ -23,7 +23,8 @@ use crate::value::{Decimal, Value};
 pub use crate::reconcile::approved::Stale;
 pub use crate::reconcile::differences::{Difference, Part as DifferencePart, Why as WhyDifferent};
 pub use crate::reconcile::totals::{Identity, RowCounts, TotalReport};
-pub use shown::value as value_for_people;
+pub use masked::Secrets;
+pub use shown::{MASK, value as value_for_people, visible as visible_for_people};
 
 pub mod assemble;
 mod document;

@@ -14,15 +14,19 @@ use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
 use crate::frame::Pulled;
 use crate::job::Job;
+use crate::reconcile::settle::Fate;
 use crate::reconcile::totals::Closing;
 use crate::value::Decimal;
 
+mod chain;
 mod mail;
+mod story;
 
 pub use mail::{LostMail, MailOfRun, MailState, NewMail, QueuedMail, RecipientOfMail, WaitingMail};
+pub use story::{BreakEvent, DiscardedValue, LinkOfRecord, RunOfStory, SentChange};
 
 /// What leads from each version of the tables to the next, the first from version 1. A new ledger takes all of them, too.
-const MIGRATIONS: &[&str] = &[mail::MIGRATION];
+const MIGRATIONS: &[&str] = &[mail::MIGRATION, chain::MIGRATION];
 
 const VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
@@ -235,6 +239,8 @@ pub struct Promotion<'a> {
     pub breaks: &'a [Break],
     /// By the id of a break: what is at stake, with its currency, where that is known.
     pub stakes: &'a BTreeMap<String, (Decimal, String)>,
+    /// By run, its own and those that it settles: what became of every change, by its number.
+    pub fates: &'a [(&'a str, &'a BTreeMap<u32, Fate>)],
     /// Its decisions with the values that lost.
     pub decisions: &'a [Decision],
     /// What happened to links.
@@ -479,7 +485,7 @@ impl Ledger {
         let wrong = self.wrong();
         let json = |value: &dyn erased::Json| value.json().map_err(|e| damaged(&self.path, &e));
         let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
-        let Promotion { run, settles, knowledge, breaks, stakes, decisions, links, now } = promotion;
+        let Promotion { run, settles, knowledge, breaks, stakes, fates, decisions, links, now } = promotion;
         transaction.execute("UPDATE runs SET status = 'promoted', knowledge = ?2 WHERE run = ?1", params![run, json(knowledge)?]).map_err(&wrong)?;
         transaction.execute("INSERT INTO promoted VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET run = excluded.run", [run]).map_err(&wrong)?;
         for cut_off in settles {
@@ -490,6 +496,14 @@ impl Ledger {
         }
         let job = self.job();
         {
+            let mut update = transaction.prepare("UPDATE journal SET settled = ?3, detail = ?4 WHERE run = ?1 AND number = ?2").map_err(&wrong)?;
+            for (of, fates) in fates {
+                for (number, fate) in *fates {
+                    update.execute(params![of, number, fate.settled.to_string(), fate.detail]).map_err(&wrong)?;
+                }
+            }
+            let mut known = transaction.prepare("SELECT body FROM breaks WHERE id = ?1 AND cleared_run IS NULL").map_err(&wrong)?;
+            let mut event = transaction.prepare("INSERT INTO break_events VALUES (?1, ?2, ?3, ?4, ?5)").map_err(&wrong)?;
             let mut insert = transaction
                 .prepare(
                     "INSERT INTO breaks (id, first_run, first_seen, last_run, body) VALUES (?1, ?2, ?3, ?2, ?4)
@@ -503,8 +517,16 @@ impl Ledger {
                 let id = open.id(&job);
                 let stake = stakes.get(&id);
                 let body = BreakBody { open, amount: stake.map(|(amount, _)| amount), currency: stake.map(|(_, currency)| currency.as_str()) };
-                insert.execute(params![id, run, now, json(&body)?]).map_err(&wrong)?;
+                let body = json(&body)?;
+                let before: Option<String> = known.query_row([&id], |row| row.get(0)).optional().map_err(&wrong)?;
+                if before.as_ref() != Some(&body) {
+                    event.execute(params![run, id, open.key, if before.is_some() { "changed" } else { "opened" }, body]).map_err(&wrong)?;
+                }
+                insert.execute(params![id, run, now, body]).map_err(&wrong)?;
             }
+            let gone = "INSERT INTO break_events SELECT ?1, id, coalesce(json_extract(body, '$.key'), ''), 'cleared', NULL
+                 FROM breaks WHERE cleared_run IS NULL AND last_run <> ?1 ORDER BY id";
+            transaction.execute(gone, [run]).map_err(&wrong)?;
             transaction.execute("UPDATE breaks SET cleared_run = ?1 WHERE cleared_run IS NULL AND last_run <> ?1", [run]).map_err(&wrong)?;
             let mut insert = transaction.prepare("INSERT INTO discarded VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)").map_err(&wrong)?;
             for decision in decisions {

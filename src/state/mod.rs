@@ -38,11 +38,13 @@ use crate::reconcile::base::{Base, Open, OpenField, OpenRecord, State};
 use crate::reconcile::rest::{Rest, Resting};
 
 mod ledger;
+mod stored;
 
 pub use ledger::{
-    Bases, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LostMail, MailOfRun, MailState, NewMail, Promoted, Promotion, QueuedMail, RecipientOfMail,
-    RestPlace, SnapshotPlace, WaitingMail,
+    Bases, BreakEvent, DiscardedValue, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LinkOfRecord, LostMail, MailOfRun, MailState, NewMail,
+    Promoted, Promotion, QueuedMail, RecipientOfMail, RestPlace, RunOfStory, SentChange, SnapshotPlace, WaitingMail,
 };
+pub use stored::{Held, Known, PlanOfRecords, Stored, keys_of};
 
 /// How many folders the bases of a run may be spread over.
 const PARTS_MAX: usize = 8;

@@ -6,6 +6,7 @@ mod cli;
 mod crash;
 mod demo;
 mod errors;
+mod explain;
 mod laws;
 mod mail;
 mod oracle;
