@@ -3,6 +3,7 @@
 use clap::Args;
 use tieout::error::Error;
 use tieout::explain::{self, Question};
+use tieout::project::Project;
 use tieout::state::Stored;
 
 use super::{Context, print, print_json};
@@ -34,16 +35,20 @@ pub struct Explain {
 impl Explain {
     /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<u8, Error> {
-        let project = context.project()?;
-        let job = project.job(&self.job)?;
-        let stored = Stored::open(&project.state_folder(&job.name))?;
         let question = Question { key: &self.key, field: self.field.as_deref(), run: self.run.as_deref(), runs_max: self.limit, reveal: self.reveal };
-        let explanation = explain::explain(&job, stored.as_ref(), &question)?;
-        if context.json {
-            print_json(&explanation);
-        } else {
-            print(&explanation.text());
-        }
-        Ok(0)
+        explain_in(context, &context.project()?, &self.job, &question)
     }
+}
+
+/// Answers a question about a record of a job.
+pub fn explain_in(context: &Context, project: &Project, job: &str, question: &Question<'_>) -> Result<u8, Error> {
+    let job = project.job(job)?;
+    let stored = Stored::open(&project.state_folder(&job.name))?;
+    let explanation = explain::explain(&job, stored.as_ref(), question)?;
+    if context.json {
+        print_json(&explanation);
+    } else {
+        print(&explanation.text());
+    }
+    Ok(0)
 }

@@ -1,20 +1,71 @@
 //! `tieout history`.
 
-use clap::Args;
-use tieout::error::Error;
-use tieout::project::by_time;
+use clap::{Args, ValueEnum};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use tieout::diagnostic::Place;
+use tieout::error::{Error, Remedy};
+use tieout::project::{Project, by_time};
 use tieout::state::{HistoryLine, JobState, MailOfRun, MailState};
 
 use super::{Context, print, print_json};
 
-/// List past runs.
+/// List past runs, the newest first.
 #[derive(Args)]
 pub struct History {
     /// The job; all jobs of the root if none is named.
     job: Option<String>,
+    /// Only runs that started then or later: a day, `2026-03-31`, in the time zone of the settings, or a moment, `2026-03-31T01:00:00Z`.
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Only runs that started then or earlier; a day counts to its end.
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+    /// Only runs that ended so.
+    #[arg(long, value_name = "VERDICT,..", value_delimiter = ',', ignore_case = true)]
+    verdict: Vec<Ending>,
     /// How many runs of each job.
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    most: u32,
+    #[arg(long, alias = "most", default_value_t = 20, value_name = "N")]
+    limit: usize,
+}
+
+/// How a run ended, for a filter.
+#[derive(Clone, Copy, ValueEnum)]
+enum Ending {
+    Ok,
+    Synced,
+    Action,
+    Failed,
+    Running,
+    CutOff,
+}
+
+impl Ending {
+    fn word(self) -> &'static str {
+        match self {
+            Ending::Ok => "OK",
+            Ending::Synced => "SYNCED",
+            Ending::Action => "ACTION",
+            Ending::Failed => "FAILED",
+            Ending::Running => "RUNNING",
+            Ending::CutOff => "CUT OFF",
+        }
+    }
+}
+
+/// The first moment of what a person wrote, and the first after it: of a day its first midnight and the next one.
+fn moments(project: &Project, option: &str, written: &str) -> Result<(Timestamp, Timestamp), Error> {
+    if let Ok(moment) = written.parse::<Timestamp>() {
+        return Ok((moment, moment.checked_add(1.nanosecond()).unwrap_or(moment)));
+    }
+    let zone = TimeZone::get(&project.settings.timezone).unwrap_or(TimeZone::UTC);
+    let midnight = |day: Date| day.to_zoned(zone.clone()).ok().map(|start| start.timestamp());
+    let day = written.parse::<Date>().ok().filter(|_| written.len() == 10);
+    day.and_then(|day| Some((midnight(day)?, midnight(day.tomorrow().ok()?)?))).ok_or_else(|| {
+        Error::new(Remedy::MendJob, Place::of(option), format!("`{written}` is neither a day nor a moment"))
+            .hint("write a day as `2026-03-31`, a moment as `2026-03-31T01:00:00Z`")
+    })
 }
 
 impl History {
@@ -25,10 +76,18 @@ impl History {
             Some(job) => vec![project.job(job)?.name],
             None => project.job_names(),
         };
+        let since = self.since.as_deref().map(|written| moments(&project, "--since", written)).transpose()?;
+        let until = self.until.as_deref().map(|written| moments(&project, "--until", written)).transpose()?;
+        let is_wanted = |line: &HistoryLine| {
+            let is_within = line.started.parse::<Timestamp>().map_or(since.is_none() && until.is_none(), |started| {
+                since.is_none_or(|(from, _)| started >= from) && until.is_none_or(|(_, end)| started < end)
+            });
+            is_within && (self.verdict.is_empty() || self.verdict.iter().any(|ending| ending.word() == line.word()))
+        };
         let mut all: Vec<(String, HistoryLine, Option<MailOfRun>)> = Vec::new();
         for job in jobs {
             if let Some(ledger) = JobState::read_ledger(&project.state_folder(&job))? {
-                let lines = ledger.history(self.most)?;
+                let lines = ledger.history(self.limit, is_wanted)?;
                 let oldest = lines.iter().map(|line| line.run.as_str()).min().unwrap_or_default();
                 let mut mails = ledger.mails_since(oldest)?;
                 all.extend(lines.into_iter().map(|line| {
@@ -44,11 +103,11 @@ impl History {
             return Ok(0);
         }
         if all.is_empty() {
-            print("no runs yet");
+            let is_filtered = since.is_some() || until.is_some() || !self.verdict.is_empty();
+            print(if is_filtered { "no such runs" } else { "no runs yet" });
         }
         for (job, line, mail) in all {
-            let verdict = line.verdict.unwrap_or_else(|| if line.status == "running" { "RUNNING".to_owned() } else { "CUT OFF".to_owned() });
-            print(&format!("{job}/{}  {verdict:<8} {:<5} {}", line.run, line.command, line.sentence.unwrap_or_default()));
+            print(&format!("{job}/{}  {:<8} {:<5} {}", line.run, line.word(), line.command, line.sentence.as_deref().unwrap_or_default()));
             for recipient in mail.into_iter().flat_map(|mail| mail.recipients) {
                 let what = match recipient.state {
                     MailState::Sent | MailState::Outbox => continue,

@@ -189,6 +189,17 @@ pub struct HistoryLine {
     pub started: String,
 }
 
+impl HistoryLine {
+    /// How it ended, in one word; also of a run that has not ended.
+    pub fn word(&self) -> &str {
+        match &self.verdict {
+            Some(verdict) => verdict,
+            None if self.status == "running" => "RUNNING",
+            None => "CUT OFF",
+        }
+    }
+}
+
 /// A break as the ledger keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownBreak {
@@ -599,13 +610,12 @@ impl Ledger {
         Ok(count.unsigned_abs())
     }
 
-    /// The last runs, newest first.
-    pub fn history(&self, most: u32) -> Result<Vec<HistoryLine>, Error> {
+    /// The last runs that are wanted, at most so many, newest first.
+    pub fn history(&self, most: usize, is_wanted: impl Fn(&HistoryLine) -> bool) -> Result<Vec<HistoryLine>, Error> {
         let wrong = self.wrong();
-        let mut statement =
-            self.connection.prepare("SELECT run, command, status, verdict, sentence, started FROM runs ORDER BY rowid DESC LIMIT ?1").map_err(&wrong)?;
-        let rows = statement.query_map([most], history_line).map_err(&wrong)?;
-        rows.collect::<Result<_, _>>().map_err(&wrong)
+        let mut statement = self.connection.prepare("SELECT run, command, status, verdict, sentence, started FROM runs ORDER BY rowid DESC").map_err(&wrong)?;
+        let rows = statement.query_map([], history_line).map_err(&wrong)?;
+        rows.filter(|line| line.as_ref().map_or(true, &is_wanted)).take(most).collect::<Result<_, _>>().map_err(&wrong)
     }
 }
 

@@ -118,6 +118,16 @@ fn the_story_tells_who_won_who_lost_and_what_became_of_it() {
 }
 
 #[test]
+fn one_run_can_be_asked_what_it_did_to_a_record() {
+    let root = nights();
+    let story = explained(root.path(), &["7|N"])["records"][0]["story"].clone();
+    let run = story[1]["run"].as_str().unwrap();
+    let of_run = tieout(root.path(), &["show", run, "--record", "7|n", "--json"]);
+    let of_run: Json = serde_json::from_slice(&of_run.stdout).unwrap();
+    assert_eq!(of_run["records"][0]["story"], Json::Array(vec![story[1].clone()]));
+}
+
+#[test]
 fn what_is_open_is_told_with_its_beginning_and_the_next_step() {
     let root = nights();
     let answer = explained(root.path(), &["7|N", "limit"]);
