@@ -298,6 +298,9 @@ pub fn explain(job: &Job, stored: Option<&Stored>, question: &Question<'_>) -> R
         notes.push(format!("{} records are meant", told.len()));
     }
     notes.extend(teller.what_is_gone());
+    if let Some(run) = stored.ledger.last_removed()? {
+        notes.push(format!("of run {run} and those before it, only what is open is still in the ledger"));
+    }
     Ok(Explanation { job: job.name.clone(), state_of: held.map(|held| held.run), records: told, notes, masked })
 }
 

@@ -34,7 +34,7 @@ use crate::reconcile::settle::{Fate, ReadBack, Settlement, advance, settle, sett
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
 use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict, index};
-use crate::state::{self, JobState, Knowledge, Leaving, LostMail, Promoted, Promotion, Saving, SnapshotPlace};
+use crate::state::{self, Ending, JobState, Knowledge, Leaving, LostMail, Promoted, Promotion, Retention, Saving, SnapshotPlace};
 use crate::systems::{self, Opening, System, Wanted, WriteSet};
 
 /// More rejected changes than this, or than a share of them, stop a system.
@@ -216,7 +216,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
     let command = request.command();
     let interrupted = state.ledger.interrupted()?;
     let (of_mails, lost_mails) = delivery::notes(&state.ledger)?;
-    let notes = request.notes.iter().cloned().chain(of_mails).collect();
+    let notes = request.notes.iter().cloned().chain(state.ledger.newest_alteration()?).chain(of_mails).collect();
     state.ledger.begin(&id, command, &started.to_string(), promoted.as_ref().map(|p| p.run.as_str()), &job.source.digest, &job.source.text)?;
 
     let mut night = Night {
@@ -437,10 +437,13 @@ impl Night<'_> {
 
     /// Clears away what no promoted run names.
     fn tidy(&self) -> Result<(), Error> {
-        let days = jiff::SignedDuration::from_hours(24 * i64::from(self.snapshot_days));
-        let oldest = self.started.checked_sub(days).unwrap_or(self.started).strftime("%Y%m%dT%H%M%SZ").to_string();
-        self.state.tidy(self.promoted.as_ref(), &oldest)?;
-        Ok(())
+        self.state.tidy(self.promoted.as_ref(), &self.days_ago(self.snapshot_days))
+    }
+
+    /// The run id of so many days ago.
+    fn days_ago(&self, days: u32) -> String {
+        let days = jiff::SignedDuration::from_hours(24 * i64::from(days));
+        self.started.checked_sub(days).unwrap_or(self.started).strftime("%Y%m%dT%H%M%SZ").to_string()
     }
 
     /// Full snapshots of all systems, and, read meanwhile, the records that the last promoted run left at rest. Nothing is at
@@ -862,6 +865,7 @@ impl Night<'_> {
         let settles: Vec<&str> = self.cut_off.iter().map(|c| c.run.as_str()).collect();
         let decided: Vec<Decision> = self.cut_off.iter().flat_map(|c| &c.decisions).chain(&decisions.plan.decisions).cloned().collect();
         let fates: Vec<_> = self.cut_off.iter().map(|c| (c.run.as_str(), &c.fates)).chain([(self.id, fates)]).collect();
+        let open = after.open.fields.keys().map(|(record, _)| *record).chain(after.open.records.keys().map(|(record, _)| *record)).collect();
         let mut links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
         links.extend(before.key_changes(&self.job, after));
         let stakes = report.breaks.iter().filter_map(|one| Some((one.id.clone(), report.stake(one)?))).filter(|(_, (amount, _))| amount.in_range()).collect();
@@ -874,6 +878,7 @@ impl Night<'_> {
             fates: &fates,
             decisions: &decided,
             links: &links,
+            retention: Retention { before: &self.days_ago(self.world.settings.ledger_days), open: &open },
             now: &self.started.to_string(),
         })
     }
@@ -885,9 +890,20 @@ impl Night<'_> {
     }
 
     /// Writes the report, queues its mail and closes the run. Nothing that fails here can undo what was settled.
-    fn conclude(&self, report: Report, plan: Option<&Plan>) -> Finished {
+    fn conclude(&self, mut report: Report, plan: Option<&Plan>) -> Finished {
         self.say("report");
         let mut afterthoughts = Vec::new();
+        let stored = plan.filter(|_| self.request.plan_only).map(state::plan_bytes);
+        if let Some(plan) = &stored
+            && let Err(error) = self.state.ledger.planned(self.id, &disk::digest(plan))
+        {
+            afterthoughts.push(error);
+        }
+        // The report tells the head of the chain, so that the run is sealed before.
+        match self.state.ledger.seal(self.id, &self.ending(&report, &(self.world.now)().to_string())) {
+            Ok(head) => report.ledger_head = Some(head),
+            Err(error) => afterthoughts.push(error),
+        }
         let reports = self.world.root.join(&self.world.settings.reports);
         let folder = reports.join(&self.job.name).join(self.id);
         let workbook = match report::workbook::render(&report) {
@@ -904,12 +920,6 @@ impl Night<'_> {
                 false
             }
         };
-        let plan = plan.filter(|_| self.request.plan_only).map(state::plan_bytes);
-        if let Some(plan) = &plan
-            && let Err(error) = self.state.ledger.planned(self.id, &disk::digest(plan))
-        {
-            afterthoughts.push(error);
-        }
         if !self.request.plan_only {
             // A report that could not be written is a reason more to mail it.
             let post = self.world.post();
@@ -917,14 +927,17 @@ impl Night<'_> {
             let noted = if on_disk || queued.is_ok() { self.state.ledger.told_lost_mails(&self.lost_mails, self.id) } else { Ok(()) };
             afterthoughts.extend([queued, noted].into_iter().filter_map(Result::err));
         }
-        let finished = (self.world.now)().to_string();
-        if let Err(error) = self.state.ledger.finish(self.id, report.verdict.word(), report.exit_code, &report.sentence, &finished) {
+        if let Err(error) = self.state.ledger.finish(self.id, &self.ending(&report, &(self.world.now)().to_string())) {
             afterthoughts.push(error);
         }
         if on_disk && let Err(error) = self.publish_index(&reports, &report) {
             afterthoughts.push(error);
         }
-        Finished { report, folder, plan, afterthoughts, was_cancelled: self.was_cancelled }
+        Finished { report, folder, plan: stored, afterthoughts, was_cancelled: self.was_cancelled }
+    }
+
+    fn ending<'r>(&self, report: &'r Report, now: &'r str) -> Ending<'r> {
+        Ending { verdict: report.verdict.word(), exit_code: report.exit_code, sentence: &report.sentence, now }
     }
 
     /// Adds this run to the list of the job's runs, and writes the page of all jobs anew. Other jobs may end at the same

@@ -7,7 +7,7 @@ use jiff::{Timestamp, ToSpan};
 use tieout::diagnostic::Place;
 use tieout::error::{Error, Remedy};
 use tieout::project::{Project, by_time};
-use tieout::state::{HistoryLine, JobState, MailOfRun, MailState};
+use tieout::state::{HistoryLine, JobState, MailOfRun, MailState, Verification};
 
 use super::{Context, print, print_json};
 
@@ -28,6 +28,12 @@ pub struct History {
     /// How many runs of each job.
     #[arg(long, alias = "most", default_value_t = 20, value_name = "N")]
     limit: usize,
+    /// Look through the whole ledger: whether every run is still as it was sealed. Exit code 4 if not.
+    #[arg(long, conflicts_with_all = ["since", "until", "verdict"])]
+    verify: bool,
+    /// A head that a report or mail told, or its beginning: the ledger must still have it.
+    #[arg(long, requires = "verify", requires = "job", value_name = "HEAD")]
+    head: Option<String>,
 }
 
 /// How a run ended, for a filter.
@@ -54,6 +60,29 @@ impl Ending {
     }
 }
 
+/// What a look through a chain found, for a terminal.
+fn told(job: &str, found: &Verification) -> String {
+    let mut lines = Vec::new();
+    let runs = |number: usize| format!("{number} {}", if number == 1 { "run" } else { "runs" });
+    match (&found.span, found.altered.is_empty()) {
+        (None, _) => lines.push(format!("{job}: no run is sealed yet")),
+        (Some((first, last)), true) => lines.push(format!("{job}: {} from {first} to {last}, all as they were sealed", runs(found.runs))),
+        (Some((first, last)), false) => lines.push(format!("{job}: {} from {first} to {last}: NOT as they were sealed", runs(found.runs))),
+    }
+    lines.extend(found.altered.iter().map(|what| format!("  {what}")));
+    if let Some(asked) = &found.asked {
+        lines.push(format!("  the head that was asked for is that of run {asked}; {} since", runs(found.since_asked)));
+    }
+    if found.removed_from > 0 {
+        lines.push(format!("  rows of {} were removed because they were kept for long enough", runs(found.removed_from)));
+    }
+    if !found.unsealed.is_empty() {
+        lines.push(format!("  not sealed, because they have not ended or were cut off: {}", found.unsealed.join(", ")));
+    }
+    lines.extend(found.head.iter().map(|head| format!("  head {head}")));
+    lines.join("\n")
+}
+
 /// The first moment of what a person wrote, and the first after it: of a day its first midnight and the next one.
 fn moments(project: &Project, option: &str, written: &str) -> Result<(Timestamp, Timestamp), Error> {
     if let Ok(moment) = written.parse::<Timestamp>() {
@@ -69,6 +98,30 @@ fn moments(project: &Project, option: &str, written: &str) -> Result<(Timestamp,
 }
 
 impl History {
+    fn verify(&self, context: &Context, project: &Project, jobs: &[String]) -> Result<u8, Error> {
+        let (mut documents, mut is_altered) = (Vec::new(), false);
+        for job in jobs {
+            let Some(ledger) = JobState::read_ledger(&project.state_folder(job))? else {
+                if self.head.is_some() {
+                    return Err(Error::new(Remedy::Look, Place::of(job.as_str()), "there is no ledger of the job, and a head of it was told")
+                        .hint("look for its state folder"));
+                }
+                continue;
+            };
+            let found = ledger.verify(self.head.as_deref())?;
+            is_altered |= !found.altered.is_empty();
+            if context.json {
+                documents.push(serde_json::json!({"job": job, "verification": found}));
+            } else {
+                print(&told(job, &found));
+            }
+        }
+        if context.json {
+            print_json(&documents);
+        }
+        Ok(if is_altered { Remedy::Look.exit_code() } else { 0 })
+    }
+
     /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<u8, Error> {
         let project = context.project()?;
@@ -76,6 +129,9 @@ impl History {
             Some(job) => vec![project.job(job)?.name],
             None => project.job_names(),
         };
+        if self.verify {
+            return self.verify(context, &project, &jobs);
+        }
         let since = self.since.as_deref().map(|written| moments(&project, "--since", written)).transpose()?;
         let until = self.until.as_deref().map(|written| moments(&project, "--until", written)).transpose()?;
         let is_wanted = |line: &HistoryLine| {

@@ -22,11 +22,15 @@ mod chain;
 mod mail;
 mod story;
 
+pub use chain::{Ending, Retention, Verification};
 pub use mail::{LostMail, MailOfRun, MailState, NewMail, QueuedMail, RecipientOfMail, WaitingMail};
 pub use story::{BreakEvent, DiscardedValue, LinkOfRecord, RunOfStory, SentChange};
 
 /// What leads from each version of the tables to the next, the first from version 1. A new ledger takes all of them, too.
 const MIGRATIONS: &[&str] = &[mail::MIGRATION, chain::MIGRATION];
+
+/// The file is looked through for damage once in so many seconds. That takes the longer the more it holds.
+const CHECK_SECONDS: i64 = 24 * 60 * 60;
 
 const VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
@@ -256,6 +260,8 @@ pub struct Promotion<'a> {
     pub decisions: &'a [Decision],
     /// What happened to links.
     pub links: &'a [LinkEvent],
+    /// Which rows of earlier runs are no longer kept.
+    pub retention: Retention<'a>,
     /// Now, RFC 3339.
     pub now: &'a str,
 }
@@ -324,14 +330,25 @@ impl Ledger {
         Ok(version)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Looks through the whole file for damage, if that is due: once a day, and after a run that did not come to its end.
+    /// In between SQLite itself tells the damage of every page that it reads. Whether it looked.
+    fn check(&self) -> Result<bool, Error> {
         let wrong = self.wrong();
-        self.connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(&wrong)?;
+        let version = self.version()?;
+        if version == VERSION {
+            let query =
+                "SELECT abs(unixepoch() - checked) < ?1 AND NOT EXISTS (SELECT 1 FROM runs WHERE rowid = (SELECT max(rowid) FROM runs) AND finished IS NULL)
+                 FROM checks";
+            let is_fresh: Option<bool> = self.connection.query_row(query, [CHECK_SECONDS], |row| row.get(0)).optional().map_err(&wrong)?;
+            if is_fresh == Some(true) {
+                return Ok(false);
+            }
+        }
         let state: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(&wrong)?;
         if state != "ok" {
             return Err(damaged(&self.path, &state));
         }
-        self.version().map(drop)
+        Ok(true)
     }
 
     /// Brings tables of an earlier version up to this one, and makes those of a new ledger: one transaction.
@@ -354,12 +371,17 @@ impl Ledger {
     }
 
     fn prepare(&self) -> Result<(), Error> {
-        self.check()?;
+        let is_checked = self.check()?;
         let wrong = self.wrong();
         self.connection.pragma_update(None, "journal_mode", "WAL").map_err(&wrong)?;
         self.connection.pragma_update(None, "synchronous", "FULL").map_err(&wrong)?;
         self.connection.pragma_update(None, "foreign_keys", true).map_err(&wrong)?;
-        self.migrate()
+        self.migrate()?;
+        if is_checked {
+            let note = "INSERT INTO checks VALUES (1, unixepoch()) ON CONFLICT (one) DO UPDATE SET checked = excluded.checked";
+            self.connection.execute(note, []).map_err(&wrong)?;
+        }
+        Ok(())
     }
 
     /// The last promoted run.
@@ -496,7 +518,7 @@ impl Ledger {
         let wrong = self.wrong();
         let json = |value: &dyn erased::Json| value.json().map_err(|e| damaged(&self.path, &e));
         let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
-        let Promotion { run, settles, knowledge, breaks, stakes, fates, decisions, links, now } = promotion;
+        let Promotion { run, settles, knowledge, breaks, stakes, fates, decisions, links, retention, now } = promotion;
         transaction.execute("UPDATE runs SET status = 'promoted', knowledge = ?2 WHERE run = ?1", params![run, json(knowledge)?]).map_err(&wrong)?;
         transaction.execute("INSERT INTO promoted VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET run = excluded.run", [run]).map_err(&wrong)?;
         for cut_off in settles {
@@ -561,6 +583,7 @@ impl Ledger {
                 insert.execute(params![run, link.system, i64::try_from(link.record).unwrap_or(i64::MAX), link.key, link.event]).map_err(&wrong)?;
             }
         }
+        chain::remove(&transaction, run, retention).map_err(&wrong)?;
         transaction.commit().map_err(&wrong)
     }
 
@@ -569,14 +592,21 @@ impl Ledger {
         self.path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
-    /// Closes a run with its verdict. A run that is still open is closed as stopped: it wrote nothing.
-    pub fn finish(&self, run: &str, verdict: &str, exit_code: u8, sentence: &str, finished: &str) -> Result<(), Error> {
+    /// Notes how a run ended. One that is still open is closed as stopped: it wrote nothing.
+    fn end(&self, run: &str, ending: &Ending<'_>) -> Result<(), Error> {
         self.connection
             .execute(
-                "UPDATE runs SET verdict = ?2, exit_code = ?3, sentence = ?4, finished = ?5, status = CASE status WHEN 'running' THEN 'stopped' ELSE status END WHERE run = ?1",
-                params![run, verdict, exit_code, sentence, finished],
+                "UPDATE runs SET verdict = ?2, exit_code = ?3, sentence = ?4, status = CASE status WHEN 'running' THEN 'stopped' ELSE status END WHERE run = ?1",
+                params![run, ending.verdict, ending.exit_code, ending.sentence],
             )
             .map_err(self.wrong())?;
+        Ok(())
+    }
+
+    /// Notes that a run is done with everything, its report among it. Until then it counts as cut off.
+    pub fn finish(&self, run: &str, ending: &Ending<'_>) -> Result<(), Error> {
+        self.end(run, ending)?;
+        self.connection.execute("UPDATE runs SET finished = ?2 WHERE run = ?1", params![run, ending.now]).map_err(self.wrong())?;
         Ok(())
     }
 
@@ -600,8 +630,8 @@ impl Ledger {
 
     /// The last run that was more than a plan; nothing if there was none.
     pub fn last_run(&self) -> Result<Option<HistoryLine>, Error> {
-        let query = "SELECT run, command, status, verdict, sentence, started FROM runs WHERE command <> 'plan' ORDER BY rowid DESC LIMIT 1";
-        self.connection.query_row(query, [], history_line).optional().map_err(self.wrong())
+        let query = format!("SELECT {HISTORY_LINE} FROM runs WHERE command <> 'plan' ORDER BY rowid DESC LIMIT 1");
+        self.connection.query_row(&query, [], history_line).optional().map_err(self.wrong())
     }
 
     /// How many breaks are open after the last promoted run.
@@ -613,11 +643,14 @@ impl Ledger {
     /// The last runs that are wanted, at most so many, newest first.
     pub fn history(&self, most: usize, is_wanted: impl Fn(&HistoryLine) -> bool) -> Result<Vec<HistoryLine>, Error> {
         let wrong = self.wrong();
-        let mut statement = self.connection.prepare("SELECT run, command, status, verdict, sentence, started FROM runs ORDER BY rowid DESC").map_err(&wrong)?;
+        let mut statement = self.connection.prepare(&format!("SELECT {HISTORY_LINE} FROM runs ORDER BY rowid DESC")).map_err(&wrong)?;
         let rows = statement.query_map([], history_line).map_err(&wrong)?;
         rows.filter(|line| line.as_ref().map_or(true, &is_wanted)).take(most).collect::<Result<_, _>>().map_err(&wrong)
     }
 }
+
+/// The columns of a [`HistoryLine`]. A run that is sealed and has no report yet was cut off if it does not go on.
+const HISTORY_LINE: &str = "run, command, status, CASE WHEN finished IS NULL AND status <> 'interrupted' THEN NULL ELSE verdict END, sentence, started";
 
 /// A row of run, command, status, verdict, sentence, start.
 fn history_line(row: &rusqlite::Row<'_>) -> rusqlite::Result<HistoryLine> {

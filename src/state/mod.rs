@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock                                     who runs, and since when
-//! ledger.sqlite                            runs, journal, breaks, discarded values, mail
+//! ledger.sqlite                            runs, journal, breaks, discarded values, mail; sealed run by run
 //! base/<run>/<system>.parquet, open.jsonl  what the next run compares with, and what is still owed
 //! base/<run>/records.parquet               the records that the run looked into, where it left only those
 //! base/<run>/rest.parquet                  the records at rest, with the hashes of their rows
@@ -41,8 +41,8 @@ mod ledger;
 mod stored;
 
 pub use ledger::{
-    Bases, BreakEvent, DiscardedValue, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LinkOfRecord, LostMail, MailOfRun, MailState, NewMail,
-    Promoted, Promotion, QueuedMail, RecipientOfMail, RestPlace, RunOfStory, SentChange, SnapshotPlace, WaitingMail,
+    Bases, BreakEvent, DiscardedValue, Ending, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LinkOfRecord, LostMail, MailOfRun, MailState, NewMail,
+    Promoted, Promotion, QueuedMail, RecipientOfMail, RestPlace, Retention, RunOfStory, SentChange, SnapshotPlace, Verification, WaitingMail,
 };
 pub use stored::{Held, Known, PlanOfRecords, Stored, keys_of};
 

@@ -56,11 +56,15 @@ const SHOP: &str = "No,Branch,Name,Iban,Limit\n7,n,Müller,SECRET-OLD-1,10.00\n8
 
 /// A root after three nights: both edit a name and the CRM an account, a quiet one, both edit a limit.
 fn nights() -> tempfile::TempDir {
+    nights_of(JOB)
+}
+
+fn nights_of(job: &str) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for folder in ["jobs", "data"] {
         fs::create_dir(root.path().join(folder)).unwrap();
     }
-    fs::write(root.path().join("jobs/customers.toml"), JOB).unwrap();
+    fs::write(root.path().join("jobs/customers.toml"), job).unwrap();
     let night = |crm: &str, shop: &str| {
         fs::write(root.path().join("data/crm.csv"), crm).unwrap();
         fs::write(root.path().join("data/shop.csv"), shop).unwrap();
@@ -159,6 +163,27 @@ fn sensitive_values_are_masked_unless_they_are_asked_for() {
         let told = out(&tieout(root.path(), &[args, &["--reveal"]].concat()));
         assert!(told.contains("SECRET-OLD-1") && told.contains("SECRET-NEW-1") && !told.contains("•••"), "{told}");
     }
+}
+
+#[test]
+fn a_sensitive_key_is_neither_told_nor_hinted_at() {
+    let job = JOB.replace("clean = [\"upper\"]\nowner = \"crm\"", "clean = [\"upper\"]\nowner = \"crm\"\nsensitive = true");
+    let root = nights_of(&job);
+    for file in ["crm", "shop"] {
+        let path = root.path().join(format!("data/{file}.csv"));
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, if file == "crm" { text.replace("c2,8,N", "c2,8,NORTHEAST") } else { text }).unwrap();
+    }
+    let run = tieout(root.path(), &["run", "customers", "--allow", "deletes,updates,all-changed,job"]);
+    assert!(matches!(run.status.code(), Some(0 | 1)), "{run:?}");
+    for args in [&["explain", "customers", "c2"][..], &["explain", "customers", "c2", "--json"]] {
+        let told = out(&tieout(root.path(), args));
+        assert!(told.contains("8 / •••") && !told.to_uppercase().contains("NORTHEAST"), "{told}");
+        assert!(out(&tieout(root.path(), &[args, &["--reveal"]].concat())).contains("8 / NORTHEAST"));
+    }
+    let unknown = tieout(root.path(), &["explain", "customers", "8|NORTHEST"]);
+    let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(unknown.status.code() == Some(2) && !told.contains("NORTHEAST"), "{told}");
 }
 
 #[test]

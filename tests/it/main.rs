@@ -8,6 +8,7 @@ mod demo;
 mod errors;
 mod explain;
 mod laws;
+mod ledger;
 mod mail;
 mod oracle;
 mod report_workbook;

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{Ledger, damaged, history_line};
+use super::{HISTORY_LINE, Ledger, damaged, history_line};
 use crate::change::{Break, Outcome};
 use crate::error::Error;
 use crate::value::Value;
@@ -87,8 +87,8 @@ impl Ledger {
     /// All runs but those that were only asked for their plan, the oldest first.
     pub fn runs_of_story(&self) -> Result<Vec<RunOfStory>, Error> {
         let wrong = self.wrong();
-        let query = "SELECT run, command, status, verdict, sentence, started, plan_digest, plan_saved FROM runs WHERE command <> 'plan' ORDER BY rowid";
-        let mut statement = self.connection.prepare(query).map_err(&wrong)?;
+        let query = format!("SELECT {HISTORY_LINE}, plan_digest, plan_saved FROM runs WHERE command <> 'plan' ORDER BY rowid");
+        let mut statement = self.connection.prepare(&query).map_err(&wrong)?;
         let rows = statement.query_map([], |row| Ok(RunOfStory { line: history_line(row)?, plan_digest: row.get(6)?, plan_saved: row.get(7)? }));
         rows.map_err(&wrong)?.collect::<Result<_, _>>().map_err(&wrong)
     }
