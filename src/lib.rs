@@ -15,7 +15,7 @@
 //! | | [`job`] | the job file, as written and as checked |
 //! | core | [`reconcile`], [`report`], [`schedule`] | pure: no file, no clock, no environment, no network |
 //! | edges | [`disk`], [`systems`], [`state`], [`mail`] | the world |
-//! | shell | [`project`], [`delivery`], [`run`], [`serve`], [`demo`] | joins them |
+//! | shell | [`project`], [`delivery`], [`run`], [`explain`], [`serve`], [`demo`] | joins them |
 
 pub mod change;
 pub mod delivery;
@@ -23,6 +23,7 @@ pub mod demo;
 pub mod diagnostic;
 pub mod disk;
 pub mod error;
+pub mod explain;
 pub mod frame;
 pub mod job;
 pub mod mail;

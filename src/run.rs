@@ -30,11 +30,11 @@ use crate::reconcile::gates::{self, Allowed, Gate, LastRun, Trip};
 use crate::reconcile::link::link;
 use crate::reconcile::plan::{Decisions, plan};
 use crate::reconcile::rest::{Rest, Resting, RestingSums};
-use crate::reconcile::settle::{ReadBack, Settlement, advance, settle, settle_interrupted};
+use crate::reconcile::settle::{Fate, ReadBack, Settlement, advance, settle, settle_interrupted};
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
 use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict, index};
-use crate::state::{self, JobState, Knowledge, Leaving, LostMail, Promoted, Promotion, Saving, SnapshotPlace};
+use crate::state::{self, Ending, JobState, Knowledge, Leaving, LostMail, Promoted, Promotion, Retention, Saving, SnapshotPlace};
 use crate::systems::{self, Opening, System, Wanted, WriteSet};
 
 /// More rejected changes than this, or than a share of them, stop a system.
@@ -221,7 +221,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
     let command = request.command();
     let interrupted = state.ledger.interrupted()?;
     let (of_mails, lost_mails) = delivery::notes(&state.ledger)?;
-    let notes = request.notes.iter().cloned().chain(of_mails).collect();
+    let notes = request.notes.iter().cloned().chain(state.ledger.newest_alteration()?).chain(of_mails).collect();
     state.ledger.begin(&id, command, &started.to_string(), promoted.as_ref().map(|p| p.run.as_str()), &job.source.digest, &job.source.text)?;
 
     let mut night = Night {
@@ -299,6 +299,7 @@ struct CutOff {
     decisions: Vec<Decision>,
     /// The systems that something had been sent to.
     written: BTreeSet<String>,
+    fates: BTreeMap<u32, Fate>,
 }
 
 /// The arithmetic of a run.
@@ -389,7 +390,7 @@ impl Night<'_> {
             stale: &stale,
         };
         let mut report = assemble::report(&self.heading(), &facts, &breaks);
-        self.promote(&after, &nows, &decisions, (&rest, &resting), &breaks, &report, closings)?;
+        self.promote((&before, &after), &nows, &decisions, (&rest, &resting), &breaks, &report, closings, &settlement.fates)?;
         // The writes are made and settled by now: what does not add up is told, not undone.
         if let Err(error) = self.check_arithmetic(&report.identities) {
             assemble::stop_before_writing(
@@ -467,10 +468,13 @@ impl Night<'_> {
 
     /// Clears away what no promoted run names.
     fn tidy(&self) -> Result<(), Error> {
-        let days = jiff::SignedDuration::from_hours(24 * i64::from(self.snapshot_days));
-        let oldest = self.started.checked_sub(days).unwrap_or(self.started).strftime("%Y%m%dT%H%M%SZ").to_string();
-        self.state.tidy(self.promoted.as_ref(), &oldest)?;
-        Ok(())
+        self.state.tidy(self.promoted.as_ref(), &self.days_ago(self.snapshot_days))
+    }
+
+    /// The run id of so many days ago.
+    fn days_ago(&self, days: u32) -> String {
+        let days = jiff::SignedDuration::from_hours(24 * i64::from(days));
+        self.started.checked_sub(days).unwrap_or(self.started).strftime("%Y%m%dT%H%M%SZ").to_string()
     }
 
     /// Full snapshots of all systems, and, read meanwhile, the records that the last promoted run left at rest. Nothing is at
@@ -908,7 +912,7 @@ impl Night<'_> {
         ));
         let sent = plan.changes.iter().filter(|change| interrupted.sent.contains_key(&change.number));
         let written = sent.map(|change| change.system.clone()).collect();
-        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, written });
+        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, fates: settlement.fates, written });
         Ok(settled)
     }
 
@@ -916,13 +920,14 @@ impl Night<'_> {
     #[expect(clippy::too_many_arguments, reason = "all that a run leaves behind is told here, once")]
     fn promote(
         &self,
-        after: &State,
+        (before, after): (&State, &State),
         nows: &[Keyed],
         decisions: &Decisions,
         (rest, resting): (&Rest, &Resting),
         breaks: &[Break],
         report: &Report,
         closings: Vec<Closing>,
+        fates: &BTreeMap<u32, Fate>,
     ) -> Result<(), Error> {
         let leaving = Leaving {
             state: after,
@@ -946,7 +951,10 @@ impl Night<'_> {
         // What a cut-off run decided, and the values that lost there, belong to the story too.
         let settles: Vec<&str> = self.cut_off.iter().map(|c| c.run.as_str()).collect();
         let decided: Vec<Decision> = self.cut_off.iter().flat_map(|c| &c.decisions).chain(&decisions.plan.decisions).cloned().collect();
-        let links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
+        let fates: Vec<_> = self.cut_off.iter().map(|c| (c.run.as_str(), &c.fates)).chain([(self.id, fates)]).collect();
+        let open = after.open.fields.keys().map(|(record, _)| *record).chain(after.open.records.keys().map(|(record, _)| *record)).collect();
+        let mut links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
+        links.extend(before.key_changes(&self.job, after));
         let stakes = report.breaks.iter().filter_map(|one| Some((one.id.clone(), report.stake(one)?))).filter(|(_, (amount, _))| amount.in_range()).collect();
         self.state.ledger.promote(Promotion {
             run: self.id,
@@ -954,8 +962,10 @@ impl Night<'_> {
             knowledge: &knowledge,
             breaks,
             stakes: &stakes,
+            fates: &fates,
             decisions: &decided,
             links: &links,
+            retention: Retention { before: &self.days_ago(self.world.settings.ledger_days), open: &open },
             now: &self.started.to_string(),
         })
     }
@@ -973,9 +983,20 @@ impl Night<'_> {
     }
 
     /// Writes the report, queues its mail and closes the run. Nothing that fails here can undo what was settled.
-    fn conclude(&self, report: Report, plan: Option<&Plan>) -> Finished {
+    fn conclude(&self, mut report: Report, plan: Option<&Plan>) -> Finished {
         self.say("report");
         let mut afterthoughts = Vec::new();
+        let stored = plan.filter(|_| self.request.plan_only).map(state::plan_bytes);
+        if let Some(plan) = &stored
+            && let Err(error) = self.state.ledger.planned(self.id, &disk::digest(plan))
+        {
+            afterthoughts.push(error);
+        }
+        // The report tells the head of the chain, so that the run is sealed before.
+        match self.state.ledger.seal(self.id, &self.ending(&report, &(self.world.now)().to_string())) {
+            Ok(head) => report.ledger_head = Some(head),
+            Err(error) => afterthoughts.push(error),
+        }
         let reports = self.world.root.join(&self.world.settings.reports);
         let folder = reports.join(&self.job.name).join(self.id);
         let (workbook, written) = rayon::join(|| report::workbook::render(&report), || write_report(&folder, &report, plan));
@@ -986,12 +1007,6 @@ impl Night<'_> {
             Some(workbook) if on_disk => kept(disk::write_new(&folder.join("report.xlsx"), workbook)),
             _ => on_disk,
         };
-        let plan = plan.filter(|_| self.request.plan_only).map(state::plan_bytes);
-        if let Some(plan) = &plan
-            && let Err(error) = self.state.ledger.planned(self.id, &disk::digest(plan))
-        {
-            afterthoughts.push(error);
-        }
         if !self.request.plan_only {
             // A report that could not be written is a reason more to mail it.
             let post = self.world.post();
@@ -999,14 +1014,17 @@ impl Night<'_> {
             let noted = if on_disk || queued.is_ok() { self.state.ledger.told_lost_mails(&self.lost_mails, self.id) } else { Ok(()) };
             afterthoughts.extend([queued, noted].into_iter().filter_map(Result::err));
         }
-        let finished = (self.world.now)().to_string();
-        if let Err(error) = self.state.ledger.finish(self.id, report.verdict.word(), report.exit_code, &report.sentence, &finished) {
+        if let Err(error) = self.state.ledger.finish(self.id, &self.ending(&report, &(self.world.now)().to_string())) {
             afterthoughts.push(error);
         }
         if on_disk && let Err(error) = self.publish_index(&reports, &report) {
             afterthoughts.push(error);
         }
-        Finished { report, folder, plan, afterthoughts, was_cancelled: self.was_cancelled }
+        Finished { report, folder, plan: stored, afterthoughts, was_cancelled: self.was_cancelled }
+    }
+
+    fn ending<'r>(&self, report: &'r Report, now: &'r str) -> Ending<'r> {
+        Ending { verdict: report.verdict.word(), exit_code: report.exit_code, sentence: &report.sentence, now }
     }
 
     /// Adds this run to the list of the job's runs, and writes the page of all jobs anew. Other jobs may end at the same

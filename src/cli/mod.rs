@@ -10,6 +10,7 @@ use tieout::project::Project;
 
 mod check;
 mod demo;
+mod explain;
 mod history;
 mod mail;
 mod run;
@@ -56,6 +57,8 @@ enum Command {
     History(history::History),
     /// Show the report of a run.
     Show(show::Show),
+    /// Explain a record: what each system held, what is open, what every run did to it.
+    Explain(explain::Explain),
     /// Send the mails that wait; with `test`, one that tells whether mail works.
     Mail(mail::Mail),
     /// Print the JSON Schema of the job file, for editors.
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Status(command) => command.run(&context),
         Command::History(command) => command.run(&context),
         Command::Show(command) => command.run(&context),
+        Command::Explain(command) => command.run(&context),
         Command::Mail(command) => command.run(&context),
         Command::Schema => {
             print(&tieout::job::schema());

@@ -16,6 +16,8 @@ pub struct Settings {
     pub reports: String,
     /// For how many days snapshots are kept.
     pub snapshots_days: u32,
+    /// For how many days the ledger keeps the rows of a run.
+    pub ledger_days: u32,
     /// How mails leave.
     pub mail: MailSettings,
     /// The time zone of schedules that name none.
@@ -135,6 +137,7 @@ impl Default for Settings {
             state: "state".to_owned(),
             reports: "reports".to_owned(),
             snapshots_days: 90,
+            ledger_days: 400,
             mail: MailSettings::default(),
             timezone: "UTC".to_owned(),
             contact: None,
@@ -154,6 +157,8 @@ table! {
         Optional "reports" reports: String,
         /// For how many days snapshots are kept.
         Optional "snapshots_days" snapshots_days: u32,
+        /// For how many days the ledger keeps what was sent, decided and found; 400 if not given. What is open stays.
+        Optional "ledger_days" ledger_days: u32,
         /// How mails are sent.
         Optional "mail" mail: MailTable,
         /// How `tieout serve` runs jobs.
@@ -259,6 +264,7 @@ fn ready(table: SettingsTable, page: &mut Page<'_>) -> Settings {
         state: text(table.state, otherwise.state),
         reports: text(table.reports, otherwise.reports),
         snapshots_days: table.snapshots_days.map_or(otherwise.snapshots_days, |days| days.value),
+        ledger_days: table.ledger_days.map_or(otherwise.ledger_days, |days| days.value),
         mail,
         timezone: text(defaults.timezone, otherwise.timezone),
         contact: defaults.contact.map(|contact| contact.value),

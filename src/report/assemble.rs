@@ -77,6 +77,7 @@ impl Heading<'_> {
             job_file: job.source.path.clone(),
             job_digest: job.source.digest.clone(),
             plan_digest: None,
+            ledger_head: None,
             audit: job.mode == Mode::Audit,
             dry_run: self.dry_run,
             verdict,

@@ -1320,6 +1320,7 @@ impl Page<'_> {
             ("Job file".to_owned(), vec![Piece::Held(self.text(&report.job_file))]),
             ("Its SHA-256".to_owned(), digest(Some(&report.job_digest))),
             ("The plan's SHA-256".to_owned(), digest(report.plan_digest.as_deref())),
+            ("Head of the ledger".to_owned(), vec![report.ledger_head.as_deref().map_or_else(|| quiet("not sealed"), |head| Piece::Held(self.text(head)))]),
             ("Exit code".to_owned(), vec![Piece::Held(report.exit_code.to_string())]),
         ]));
         section("evidence", "Evidence", None, blocks)

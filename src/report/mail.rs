@@ -350,6 +350,11 @@ fn ending(report: &Report, workbook: Option<&[u8]>, attached: bool) -> Vec<Strin
         }
     }
     lines.push(format!("The whole report: {folder}/report.html"));
+    // A later ledger must still have this head: the mail is where nobody can alter it.
+    if let Some(head) = &report.ledger_head {
+        lines.push("Head of the ledger, for `tieout history --verify --head`:".to_owned());
+        lines.push(one_line(head, 64));
+    }
     lines
 }
 

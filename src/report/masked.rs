@@ -92,8 +92,8 @@ fn without_passwords(text: &str) -> Cow<'_, str> {
 }
 
 /// Spellings that must not be shown.
-#[derive(Default)]
-struct Secrets {
+#[derive(Clone, Debug, Default)]
+pub struct Secrets {
     spellings: BTreeSet<String>,
 }
 
@@ -101,14 +101,16 @@ struct Secrets {
 const ANYWHERE_CHARACTERS_MIN: usize = 5;
 
 impl Secrets {
-    fn add_text(&mut self, text: &str) {
+    /// Adds a text; an empty one is no secret.
+    pub fn add_text(&mut self, text: &str) {
         let text = text.trim();
         if !text.is_empty() && text != MASK {
             self.spellings.insert(text.to_owned());
         }
     }
 
-    fn add(&mut self, value: &Value) {
+    /// Adds every spelling of a value that a report has.
+    pub fn add(&mut self, value: &Value) {
         match value {
             Value::Null => return,
             Value::List(items) => items.iter().for_each(|item| self.add_text(item)),
@@ -122,7 +124,7 @@ impl Secrets {
     }
 
     /// The text with a mask for every secret in it, the longest first.
-    fn hide(&self, text: &mut String) {
+    pub fn hide(&self, text: &mut String) {
         let mut present: Vec<&String> = self.spellings.iter().filter(|secret| text.contains(secret.as_str())).collect();
         present.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         for secret in present {

@@ -23,7 +23,8 @@ use crate::value::{Decimal, Value};
 pub use crate::reconcile::approved::Stale;
 pub use crate::reconcile::differences::{Difference, Part as DifferencePart, Why as WhyDifferent};
 pub use crate::reconcile::totals::{Identity, RowCounts, TotalReport};
-pub use shown::value as value_for_people;
+pub use masked::Secrets;
+pub use shown::{MASK, value as value_for_people, visible as visible_for_people};
 
 pub mod assemble;
 mod document;
@@ -111,6 +112,8 @@ pub struct Report {
     pub job_digest: String,
     /// The SHA-256 of the plan; nothing if the run stopped before one was made.
     pub plan_digest: Option<String>,
+    /// The head of the ledger's chain of hashes after this run; nothing until the run is sealed.
+    pub ledger_head: Option<String>,
     /// Whether the job only compares.
     pub audit: bool,
     /// Whether nothing was written because the plan was only asked for.

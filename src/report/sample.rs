@@ -214,6 +214,7 @@ pub(super) fn rich() -> Report {
         job_file: "jobs/customers.toml".to_owned(),
         job_digest: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae".to_owned(),
         plan_digest: Some("fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9".to_owned()),
+        ledger_head: Some("0f343b0931126a20f133d67c2b018a3b5f2d1c2f7f8e2b5ad1f3a7c4d9e6b801".to_owned()),
         audit: false,
         dry_run: false,
         verdict: Verdict::Action,
@@ -446,7 +447,7 @@ pub(super) fn hostile() -> Report {
     for field in [&mut report.job, &mut report.run, &mut report.version, &mut report.job_file, &mut report.job_digest, &mut report.sentence] {
         *field = bad();
     }
-    for field in [&mut report.description, &mut report.contact, &mut report.previous_run, &mut report.plan_digest] {
+    for field in [&mut report.description, &mut report.contact, &mut report.previous_run, &mut report.plan_digest, &mut report.ledger_head] {
         *field = Some(bad());
     }
     for list in [&mut report.allowed, &mut report.notes, &mut report.rules, &mut report.key, &mut report.numeric] {

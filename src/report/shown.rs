@@ -8,7 +8,7 @@ use crate::change::{Reason, Settled};
 use crate::value::{Decimal, Value};
 
 /// What stands in the place of a value that is masked.
-pub(super) const MASK: &str = "•••";
+pub const MASK: &str = "•••";
 
 /// What stands in the place of a null.
 pub(super) const EMPTY: &str = "(empty)";
@@ -23,7 +23,7 @@ pub(super) fn is_hidden(character: char) -> bool {
 }
 
 /// The text with every hidden character made visible: `⏎` and `⇥` for line feed and tab, `[U+202E]` for the others.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
+pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
     }

@@ -250,6 +250,7 @@ fn a_report_without_anything_renders() {
         previous_run: None,
         started: String::new(),
         plan_digest: None,
+        ledger_head: None,
         sentence: String::new(),
         systems: Vec::new(),
         totals: Vec::new(),

@@ -853,6 +853,7 @@ impl<'a> Book<'a> {
         add(run, "Job file", Fact::Text(report.job_file.clone()));
         add(run, "SHA-256 of the job file", Fact::Text(report.job_digest.clone()));
         add(run, "SHA-256 of the plan", Fact::Text(report.plan_digest.clone().unwrap_or_else(|| "none was made".to_owned())));
+        add(run, "Head of the ledger", Fact::Text(report.ledger_head.clone().unwrap_or_else(|| "not sealed".to_owned())));
         add(run, "Exit code", Fact::Count(report.exit_code.into()));
         let headings = [text("Of"), text("What"), text("Evidence")];
         let (sheet, _) = self.list("Evidence", &headings, &facts, |(of, what, fact), lines| {

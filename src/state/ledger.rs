@@ -14,15 +14,23 @@ use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
 use crate::frame::Pulled;
 use crate::job::Job;
+use crate::reconcile::settle::Fate;
 use crate::reconcile::totals::Closing;
 use crate::value::Decimal;
 
+mod chain;
 mod mail;
+mod story;
 
+pub use chain::{Ending, Retention, Verification};
 pub use mail::{LostMail, MailOfRun, MailState, NewMail, QueuedMail, RecipientOfMail, WaitingMail};
+pub use story::{BreakEvent, DiscardedValue, LinkOfRecord, RunOfStory, SentChange};
 
 /// What leads from each version of the tables to the next, the first from version 1. A new ledger takes all of them, too.
-const MIGRATIONS: &[&str] = &[mail::MIGRATION, FILES];
+const MIGRATIONS: &[&str] = &[mail::MIGRATION, chain::MIGRATION, FILES];
+
+/// The file is looked through for damage once in so many seconds. That takes the longer the more it holds.
+const CHECK_SECONDS: i64 = 24 * 60 * 60;
 
 const VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
@@ -202,6 +210,17 @@ pub struct HistoryLine {
     pub started: String,
 }
 
+impl HistoryLine {
+    /// How it ended, in one word; also of a run that has not ended.
+    pub fn word(&self) -> &str {
+        match &self.verdict {
+            Some(verdict) => verdict,
+            None if self.status == "running" => "RUNNING",
+            None => "CUT OFF",
+        }
+    }
+}
+
 /// A break as the ledger keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownBreak {
@@ -252,10 +271,14 @@ pub struct Promotion<'a> {
     pub breaks: &'a [Break],
     /// By the id of a break: what is at stake, with its currency, where that is known.
     pub stakes: &'a BTreeMap<String, (Decimal, String)>,
+    /// By run, its own and those that it settles: what became of every change, by its number.
+    pub fates: &'a [(&'a str, &'a BTreeMap<u32, Fate>)],
     /// Its decisions with the values that lost.
     pub decisions: &'a [Decision],
     /// What happened to links.
     pub links: &'a [LinkEvent],
+    /// Which rows of earlier runs are no longer kept.
+    pub retention: Retention<'a>,
     /// Now, RFC 3339.
     pub now: &'a str,
 }
@@ -324,14 +347,25 @@ impl Ledger {
         Ok(version)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Looks through the whole file for damage, if that is due: once a day, and after a run that did not come to its end.
+    /// In between SQLite itself tells the damage of every page that it reads. Whether it looked.
+    fn check(&self) -> Result<bool, Error> {
         let wrong = self.wrong();
-        self.connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(&wrong)?;
+        let version = self.version()?;
+        if version == VERSION {
+            let query =
+                "SELECT abs(unixepoch() - checked) < ?1 AND NOT EXISTS (SELECT 1 FROM runs WHERE rowid = (SELECT max(rowid) FROM runs) AND finished IS NULL)
+                 FROM checks";
+            let is_fresh: Option<bool> = self.connection.query_row(query, [CHECK_SECONDS], |row| row.get(0)).optional().map_err(&wrong)?;
+            if is_fresh == Some(true) {
+                return Ok(false);
+            }
+        }
         let state: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(&wrong)?;
         if state != "ok" {
             return Err(damaged(&self.path, &state));
         }
-        self.version().map(drop)
+        Ok(true)
     }
 
     /// Brings tables of an earlier version up to this one, and makes those of a new ledger: one transaction.
@@ -354,12 +388,17 @@ impl Ledger {
     }
 
     fn prepare(&self) -> Result<(), Error> {
-        self.check()?;
+        let is_checked = self.check()?;
         let wrong = self.wrong();
         self.connection.pragma_update(None, "journal_mode", "WAL").map_err(&wrong)?;
         self.connection.pragma_update(None, "synchronous", "FULL").map_err(&wrong)?;
         self.connection.pragma_update(None, "foreign_keys", true).map_err(&wrong)?;
-        self.migrate()
+        self.migrate()?;
+        if is_checked {
+            let note = "INSERT INTO checks VALUES (1, unixepoch()) ON CONFLICT (one) DO UPDATE SET checked = excluded.checked";
+            self.connection.execute(note, []).map_err(&wrong)?;
+        }
+        Ok(())
     }
 
     /// The last promoted run.
@@ -502,7 +541,7 @@ impl Ledger {
         let wrong = self.wrong();
         let json = |value: &dyn erased::Json| value.json().map_err(|e| damaged(&self.path, &e));
         let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
-        let Promotion { run, settles, knowledge, breaks, stakes, decisions, links, now } = promotion;
+        let Promotion { run, settles, knowledge, breaks, stakes, fates, decisions, links, retention, now } = promotion;
         transaction.execute("UPDATE runs SET status = 'promoted', knowledge = ?2 WHERE run = ?1", params![run, json(knowledge)?]).map_err(&wrong)?;
         transaction.execute("INSERT INTO promoted VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET run = excluded.run", [run]).map_err(&wrong)?;
         for cut_off in settles {
@@ -519,6 +558,14 @@ impl Ledger {
             for (system, sha256) in read.chain(&knowledge.left) {
                 insert.execute(params![system, sha256, run]).map_err(&wrong)?;
             }
+            let mut update = transaction.prepare("UPDATE journal SET settled = ?3, detail = ?4 WHERE run = ?1 AND number = ?2").map_err(&wrong)?;
+            for (of, fates) in fates {
+                for (number, fate) in *fates {
+                    update.execute(params![of, number, fate.settled.to_string(), fate.detail]).map_err(&wrong)?;
+                }
+            }
+            let mut known = transaction.prepare("SELECT body FROM breaks WHERE id = ?1 AND cleared_run IS NULL").map_err(&wrong)?;
+            let mut event = transaction.prepare("INSERT INTO break_events VALUES (?1, ?2, ?3, ?4, ?5)").map_err(&wrong)?;
             let mut insert = transaction
                 .prepare(
                     "INSERT INTO breaks (id, first_run, first_seen, last_run, body) VALUES (?1, ?2, ?3, ?2, ?4)
@@ -532,8 +579,16 @@ impl Ledger {
                 let id = open.id(&job);
                 let stake = stakes.get(&id);
                 let body = BreakBody { open, amount: stake.map(|(amount, _)| amount), currency: stake.map(|(_, currency)| currency.as_str()) };
-                insert.execute(params![id, run, now, json(&body)?]).map_err(&wrong)?;
+                let body = json(&body)?;
+                let before: Option<String> = known.query_row([&id], |row| row.get(0)).optional().map_err(&wrong)?;
+                if before.as_ref() != Some(&body) {
+                    event.execute(params![run, id, open.key, if before.is_some() { "changed" } else { "opened" }, body]).map_err(&wrong)?;
+                }
+                insert.execute(params![id, run, now, body]).map_err(&wrong)?;
             }
+            let gone = "INSERT INTO break_events SELECT ?1, id, coalesce(json_extract(body, '$.key'), ''), 'cleared', NULL
+                 FROM breaks WHERE cleared_run IS NULL AND last_run <> ?1 ORDER BY id";
+            transaction.execute(gone, [run]).map_err(&wrong)?;
             transaction.execute("UPDATE breaks SET cleared_run = ?1 WHERE cleared_run IS NULL AND last_run <> ?1", [run]).map_err(&wrong)?;
             let mut insert = transaction.prepare("INSERT INTO discarded VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)").map_err(&wrong)?;
             for decision in decisions {
@@ -557,6 +612,7 @@ impl Ledger {
                 insert.execute(params![run, link.system, i64::try_from(link.record).unwrap_or(i64::MAX), link.key, link.event]).map_err(&wrong)?;
             }
         }
+        chain::remove(&transaction, run, retention).map_err(&wrong)?;
         transaction.commit().map_err(&wrong)
     }
 
@@ -565,14 +621,21 @@ impl Ledger {
         self.path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
-    /// Closes a run with its verdict. A run that is still open is closed as stopped: it wrote nothing.
-    pub fn finish(&self, run: &str, verdict: &str, exit_code: u8, sentence: &str, finished: &str) -> Result<(), Error> {
+    /// Notes how a run ended. One that is still open is closed as stopped: it wrote nothing.
+    fn end(&self, run: &str, ending: &Ending<'_>) -> Result<(), Error> {
         self.connection
             .execute(
-                "UPDATE runs SET verdict = ?2, exit_code = ?3, sentence = ?4, finished = ?5, status = CASE status WHEN 'running' THEN 'stopped' ELSE status END WHERE run = ?1",
-                params![run, verdict, exit_code, sentence, finished],
+                "UPDATE runs SET verdict = ?2, exit_code = ?3, sentence = ?4, status = CASE status WHEN 'running' THEN 'stopped' ELSE status END WHERE run = ?1",
+                params![run, ending.verdict, ending.exit_code, ending.sentence],
             )
             .map_err(self.wrong())?;
+        Ok(())
+    }
+
+    /// Notes that a run is done with everything, its report among it. Until then it counts as cut off.
+    pub fn finish(&self, run: &str, ending: &Ending<'_>) -> Result<(), Error> {
+        self.end(run, ending)?;
+        self.connection.execute("UPDATE runs SET finished = ?2 WHERE run = ?1", params![run, ending.now]).map_err(self.wrong())?;
         Ok(())
     }
 
@@ -596,8 +659,8 @@ impl Ledger {
 
     /// The last run that was more than a plan; nothing if there was none.
     pub fn last_run(&self) -> Result<Option<HistoryLine>, Error> {
-        let query = "SELECT run, command, status, verdict, sentence, started FROM runs WHERE command <> 'plan' ORDER BY rowid DESC LIMIT 1";
-        self.connection.query_row(query, [], history_line).optional().map_err(self.wrong())
+        let query = format!("SELECT {HISTORY_LINE} FROM runs WHERE command <> 'plan' ORDER BY rowid DESC LIMIT 1");
+        self.connection.query_row(&query, [], history_line).optional().map_err(self.wrong())
     }
 
     /// How many breaks are open after the last promoted run.
@@ -606,15 +669,17 @@ impl Ledger {
         Ok(count.unsigned_abs())
     }
 
-    /// The last runs, newest first.
-    pub fn history(&self, most: u32) -> Result<Vec<HistoryLine>, Error> {
+    /// The last runs that are wanted, at most so many, newest first.
+    pub fn history(&self, most: usize, is_wanted: impl Fn(&HistoryLine) -> bool) -> Result<Vec<HistoryLine>, Error> {
         let wrong = self.wrong();
-        let mut statement =
-            self.connection.prepare("SELECT run, command, status, verdict, sentence, started FROM runs ORDER BY rowid DESC LIMIT ?1").map_err(&wrong)?;
-        let rows = statement.query_map([most], history_line).map_err(&wrong)?;
-        rows.collect::<Result<_, _>>().map_err(&wrong)
+        let mut statement = self.connection.prepare(&format!("SELECT {HISTORY_LINE} FROM runs ORDER BY rowid DESC")).map_err(&wrong)?;
+        let rows = statement.query_map([], history_line).map_err(&wrong)?;
+        rows.filter(|line| line.as_ref().map_or(true, &is_wanted)).take(most).collect::<Result<_, _>>().map_err(&wrong)
     }
 }
+
+/// The columns of a [`HistoryLine`]. A run that is sealed and has no report yet was cut off if it does not go on.
+const HISTORY_LINE: &str = "run, command, status, CASE WHEN finished IS NULL AND status <> 'interrupted' THEN NULL ELSE verdict END, sentence, started";
 
 /// A row of run, command, status, verdict, sentence, start.
 fn history_line(row: &rusqlite::Row<'_>) -> rusqlite::Result<HistoryLine> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock                                     who runs, and since when
-//! ledger.sqlite                            runs, journal, breaks, discarded values, mail
+//! ledger.sqlite                            runs, journal, breaks, discarded values, mail; sealed run by run
 //! base/<run>/<system>.parquet, open.jsonl  what the next run compares with, and what is still owed
 //! base/<run>/records.parquet               the records that the run looked into, where it left only those
 //! base/<run>/written.parquet               the fields that the run wrote
@@ -39,14 +39,16 @@ use crate::reconcile::base::{Base, Flips, Open, OpenField, OpenRecord, State, Wr
 use crate::reconcile::rest::{Rest, Resting};
 
 mod ledger;
+mod parquet;
 mod stored;
 
-use self::stored::{read_parquet, read_rows, write_parquet, write_parquet_as};
+use self::parquet::{read_parquet, read_rows, write_parquet, write_parquet_as};
 
 pub use ledger::{
-    Bases, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LostMail, MailOfRun, MailState, NewMail, Promoted, Promotion, QueuedMail, RecipientOfMail,
-    RestPlace, SnapshotPlace, WaitingMail,
+    Bases, BreakEvent, DiscardedValue, Ending, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LinkOfRecord, LostMail, MailOfRun, MailState, NewMail,
+    Promoted, Promotion, QueuedMail, RecipientOfMail, RestPlace, Retention, RunOfStory, SentChange, SnapshotPlace, Verification, WaitingMail,
 };
+pub use stored::{Held, Known, PlanOfRecords, Stored, keys_of};
 
 /// How many folders the bases of a run may be spread over.
 const PARTS_MAX: usize = 8;

@@ -1,166 +1,238 @@
-//! Frames in Parquet files: written whole and durable, read whole or by chosen rows.
+//! What is stored of one job, to look into without its lock: which records it knows, what their bases hold, what is open of
+//! them, and what the kept plans say.
 //!
-//! # Design
-//! Polars reads whole columns, or stretches of them. The rows that a night looks into are few and stand everywhere, so here the
-//! pages are decoded with a mask of the wanted rows: the others never become values.
+//! Never writes. A run may promote a new state meanwhile and clear the old one away: then the look is taken again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufWriter, Cursor, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 
+use hashbrown::HashSet;
 use polars::prelude::*;
-use polars_parquet::read::{BasicDecompressor, Filter, PageReader, column_iter_to_arrays, infer_schema, read_metadata};
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
-use super::lost;
-use crate::diagnostic::Place;
-use crate::error::{Error, Remedy};
+use super::{Ledger, OpenLine, PlanLine, Promoted, lost, read_base, read_lines, read_parquet};
+use crate::change::{Change, Decision};
+use crate::error::Error;
+use crate::job::Job;
+use crate::reconcile::base::{Base, Open, Standing};
 
-/// How many rows of a stored frame can be read without the others.
-const STRETCH_ROWS: usize = 1 << 18;
+/// How often a look is taken again because a run changed what was looked at.
+const LOOKS_MAX: usize = 5;
 
-/// Reads a whole frame.
-///
-/// # Errors
-/// `Look` if the file is missing or damaged.
-pub(super) fn read_parquet(path: &Path) -> Result<DataFrame, Error> {
-    let file = File::open(path).map_err(|e| lost(path, &e.to_string()))?;
-    ParquetReader::new(file).finish().map_err(|e| lost(path, &e.to_string()))
+/// What is stored of one job.
+#[derive(Debug)]
+pub struct Stored {
+    folder: PathBuf,
+    /// The ledger.
+    pub ledger: Ledger,
 }
 
-/// Reads the rows of which the number in the column `by` is wanted, in their order; nothing if there are none.
-///
-/// # Errors
-/// `Look` if the file is missing, damaged, or has no such column of whole numbers.
-pub(super) fn read_rows(path: &Path, by: &str, is_wanted: impl Fn(u64) -> bool) -> Result<Option<DataFrame>, Error> {
-    let open = || File::open(path).map_err(|e| lost(path, &e.to_string()));
-    let wrong = |e: PolarsError| lost(path, &e.to_string());
-    let numbers = ParquetReader::new(open()?).with_columns(Some(vec![by.to_owned()])).finish().map_err(wrong)?;
-    let numbers = numbers.column(by).ok().and_then(|column| column.as_materialized_series().u64().ok().cloned());
-    let numbers = numbers.ok_or_else(|| lost(path, &format!("it has no column `{by}`")))?;
-    let wanted: Vec<bool> = numbers.into_no_null_iter().map(is_wanted).collect();
-    match wanted.iter().filter(|wanted| **wanted).count() {
-        0 => Ok(None),
-        all if all == wanted.len() => read_parquet(path).map(Some),
-        _ => masked(&mut open()?, &wanted).map(Some).map_err(wrong),
-    }
+/// A row of the bases by which a record may be meant.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The system, as an index into the job's.
+    pub system: usize,
+    /// The record.
+    pub record: u64,
+    /// Its native id there.
+    pub id: Option<&'a str>,
+    /// Its canonical key there.
+    pub key: &'a str,
+    /// How it stands there.
+    pub standing: Standing,
 }
 
-/// The rows of a file with a `true` in the mask, of which there is at least one.
-fn masked(file: &mut File, mask: &[bool]) -> PolarsResult<DataFrame> {
-    let metadata = read_metadata(file)?;
-    let schema = infer_schema(&metadata)?;
-    let (mut groups, mut from) = (Vec::new(), 0);
-    for group in &metadata.row_groups {
-        let of_group = mask.get(from..from + group.num_rows()).unwrap_or_default();
-        from += group.num_rows();
-        if of_group.contains(&true) {
-            groups.push((group, BooleanChunked::from_slice(PlSmallStr::EMPTY, of_group)));
-        }
+/// What the state holds of some records.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The run that left it.
+    pub run: String,
+    /// By the job's systems: the bases of these records alone.
+    pub bases: Vec<Base>,
+    /// What is open of them.
+    pub open: Open,
+}
+
+/// What a kept plan says of some records.
+#[derive(Clone, Debug, Default)]
+pub struct PlanOfRecords {
+    /// What was decided.
+    pub decisions: Vec<Decision>,
+    /// What was to be changed.
+    pub changes: Vec<Change>,
+    /// Whether it is, to the byte, the one that the ledger knows.
+    pub is_as_saved: bool,
+    /// How many lines about them could not be read.
+    pub unreadable: usize,
+}
+
+impl Stored {
+    /// What is stored in a job's folder; nothing if the job never ran.
+    ///
+    /// # Errors
+    /// `Look` if the ledger is damaged, `GiveAccess` if it cannot be opened.
+    pub fn open(folder: &Path) -> Result<Option<Stored>, Error> {
+        Ok(Ledger::read(&folder.join("ledger.sqlite"))?.map(|ledger| Stored { folder: folder.to_owned(), ledger }))
     }
-    let file: &File = file;
-    let read = |field: &ArrowField| {
-        let mut arrays = Vec::with_capacity(groups.len());
-        for (group, mask) in &groups {
-            let (mut pages, mut types) = (Vec::new(), Vec::new());
-            for column in group.columns_under_root_iter(&field.name).into_iter().flatten() {
-                let range = column.byte_range();
-                let mut bytes = vec![0; (range.end - range.start) as usize];
-                file.read_exact_at(&mut bytes, range.start)?;
-                pages.push(BasicDecompressor::new(PageReader::new(Cursor::new(bytes.into()), column, vec![], usize::MAX), vec![]));
-                types.push(&column.descriptor().descriptor.primitive_type);
+
+    /// Looks at the state that the last promoted run left; nothing if none was. If that run is no longer the last one when
+    /// the look fails, its files may be gone because of that, and it is taken again.
+    fn look<T>(&self, at: impl Fn(&Promoted) -> Result<T, Error>) -> Result<Option<T>, Error> {
+        let mut looks = 0;
+        loop {
+            let Some(promoted) = self.ledger.promoted()? else { return Ok(None) };
+            looks += 1;
+            match at(&promoted) {
+                Err(error) if looks == LOOKS_MAX || self.ledger.promoted()?.is_some_and(|now| now.run == promoted.run) => return Err(error),
+                Err(_) => {}
+                Ok(found) => return Ok(Some(found)),
             }
-            let filter = mask.downcast_iter().next().map(|mask| Filter::new_masked(mask.values().clone()));
-            arrays.extend(column_iter_to_arrays(pages, types, field.clone(), filter)?.0);
         }
-        Series::try_from((field, arrays)).map(Column::from)
-    };
-    let fields: Vec<&ArrowField> = schema.iter_values().collect();
-    let columns = fields.into_par_iter().map(read).collect::<PolarsResult<Vec<Column>>>()?;
-    DataFrame::new(mask.iter().filter(|wanted| **wanted).count(), columns)
-}
-
-/// Writes a frame, compressed, and makes it durable.
-///
-/// # Errors
-/// `GiveAccess` if it cannot be written.
-pub(super) fn write_parquet(path: &Path, frame: &mut DataFrame) -> Result<(), Error> {
-    write_parquet_as(path, frame, ParquetCompression::Lz4Raw)
-}
-
-/// Writes a frame, and makes it durable.
-///
-/// # Errors
-/// As [`write_parquet`].
-pub(super) fn write_parquet_as(path: &Path, frame: &mut DataFrame, compression: ParquetCompression) -> Result<(), Error> {
-    let refuse = |what: String| {
-        Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), "the state cannot be written")
-            .seen(what)
-            .hint("make room or give access, then run again: nothing is lost")
-    };
-    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(|e| refuse(e.to_string()))?;
-    let mut writer = BufWriter::with_capacity(1 << 20, file);
-    ParquetWriter::new(&mut writer)
-        .with_compression(compression)
-        .with_row_group_size(Some(STRETCH_ROWS))
-        .with_statistics(StatisticsOptions::empty())
-        .finish(frame)
-        .map_err(|e| refuse(e.to_string()))?;
-    writer.flush().map_err(|e| refuse(e.to_string()))?;
-    let file = writer.into_inner().map_err(|e| refuse(e.to_string()))?;
-    file.sync_all().map_err(|e| refuse(e.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Several stretches, every type that a base has, nulls among them.
-    fn frame(rows: usize) -> DataFrame {
-        let numbers = UInt64Chunked::from_iter_values("number".into(), (0..rows as u64).map(|row| row * 2));
-        let texts: StringChunked = (0..rows).map(|row| (row % 7 != 0).then(|| format!("text {row} that is longer than twelve bytes"))).collect();
-        let few: StringChunked = (0..rows).map(|row| Some(["a", "b", "c"][row % 3])).collect();
-        let amounts: Int128Chunked = (0..rows).map(|row| (row % 5 != 0).then_some(row as i128 - 500)).collect();
-        let flags: BooleanChunked = (0..rows).map(|row| (row % 11 != 0).then_some(row % 2 == 0)).collect();
-        let days: Int32Chunked = (0..rows).map(|row| (row % 3 != 0).then_some(row as i32)).collect();
-        let moments: Int64Chunked = (0..rows).map(|row| Some(row as i64)).collect();
-        let columns = vec![
-            numbers.into_series(),
-            texts.with_name("text".into()).into_series(),
-            few.with_name("few".into()).into_series(),
-            amounts.into_decimal(38, 2).expect("decimals").into_series().with_name("amount".into()),
-            flags.with_name("flag".into()).into_series(),
-            days.into_date().into_series().with_name("day".into()),
-            moments.into_datetime(TimeUnit::Microseconds, Some(polars::prelude::TimeZone::UTC)).into_series().with_name("moment".into()),
-        ];
-        DataFrame::new(rows, columns.into_iter().map(Column::from).collect()).expect("a frame")
     }
 
-    #[test]
-    fn chosen_rows_are_those_of_the_whole() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let rows = STRETCH_ROWS * 2 + 1000;
-        let path = folder.path().join("frame.parquet");
-        write_parquet(&path, &mut frame(rows)).expect("written");
-        let whole = read_parquet(&path).expect("read");
-        assert!(whole.equals_missing(&frame(rows)));
-        let all = rows as u64 * 2;
-        for (name, chosen) in [
-            ("a few everywhere", (0..all).step_by(9998).collect::<Vec<_>>()),
-            ("one", vec![all - 2]),
-            ("a run in the second stretch", (STRETCH_ROWS as u64 * 2 + 10..STRETCH_ROWS as u64 * 2 + 4000).collect()),
-            ("nearly all", (0..all - 2).collect()),
-            ("all", (0..all).collect()),
-        ] {
-            let positions: Vec<IdxSize> = chosen.iter().filter(|number| *number % 2 == 0).map(|number| (number / 2) as IdxSize).collect();
-            let expected = whole.take(&IdxCa::from_vec(PlSmallStr::EMPTY, positions)).expect("rows");
-            let chosen: std::collections::HashSet<u64> = chosen.into_iter().collect();
-            let read = read_rows(&path, "number", |number| chosen.contains(&number)).expect("read").expect("rows");
-            assert_eq!(read.schema(), expected.schema(), "{name}");
-            assert!(read.equals_missing(&expected), "{name}");
-        }
-        assert!(read_rows(&path, "number", |_| false).expect("read").is_none());
-        assert!(read_rows(&path, "text", |_| true).is_err());
+    /// What is made of every row of the bases for which `of` makes something: in no order, and from several threads. Of a
+    /// record that was deleted everywhere its tombstones are asked about, too.
+    ///
+    /// # Errors
+    /// `Look` if a file of the state is missing or damaged.
+    pub fn known<T: Send>(&self, job: &Job, of: impl Fn(Known<'_>) -> Option<T> + Sync) -> Result<Vec<T>, Error> {
+        let found = self.look(|promoted| {
+            let mut found = Vec::new();
+            self.each_part(promoted, |folder, shadowed| {
+                for system in 0..job.systems.len() {
+                    let path = folder.join(format!("{}.parquet", job.systems[system].name));
+                    if !path.exists() {
+                        continue;
+                    }
+                    let frame = read_columns(&path, &[Base::RECORD_COLUMN, "@id", "@key", "@standing"])?;
+                    let columns = || {
+                        let series = |name: &str| frame.column(name).ok().map(|column| column.as_materialized_series().clone());
+                        let records = series(Base::RECORD_COLUMN)?.u64().ok()?.clone();
+                        Some((records, series("@id")?.str().ok()?.clone(), series("@key")?.str().ok()?.clone(), series("@standing")?.u8().ok()?.clone()))
+                    };
+                    let (records, ids, keys, standings) = columns().ok_or_else(|| lost(&path, "it is not a base"))?;
+                    let (records, ids, keys, standings) = (records.rechunk(), ids.rechunk(), keys.rechunk(), standings.rechunk());
+                    let made = (0..frame.height()).into_par_iter().filter_map(|row| {
+                        let record = records.get(row).filter(|record| !shadowed.contains(record))?;
+                        let standing = Standing::from_u8(standings.get(row)?);
+                        of(Known { system, record, id: ids.get(row), key: keys.get(row)?, standing })
+                    });
+                    found.extend(made.collect::<Vec<T>>());
+                }
+                Ok(())
+            })?;
+            Ok(found)
+        })?;
+        Ok(found.unwrap_or_default())
     }
+
+    /// What the state holds of these records; nothing if the job has no state yet.
+    ///
+    /// # Errors
+    /// `Look` if a file of the state is missing or damaged.
+    pub fn held(&self, job: &Job, wanted: &BTreeSet<u64>) -> Result<Option<Held>, Error> {
+        self.look(|promoted| {
+            let mut parts: Vec<Vec<Base>> = vec![Vec::new(); job.systems.len()];
+            self.each_part(promoted, |folder, shadowed| {
+                for (system, parts) in parts.iter_mut().enumerate() {
+                    let path = folder.join(format!("{}.parquet", job.systems[system].name));
+                    if path.exists() {
+                        parts.push(read_base(&path, job, system, |record| wanted.contains(&record) && !shadowed.contains(&record))?);
+                    }
+                }
+                Ok(())
+            })?;
+            let path = self.folder.join("base").join(&promoted.run).join("open.jsonl");
+            let mut open = Open::default();
+            for line in read_lines(&path)? {
+                match serde_json::from_str(&line).map_err(|e| lost(&path, &e.to_string()))? {
+                    OpenLine::Field { record, field, open: body } if wanted.contains(&record) => {
+                        open.fields.insert((record, field), body);
+                    }
+                    OpenLine::Record { record, system, open: body } if wanted.contains(&record) => {
+                        open.records.insert((record, system), body);
+                    }
+                    OpenLine::Field { .. } | OpenLine::Record { .. } => {}
+                }
+            }
+            let bases = parts.into_iter().enumerate().map(|(system, parts)| Base::of_parts(job, system, parts)).collect();
+            Ok(Held { run: promoted.run.clone(), bases, open })
+        })
+    }
+
+    /// Visits the folders over which the bases are spread, the newest first, each with the records that newer ones looked
+    /// into: these are not to be read there.
+    fn each_part(&self, promoted: &Promoted, mut visit: impl FnMut(&Path, &HashSet<u64>) -> Result<(), Error>) -> Result<(), Error> {
+        let mut shadowed = HashSet::new();
+        for (number, part) in promoted.parts().iter().enumerate().rev() {
+            let folder = self.folder.join("base").join(part);
+            visit(&folder, &shadowed)?;
+            if number > 0 {
+                let path = folder.join("records.parquet");
+                let frame = read_parquet(&path)?;
+                let records = frame.column("record").ok().and_then(|column| column.as_materialized_series().u64().ok().cloned());
+                shadowed.extend(records.ok_or_else(|| lost(&path, "it does not hold the records that a run looked into"))?.into_no_null_iter());
+            }
+        }
+        Ok(())
+    }
+
+    /// What the plan of a run says of these records; nothing if it is no longer kept. `digest` is the one in the ledger.
+    ///
+    /// # Errors
+    /// `Look` if it cannot be read.
+    pub fn plan_of_records(&self, run: &str, digest: &str, wanted: &BTreeSet<u64>) -> Result<Option<PlanOfRecords>, Error> {
+        let path = self.folder.join("plans").join(format!("{run}.jsonl"));
+        let Ok(file) = File::open(&path) else { return Ok(None) };
+        // A line about another record is not parsed: there may be millions of them.
+        let marks: Vec<String> = wanted.iter().map(|record| format!("\"record\":{record},")).collect();
+        let finders: Vec<memchr::memmem::Finder<'_>> = marks.iter().map(memchr::memmem::Finder::new).collect();
+        let mut reader = BufReader::with_capacity(1 << 20, file);
+        let (mut sha256, mut line, mut plan) = (Sha256::new(), Vec::new(), PlanOfRecords::default());
+        loop {
+            line.clear();
+            if reader.read_until(b'\n', &mut line).map_err(|e| lost(&path, &e.to_string()))? == 0 {
+                break;
+            }
+            sha256.update(&line);
+            if !finders.iter().any(|finder| finder.find(&line).is_some()) {
+                continue;
+            }
+            match serde_json::from_slice(&line) {
+                Ok(PlanLine::Decision(decision)) if wanted.contains(&decision.record) => plan.decisions.push(decision),
+                Ok(PlanLine::Change(change)) if wanted.contains(&change.record) => plan.changes.push(change),
+                Ok(_) => {}
+                Err(_) => plan.unreadable += 1,
+            }
+        }
+        let found: String = sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        plan.is_as_saved = found == digest;
+        Ok(Some(plan))
+    }
+
+    /// The runs whose plans are kept, ascending.
+    pub fn kept_plans(&self) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(self.folder.join("plans")).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".jsonl")?.to_owned())).collect()
+    }
+}
+
+/// The keys under which records stand in the systems, by record.
+pub fn keys_of(held: &Held) -> BTreeMap<u64, BTreeSet<String>> {
+    let mut keys: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+    for base in &held.bases {
+        for (record, key) in base.records.iter().zip(base.keys.iter()) {
+            keys.entry(*record).or_default().extend(key.map(str::to_owned));
+        }
+    }
+    keys
+}
+
+fn read_columns(path: &Path, columns: &[&str]) -> Result<DataFrame, Error> {
+    let file = File::open(path).map_err(|e| lost(path, &e.to_string()))?;
+    let columns = columns.iter().map(|column| (*column).to_owned()).collect();
+    ParquetReader::new(file).with_columns(Some(columns)).finish().map_err(|e| lost(path, &e.to_string()))
 }

@@ -170,6 +170,33 @@ fn check_reads_job_files_and_with_connect_the_systems() {
 }
 
 #[test]
+fn history_is_filtered_by_time_and_verdict() {
+    let root = edited_root();
+    assert_eq!(exit(&tieout(root.path(), &["plan", "customers"])), 0);
+    assert_eq!(exit(&tieout(root.path(), &["run", "customers"])), 0);
+    let ledger = rusqlite::Connection::open(root.path().join("state/customers/ledger.sqlite")).unwrap();
+    for (row, started) in [(1, "2026-03-28T23:30:00Z"), (2, "2026-03-29T22:30:00.5Z"), (3, "2026-03-30T21:59:59Z")] {
+        ledger.execute("UPDATE runs SET started = ?1 WHERE rowid = ?2", rusqlite::params![started, row]).unwrap();
+    }
+    drop(ledger);
+    // The clocks of Berlin go forward in the night to 29 March: that day has 23 hours.
+    fs::write(root.path().join("tieout.toml"), "[defaults]\ntimezone = \"Europe/Berlin\"\n").unwrap();
+    let started = |args: &[&str]| -> Vec<String> {
+        let told = document(&tieout(root.path(), &[&["history", "customers", "--json"], args].concat()));
+        told.as_array().unwrap().iter().map(|line| line["run"]["started"].as_str().unwrap()[..10].to_owned()).collect()
+    };
+    let all = ["2026-03-30", "2026-03-29", "2026-03-28"];
+    assert_eq!(started(&[]), all);
+    assert_eq!(started(&["--since", "2026-03-30"]), all[..2]);
+    assert_eq!(started(&["--until", "2026-03-29"]), all[2..]);
+    assert_eq!(started(&["--since", "2026-03-29", "--until", "2026-03-29"]), all[2..]);
+    assert_eq!(started(&["--since", "2026-03-29T22:30:00.5Z", "--until", "2026-03-30T21:59:59Z"]), all[..2]);
+    assert_eq!(started(&["--verdict", "ok,synced", "--limit", "2"]).len(), 2);
+    assert_eq!(started(&["--verdict", "FAILED"]).len(), 0);
+    assert_eq!(out(&tieout(root.path(), &["history", "--verdict", "failed"])), "no such runs\n");
+}
+
+#[test]
 fn history_and_show_tell_past_runs() {
     let root = edited_root();
     assert_eq!(out(&tieout(root.path(), &["history", "customers"])).lines().count(), 1);

@@ -139,6 +139,8 @@ impl Twin {
         for system in &mut report.systems {
             system.cleaning.clear();
         }
+        // What a run leaves to the next is sealed, too, and the twins leave their bases in other folders.
+        report.ledger_head = None;
         tieout::report::json::render(&report)
     }
 
