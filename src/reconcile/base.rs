@@ -523,6 +523,30 @@ impl State {
             next_record: 1,
         }
     }
+
+    /// The rows whose key is another one in `after`, by system and record: each with the former key, and the new one in words.
+    pub fn key_changes(&self, job: &Job, after: &State) -> Vec<LinkEvent> {
+        let mut changes = Vec::new();
+        for ((spec, before), after) in job.systems.iter().zip(&self.bases).zip(&after.bases) {
+            // Both are ascending.
+            let mut row = 0;
+            for (record, key) in after.records.iter().zip(after.keys.iter()) {
+                while before.records.get(row).is_some_and(|known| known < record) {
+                    row += 1;
+                }
+                if before.records.get(row) != Some(record) {
+                    continue;
+                }
+                if let (Some(former), Some(key)) = (before.keys.get(row), key)
+                    && former != key
+                {
+                    let event = format!("its key was `{}` and is now `{}`", key_for_people(former), key_for_people(key));
+                    changes.push(LinkEvent { system: spec.name.clone(), record: *record, key: former.to_owned(), event, notable: false });
+                }
+            }
+        }
+        changes
+    }
 }
 
 #[cfg(test)]
@@ -555,29 +579,5 @@ mod tests {
         assert!(written.has(7, 1, 0) && written.has(3, 0, 2));
         assert!(!written.has(7, 0, 0) && !written.has(7, 1, 1) && !written.has(4, 0, 2));
         assert_eq!(written.iter().count(), 2);
-    }
-
-    /// The rows whose key is another one in `after`, by system and record: each with the former key, and the new one in words.
-    pub fn key_changes(&self, job: &Job, after: &State) -> Vec<LinkEvent> {
-        let mut changes = Vec::new();
-        for ((spec, before), after) in job.systems.iter().zip(&self.bases).zip(&after.bases) {
-            // Both are ascending.
-            let mut row = 0;
-            for (record, key) in after.records.iter().zip(after.keys.iter()) {
-                while before.records.get(row).is_some_and(|known| known < record) {
-                    row += 1;
-                }
-                if before.records.get(row) != Some(record) {
-                    continue;
-                }
-                if let (Some(former), Some(key)) = (before.keys.get(row), key)
-                    && former != key
-                {
-                    let event = format!("its key was `{}` and is now `{}`", key_for_people(former), key_for_people(key));
-                    changes.push(LinkEvent { system: spec.name.clone(), record: *record, key: former.to_owned(), event, notable: false });
-                }
-            }
-        }
-        changes
     }
 }

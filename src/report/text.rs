@@ -96,7 +96,8 @@ pub fn summary_with(report: &Report, colour: Colour) -> String {
             let sums: Vec<String> =
                 totals.iter().map(|total| format!("{} {}", total.system, shown::amount(total.with_held().unwrap_or(total.after), *group))).collect();
             let name = group.or(report.units.get(*field).map(String::as_str)).map_or_else(|| (*field).to_owned(), |of| format!("{field} {of}"));
-            lines.push(format!("  {}", shown::visible(&whole_sums(&name, &sums, WIDTH - 2))));
+            let sums: Vec<String> = sums.iter().map(|sum| shown::visible(sum).into_owned()).collect();
+            lines.push(format!("  {}", whole_sums(&shown::visible(&name), &sums, WIDTH - 2)));
         }
         if groups.len() > TOTALS_MAX {
             lines.push(format!("  … {} more in {}", shown::count_of(groups.len() - TOTALS_MAX), extent.rest));

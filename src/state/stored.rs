@@ -155,7 +155,10 @@ impl Stored {
                     OpenLine::Record { record, system, open: body } if wanted.contains(&record) => {
                         open.records.insert((record, system), body);
                     }
-                    OpenLine::Field { .. } | OpenLine::Record { .. } => {}
+                    OpenLine::Flips { record, field, system, flips } if wanted.contains(&record) => {
+                        open.flips.insert((record, field, system), flips);
+                    }
+                    OpenLine::Field { .. } | OpenLine::Record { .. } | OpenLine::Flips { .. } => {}
                 }
             }
             let bases = parts.into_iter().enumerate().map(|(system, parts)| Base::of_parts(job, system, parts)).collect();
