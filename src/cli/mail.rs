@@ -84,7 +84,7 @@ fn list(context: &Context, post: &Post<'_>) -> Result<u8, Error> {
     if context.json {
         print_json(&told);
     } else if told.is_empty() {
-        print("no mail waits");
+        print(none_waits(post));
     }
     Ok(0)
 }
@@ -112,9 +112,16 @@ fn send(context: &Context, post: &Post<'_>) -> Result<u8, Error> {
         }
     }
     if tried.is_empty() {
-        print("no mail waits");
+        print(none_waits(post));
     }
     delivery::problem(&post.place(), &tried).map_or(Ok(0), Err)
+}
+
+fn none_waits(post: &Post<'_>) -> &'static str {
+    match post.settings.mail.server {
+        Some(_) => "no mail waits",
+        None => "no mail waits: without a mail server in tieout.toml each is put as a file into the folder `outbox` of the reports",
+    }
 }
 
 fn times(attempts: u32) -> String {

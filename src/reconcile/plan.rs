@@ -32,7 +32,7 @@ use crate::change::{
     key_for_people,
 };
 use crate::frame::{Keyed, NO_ROW, Silence};
-use crate::job::{Blank, Deletes, Field, Job, Lock, LockWhen, MergeRule, Mode, OnDrift, Permission, Role};
+use crate::job::{Blank, ColumnSpec, Deletes, Field, Job, Lock, LockWhen, MergeRule, Mode, OnDrift, Permission, Role};
 use crate::value::{FieldType, KEY_SEPARATOR, Raw, Value};
 
 /// What happens to a field's bases.
@@ -874,15 +874,13 @@ impl Planner<'_> {
             }
             if let Some(why) = clean::why_not_held_beside(field, column, beside.as_deref(), &decided.value) {
                 let why = format!("`{}` cannot hold `{}`: {why}", spec.name, decided.value);
-                self.push_break(
-                    BreakKind::Locked,
-                    key,
-                    Some(index),
-                    Some(spec.name.clone()),
-                    values(),
-                    why,
-                    format!("give `{}` a value that `{}` can hold, or change how the job spells the column", field.name, spec.name),
-                );
+                let unguarded = ColumnSpec { refuses_formulas: false, ..column.clone() };
+                let from = decided.from.first().map(|system| format!(" in `{}`", self.name(*system))).unwrap_or_default();
+                let next_step = match clean::why_not_held_beside(field, &unguarded, beside.as_deref(), &decided.value) {
+                    None => format!("change it{from}, or let `{}` hold such texts with `on_formula = \"allow\"`", spec.name),
+                    Some(_) => format!("give `{}` a value{from} that `{}` can hold, or change how the job spells the column", field.name, spec.name),
+                };
+                self.push_break(BreakKind::Locked, key, Some(index), Some(spec.name.clone()), values(), why, next_step);
                 unsent.push(voice.system);
                 continue;
             }

@@ -267,7 +267,7 @@ impl Settler<'_> {
         let change = self.change;
         let why = format!("the {} {what}{}", change.action, detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default());
         let next_step = match settled {
-            Settled::Rejected => format!("mend the record so that `{}` takes it; it is sent again every run", change.system),
+            Settled::Rejected => format!("mend what the reason names, in the record or in `{}`; it is sent again every run", change.system),
             _ => "nothing yet: it is sent again by the next run".to_owned(),
         };
         settlement.breaks.push(Break {
