@@ -152,6 +152,7 @@ impl Heading<'_> {
             age_days: today.as_second().saturating_sub(first_seen.as_second()).max(0) / 86_400,
             amount,
             currency,
+            repeats: false,
             open: Break { key: key_for_people(&open.key), ..open.clone() },
         }
     }
@@ -391,6 +392,7 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         let field = one.open.field.clone().unwrap_or_default();
         one.currency = report.currencies.get(&(one.open.key.clone(), field)).cloned();
     }
+    tell_each_amount_once(&mut report.breaks);
     let still: BTreeSet<&str> = report.breaks.iter().map(|b| b.id.as_str()).collect();
     let arrived: Vec<&Change> =
         decisions.plan.changes.iter().filter(|change| fates.get(&change.number).is_some_and(|fate| has_arrived(fate.settled))).collect();
@@ -486,6 +488,19 @@ fn only_currency(job: &Job, field: &str) -> Option<String> {
     match &field_named(job, Some(field))?.standards.currency {
         Some(Beside::Constant(code)) => Some(code.clone()),
         _ => None,
+    }
+}
+
+/// Of several breaks of one record about the same amount, such as a value that two systems lack, one adds it to what is open: the
+/// one with the largest amount, of equal ones that with the smallest id, so that it is the same one every night.
+pub(super) fn tell_each_amount_once(breaks: &mut [BreakReport]) {
+    let mut order: Vec<usize> = (0..breaks.len()).filter(|at| breaks[*at].at_stake().is_some_and(|amount| !amount.is_zero())).collect();
+    order.sort_by(|a, b| breaks[*b].at_stake().cmp(&breaks[*a].at_stake()).then_with(|| breaks[*a].id.cmp(&breaks[*b].id)));
+    let mut told = BTreeSet::new();
+    for at in order {
+        let one = &mut breaks[at];
+        let of = if concerns_whole_record(&one.open) { None } else { one.open.field.clone() };
+        one.repeats = !told.insert((one.open.key.clone(), of));
     }
 }
 

@@ -298,6 +298,9 @@ pub struct BreakReport {
     /// Whether the job says that its field is told before all others.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub important: bool,
+    /// Whether another break tells the same amount of the same record: then it is shown here, and added up there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub repeats: bool,
     /// The break.
     #[serde(flatten)]
     pub open: Break,
@@ -334,9 +337,10 @@ impl Report {
         groups.all(|group| group == Some(first)).then(|| first.to_owned())
     }
 
-    /// What is at stake in a break, never negative, with its currency; nothing where one of them is not known.
+    /// What is at stake in a break, never negative, with its currency; nothing where one of them is not known, or where another
+    /// break tells it already.
     pub fn stake(&self, one: &BreakReport) -> Option<(Decimal, String)> {
-        one.at_stake().zip(self.currency_of(one))
+        if one.repeats { None } else { one.at_stake().zip(self.currency_of(one)) }
     }
 }
 

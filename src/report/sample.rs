@@ -46,6 +46,7 @@ pub(super) fn open_break(id: &str, kind: BreakKind, key: &str, field: Option<&st
         currency: None,
         unit: None,
         important: false,
+        repeats: false,
         open: Break {
             kind,
             key: key.to_owned(),

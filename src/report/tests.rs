@@ -666,3 +666,27 @@ fn what_arrived_only_when_sent_again_is_said() {
     let shown = text::render(&report, 100);
     assert_lines(&shown, &["Failed and retried writes (2)", "Sent again, and arrived", "  ada@example.com  invoicing  update      3 times"]);
 }
+
+#[test]
+fn an_amount_that_several_breaks_tell_is_added_up_once() {
+    let amount = |units: i128| Some(crate::value::Decimal { units, scale: 2 });
+    let told = |id: &str, kind: BreakKind, key: &str, field: Option<&str>, units: i128| BreakReport {
+        amount: amount(units),
+        currency: Some("EUR".to_owned()),
+        ..open_break(id, kind, key, field, 0, vec![])
+    };
+    let mut report = quiet();
+    report.breaks = vec![
+        // The same record is missing in two systems, one value of another waits in two, and a second value of it in one.
+        told("ccc", BreakKind::Missing, "1", None, 50_000),
+        told("aaa", BreakKind::Missing, "1", None, 50_000),
+        told("bbb", BreakKind::Review, "2", Some("amount"), 2_000),
+        told("ddd", BreakKind::Review, "2", Some("amount"), 2_500),
+        told("eee", BreakKind::Review, "2", Some("limit"), 100),
+        told("fff", BreakKind::Missing, "3", None, 50_000),
+    ];
+    assemble::tell_each_amount_once(&mut report.breaks);
+    let repeating: Vec<&str> = report.breaks.iter().filter(|one| one.repeats).map(|one| one.id.as_str()).collect();
+    assert_eq!(repeating, ["ccc", "bbb"]);
+    assert_eq!(document::open_line(&report), "EUR 1,026.00");
+}
