@@ -50,13 +50,6 @@ pub struct Contents {
     pub sha256: String,
 }
 
-impl Contents {
-    /// That a file must still hold this.
-    pub fn expected(&self) -> Expected<'_> {
-        Expected { bytes: &self.bytes, sha256: &self.sha256 }
-    }
-}
-
 /// What a file must still hold to be replaced.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {

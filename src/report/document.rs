@@ -359,8 +359,7 @@ fn figures(report: &Report) -> Vec<Figure> {
         Figure { label: "Changed", number: count(writes.arrived), note: format!("of {} planned", count(writes.planned)) }
     };
     let systems = plural(report.systems.len() as u64, "system", "systems");
-    // A run that was stopped while it read knows of no records.
-    let records = match report.systems.iter().any(|system| system.evidence.is_some()) {
+    let records = match report.was_compared() {
         true => Figure { label: "Records", number: count(report.records), note: format!("in {systems}") },
         false => Figure { label: "Records", number: "–".to_owned(), note: format!("{systems}, not compared") },
     };

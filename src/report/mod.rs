@@ -322,6 +322,11 @@ impl BreakReport {
 }
 
 impl Report {
+    /// Whether the systems were compared: a run that was stopped while it read knows of no records.
+    pub fn was_compared(&self) -> bool {
+        self.systems.iter().any(|system| system.evidence.is_some())
+    }
+
     /// The currency of a break: its own, else the only group of the control total of its field. What counts something else has
     /// none.
     pub fn currency_of(&self, one: &BreakReport) -> Option<String> {

@@ -1056,7 +1056,7 @@ impl<'a> Book<'a> {
             ("Run", Content::Words(&report.run)),
             ("Run before", Content::text_or_blank(report.previous_run.as_deref())),
             ("Started (UTC)", Content::Moment(&report.started)),
-            ("Records", if report.systems.iter().any(|s| s.evidence.is_some()) { Content::Count(report.records) } else { Content::Quiet("not compared") }),
+            ("Records", if report.was_compared() { Content::Count(report.records) } else { Content::Quiet("not compared") }),
             ("Changes planned", Content::Count(writes.planned)),
             ("Changes verified", Content::Count(writes.arrived)),
             ("Failed writes", Content::Count(writes.failed)),

@@ -42,7 +42,7 @@ mod ledger;
 mod parquet;
 mod stored;
 
-use self::parquet::{read_parquet, read_rows, write_parquet, write_parquet_as};
+use self::parquet::{read_columns, read_parquet, read_rows, write_parquet, write_parquet_as};
 
 pub use ledger::{
     Bases, BreakEvent, DiscardedValue, Ending, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LinkOfRecord, LostMail, MailOfRun, MailState, NewMail,
@@ -274,21 +274,7 @@ pub fn load_rest(root: &Path, job: &Job, promoted: &Promoted) -> Result<Option<R
 pub fn load(root: &Path, job: &Job, promoted: &Promoted, rested: Option<(&Rest, &Resting)>) -> Result<State, Error> {
     let skipped = rested.into_iter().flat_map(|(rest, resting)| resting.positions.iter().map(|position| rest.records[*position as usize]));
     let bases = load_bases(root, job, promoted, skipped)?;
-    let path = root.join(&promoted.run).join("open.jsonl");
-    let mut open = Open::default();
-    for line in read_lines(&path)? {
-        match serde_json::from_str(&line).map_err(|e| lost(&path, &e.to_string()))? {
-            OpenLine::Field { record, field, open: body } => {
-                open.fields.insert((record, field), body);
-            }
-            OpenLine::Record { record, system, open: body } => {
-                open.records.insert((record, system), body);
-            }
-            OpenLine::Flips { record, field, system, flips } => {
-                open.flips.insert((record, field, system), flips);
-            }
-        }
-    }
+    let open = load_open(&root.join(&promoted.run), |_| true)?;
     let path = root.join(&promoted.run).join(WRITTEN_FILE);
     let written = if path.exists() {
         Written::from_frame(job, &read_parquet(&path)?).ok_or_else(|| lost(&path, "it does not hold what a run wrote"))?
@@ -323,11 +309,7 @@ fn load_bases(root: &Path, job: &Job, promoted: &Promoted, skipped: impl Iterato
             .collect::<Result<_, Error>>()?;
         found.iter_mut().zip(of_part).for_each(|(parts, base)| parts.extend(base));
         if number > 0 {
-            let path = folder.join("records.parquet");
-            let frame = read_parquet(&path)?;
-            let records = frame.column("record").ok().and_then(|column| column.as_materialized_series().u64().ok().cloned());
-            let records = records.ok_or_else(|| lost(&path, "it does not hold the records that a run looked into"))?;
-            for record in records.into_no_null_iter() {
+            for record in looked_into(&folder)? {
                 if let Some(skipped) = is_skipped.get_mut(record as usize) {
                     *skipped = true;
                 }
@@ -335,6 +317,35 @@ fn load_bases(root: &Path, job: &Job, promoted: &Promoted, skipped: impl Iterato
         }
     }
     Ok(found.into_iter().enumerate().map(|(system, parts)| Base::of_parts(job, system, parts)).collect())
+}
+
+/// What a run left open of these records. `folder` is that of the run's bases.
+fn load_open(folder: &Path, is_wanted: impl Fn(u64) -> bool) -> Result<Open, Error> {
+    let path = folder.join("open.jsonl");
+    let mut open = Open::default();
+    for line in read_lines(&path)? {
+        match serde_json::from_str(&line).map_err(|e| lost(&path, &e.to_string()))? {
+            OpenLine::Field { record, field, open: body } if is_wanted(record) => {
+                open.fields.insert((record, field), body);
+            }
+            OpenLine::Record { record, system, open: body } if is_wanted(record) => {
+                open.records.insert((record, system), body);
+            }
+            OpenLine::Flips { record, field, system, flips } if is_wanted(record) => {
+                open.flips.insert((record, field, system), flips);
+            }
+            OpenLine::Field { .. } | OpenLine::Record { .. } | OpenLine::Flips { .. } => {}
+        }
+    }
+    Ok(open)
+}
+
+/// The records that a run looked into, which left only those in its folder: older folders do not speak for them.
+fn looked_into(folder: &Path) -> Result<Vec<u64>, Error> {
+    let path = folder.join("records.parquet");
+    let frame = read_parquet(&path)?;
+    let records = frame.column("record").ok().and_then(|column| column.as_materialized_series().u64().ok().cloned());
+    Ok(records.ok_or_else(|| lost(&path, "it does not hold the records that a run looked into"))?.into_no_null_iter().collect())
 }
 
 /// The records of a base that are wanted.

@@ -29,21 +29,32 @@ pub(super) fn read_parquet(path: &Path) -> Result<DataFrame, Error> {
     ParquetReader::new(file).finish().map_err(|e| lost(path, &e.to_string()))
 }
 
+/// Reads some columns of a frame.
+///
+/// # Errors
+/// As [`read_parquet`], and `Look` if a column is missing.
+pub(super) fn read_columns(path: &Path, columns: &[&str]) -> Result<DataFrame, Error> {
+    let file = File::open(path).map_err(|e| lost(path, &e.to_string()))?;
+    let columns = columns.iter().map(|column| (*column).to_owned()).collect();
+    ParquetReader::new(file).with_columns(Some(columns)).finish().map_err(|e| lost(path, &e.to_string()))
+}
+
 /// Reads the rows of which the number in the column `by` is wanted, in their order; nothing if there are none.
 ///
 /// # Errors
 /// `Look` if the file is missing, damaged, or has no such column of whole numbers.
 pub(super) fn read_rows(path: &Path, by: &str, is_wanted: impl Fn(u64) -> bool) -> Result<Option<DataFrame>, Error> {
-    let open = || File::open(path).map_err(|e| lost(path, &e.to_string()));
-    let wrong = |e: PolarsError| lost(path, &e.to_string());
-    let numbers = ParquetReader::new(open()?).with_columns(Some(vec![by.to_owned()])).finish().map_err(wrong)?;
+    let numbers = read_columns(path, &[by])?;
     let numbers = numbers.column(by).ok().and_then(|column| column.as_materialized_series().u64().ok().cloned());
     let numbers = numbers.ok_or_else(|| lost(path, &format!("it has no column `{by}`")))?;
     let wanted: Vec<bool> = numbers.into_no_null_iter().map(is_wanted).collect();
     match wanted.iter().filter(|wanted| **wanted).count() {
         0 => Ok(None),
         all if all == wanted.len() => read_parquet(path).map(Some),
-        _ => masked(&mut open()?, &wanted).map(Some).map_err(wrong),
+        _ => {
+            let mut file = File::open(path).map_err(|e| lost(path, &e.to_string()))?;
+            masked(&mut file, &wanted).map(Some).map_err(|e| lost(path, &e.to_string()))
+        }
     }
 }
 

@@ -9,11 +9,10 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use hashbrown::HashSet;
-use polars::prelude::*;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{Ledger, OpenLine, PlanLine, Promoted, lost, read_base, read_lines, read_parquet};
+use super::{Ledger, PlanLine, Promoted, load_open, looked_into, lost, read_base, read_columns};
 use crate::change::{Change, Decision};
 use crate::error::Error;
 use crate::job::Job;
@@ -145,22 +144,7 @@ impl Stored {
                 }
                 Ok(())
             })?;
-            let path = self.folder.join("base").join(&promoted.run).join("open.jsonl");
-            let mut open = Open::default();
-            for line in read_lines(&path)? {
-                match serde_json::from_str(&line).map_err(|e| lost(&path, &e.to_string()))? {
-                    OpenLine::Field { record, field, open: body } if wanted.contains(&record) => {
-                        open.fields.insert((record, field), body);
-                    }
-                    OpenLine::Record { record, system, open: body } if wanted.contains(&record) => {
-                        open.records.insert((record, system), body);
-                    }
-                    OpenLine::Flips { record, field, system, flips } if wanted.contains(&record) => {
-                        open.flips.insert((record, field, system), flips);
-                    }
-                    OpenLine::Field { .. } | OpenLine::Record { .. } | OpenLine::Flips { .. } => {}
-                }
-            }
+            let open = load_open(&self.folder.join("base").join(&promoted.run), |record| wanted.contains(&record))?;
             let bases = parts.into_iter().enumerate().map(|(system, parts)| Base::of_parts(job, system, parts)).collect();
             Ok(Held { run: promoted.run.clone(), bases, open })
         })
@@ -174,10 +158,7 @@ impl Stored {
             let folder = self.folder.join("base").join(part);
             visit(&folder, &shadowed)?;
             if number > 0 {
-                let path = folder.join("records.parquet");
-                let frame = read_parquet(&path)?;
-                let records = frame.column("record").ok().and_then(|column| column.as_materialized_series().u64().ok().cloned());
-                shadowed.extend(records.ok_or_else(|| lost(&path, "it does not hold the records that a run looked into"))?.into_no_null_iter());
+                shadowed.extend(looked_into(&folder)?);
             }
         }
         Ok(())
@@ -232,10 +213,4 @@ pub fn keys_of(held: &Held) -> BTreeMap<u64, BTreeSet<String>> {
         }
     }
     keys
-}
-
-fn read_columns(path: &Path, columns: &[&str]) -> Result<DataFrame, Error> {
-    let file = File::open(path).map_err(|e| lost(path, &e.to_string()))?;
-    let columns = columns.iter().map(|column| (*column).to_owned()).collect();
-    ParquetReader::new(file).with_columns(Some(columns)).finish().map_err(|e| lost(path, &e.to_string()))
 }
