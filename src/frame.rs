@@ -8,7 +8,7 @@
 //! it up for the few cells that are written or shown.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use polars::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -70,16 +70,53 @@ pub struct Quarantined {
     pub id: Option<String>,
 }
 
+/// The cells of some rows of a source: each requested column, in one order.
+pub type RawColumns = Vec<(String, StringChunked, Option<UInt8Chunked>)>;
+
+/// Rows of a source that were looked at and hashed, and whose cells are read when somebody asks for them.
+pub trait Unread: std::fmt::Debug + Send + Sync {
+    /// The cells of these rows, in their order.
+    fn read(&self, rows: &[u32]) -> RawColumns;
+}
+
+/// The cells of a snapshot, by column.
+#[derive(Clone, Debug, Default)]
+struct RawCells {
+    raw: BTreeMap<String, StringChunked>,
+    storage: BTreeMap<String, UInt8Chunked>,
+}
+
+impl RawCells {
+    fn of(columns: RawColumns, height: usize) -> RawCells {
+        let mut cells = RawCells::default();
+        for (name, raw, storage) in columns {
+            assert_eq!(raw.len(), height, "column `{name}` is as long as the frame");
+            if let Some(storage) = storage {
+                cells.storage.insert(name.clone(), storage.rechunk().into_owned());
+            }
+            cells.raw.insert(name, raw.rechunk().into_owned());
+        }
+        cells
+    }
+}
+
 /// What one system delivered: raw text, in the order of delivery.
 ///
 /// Every requested column of the source is a nullable text column. A system that distinguishes storage classes adds one
 /// `u8` column each. Beside them stand the physical line of each row and a 128-bit hash of the whole source row.
+///
+/// # Design
+/// A night looks into few of the rows that it reads and compares. A source that can read the cells of a row later ([`Unread`])
+/// delivers lines and hashes alone; [`Pulled::take`] then makes cells of the rows that are wanted, and the others never become any.
 #[derive(Clone, Debug)]
 pub struct Pulled {
-    raw: BTreeMap<String, StringChunked>,
-    storage: BTreeMap<String, UInt8Chunked>,
+    cells: OnceLock<RawCells>,
+    /// Where cells come from that nobody asked for yet.
+    unread: Option<Arc<dyn Unread>>,
     lines: Vec<u64>,
     hashes: Vec<u128>,
+    /// The numbers that the rows had in the snapshot they were taken from; nothing for a whole one.
+    places: Option<Vec<u32>>,
     /// Rows that could not be read as rows at all: short, long. They are not in the columns.
     pub refused: Vec<Quarantined>,
     /// Where the rows came from.
@@ -95,24 +132,27 @@ impl Pulled {
     /// A frame of `lines.len()` rows. `columns` holds each requested column of the source, all of that height.
     ///
     /// `hashes[i]` is a stable hash of everything the source holds in row `i`, foreign columns included.
-    pub fn new(
-        columns: Vec<(String, StringChunked, Option<UInt8Chunked>)>,
-        lines: Vec<u64>,
-        hashes: Vec<u128>,
-        refused: Vec<Quarantined>,
-        evidence: Evidence,
-    ) -> Pulled {
+    pub fn new(columns: RawColumns, lines: Vec<u64>, hashes: Vec<u128>, refused: Vec<Quarantined>, evidence: Evidence) -> Pulled {
+        let cells = OnceLock::from(RawCells::of(columns, lines.len()));
+        Pulled { cells, ..Pulled::without_cells(None, lines, hashes, refused, evidence) }
+    }
+
+    /// A frame like that of [`Pulled::new`], whose cells are read when they are asked for.
+    pub fn unread(source: Arc<dyn Unread>, lines: Vec<u64>, hashes: Vec<u128>, refused: Vec<Quarantined>, evidence: Evidence) -> Pulled {
+        Pulled::without_cells(Some(source), lines, hashes, refused, evidence)
+    }
+
+    fn without_cells(unread: Option<Arc<dyn Unread>>, lines: Vec<u64>, hashes: Vec<u128>, refused: Vec<Quarantined>, evidence: Evidence) -> Pulled {
         assert_eq!(lines.len(), hashes.len(), "each row has a line and a hash");
-        let mut pulled =
-            Pulled { raw: BTreeMap::new(), storage: BTreeMap::new(), lines, hashes, refused, evidence, faults: BTreeMap::new(), cell_names: BTreeMap::new() };
-        for (name, raw, storage) in columns {
-            assert_eq!(raw.len(), pulled.lines.len(), "column `{name}` is as long as the frame");
-            if let Some(storage) = storage {
-                pulled.storage.insert(name.clone(), storage.rechunk().into_owned());
-            }
-            pulled.raw.insert(name, raw.rechunk().into_owned());
-        }
-        pulled
+        Pulled { cells: OnceLock::new(), unread, lines, hashes, places: None, refused, evidence, faults: BTreeMap::new(), cell_names: BTreeMap::new() }
+    }
+
+    /// The cells of all rows, read now if they were not.
+    fn cells(&self) -> &RawCells {
+        self.cells.get_or_init(|| {
+            let all: Vec<u32> = (0..self.lines.len() as u32).collect();
+            self.unread.as_ref().map(|source| RawCells::of(source.read(&all), all.len())).unwrap_or_default()
+        })
     }
 
     /// Whether it came out of a file, whose rows are known by their lines.
@@ -127,18 +167,18 @@ impl Pulled {
 
     /// The raw text of a column of the source.
     pub fn column(&self, name: &str) -> Option<&StringChunked> {
-        self.raw.get(name)
+        self.cells().raw.get(name)
     }
 
     /// Whether the system tells storage classes apart in this column.
     pub fn storage(&self, name: &str) -> Option<&UInt8Chunked> {
-        self.storage.get(name)
+        self.cells().storage.get(name)
     }
 
     /// One raw cell; null if there is no such column.
     pub fn raw(&self, name: &str, row: u32) -> Raw {
-        let text = self.raw.get(name).and_then(|column| column.get(row as usize)).map(str::to_owned);
-        let storage = self.storage.get(name).and_then(|column| column.get(row as usize));
+        let text = self.column(name).and_then(|column| column.get(row as usize)).map(str::to_owned);
+        let storage = self.storage(name).and_then(|column| column.get(row as usize));
         Raw { text, storage: storage.map_or(Storage::Text, Storage::from_u8) }
     }
 
@@ -152,9 +192,32 @@ impl Pulled {
         self.hashes[row as usize]
     }
 
-    /// These rows alone, in their order, with all that the snapshot tells beside its rows. Texts are shared, not copied.
+    /// The number that a row had in the whole snapshot.
+    pub fn place(&self, row: u32) -> u32 {
+        self.places.as_ref().map_or(row, |places| places[row as usize])
+    }
+
+    /// All rows, with their cells read: where they came from is let go.
+    pub fn whole(mut self) -> Pulled {
+        self.cells();
+        self.unread = None;
+        self
+    }
+
+    /// These rows alone, in their order, with all that the snapshot tells beside its rows. Texts that were read already are shared,
+    /// not copied.
     pub fn take(&self, rows: &[u32]) -> Pulled {
-        let picks = positions(rows);
+        let cells = match (&self.unread, self.cells.get()) {
+            (Some(source), None) => RawCells::of(source.read(rows), rows.len()),
+            _ => {
+                let picks = positions(rows);
+                let of_all = self.cells();
+                RawCells {
+                    raw: of_all.raw.iter().map(|(name, column)| (name.clone(), gathered(column, &picks))).collect(),
+                    storage: of_all.storage.iter().map(|(name, column)| (name.clone(), gathered(column, &picks))).collect(),
+                }
+            }
+        };
         let mut place = vec![NO_ROW; if self.faults.is_empty() { 0 } else { self.height() }];
         if !place.is_empty() {
             rows.iter().enumerate().for_each(|(at, row)| place[*row as usize] = at as u32);
@@ -165,22 +228,24 @@ impl Pulled {
             (column.clone(), kept)
         });
         Pulled {
-            faults: faults.collect(),
-            cell_names: self.cell_names.clone(),
-            raw: self.raw.iter().map(|(name, column)| (name.clone(), gathered(column, &picks))).collect(),
-            storage: self.storage.iter().map(|(name, column)| (name.clone(), gathered(column, &picks))).collect(),
+            cells: OnceLock::from(cells),
+            unread: None,
             lines: rows.iter().map(|row| self.lines[*row as usize]).collect(),
             hashes: rows.iter().map(|row| self.hashes[*row as usize]).collect(),
+            places: Some(rows.iter().map(|row| self.place(*row)).collect()),
             refused: self.refused.clone(),
             evidence: self.evidence.clone(),
+            faults: faults.collect(),
+            cell_names: self.cell_names.clone(),
         }
     }
 
     /// All raw columns with the line of each row, as one frame to be stored.
     pub fn to_frame(&self) -> PolarsResult<DataFrame> {
         let lines = UInt64Chunked::from_slice("line".into(), &self.lines).into_series().into();
-        let raw = self.raw.iter().map(|(name, raw)| raw.clone().with_name(format!("raw:{name}").into()).into_series().into());
-        let storage = self.storage.iter().map(|(name, s)| s.clone().with_name(format!("storage:{name}").into()).into_series().into());
+        let RawCells { raw, storage } = self.cells();
+        let raw = raw.iter().map(|(name, raw)| raw.clone().with_name(format!("raw:{name}").into()).into_series().into());
+        let storage = storage.iter().map(|(name, s)| s.clone().with_name(format!("storage:{name}").into()).into_series().into());
         DataFrame::new(self.lines.len(), std::iter::once(lines).chain(raw).chain(storage).collect())
     }
 }

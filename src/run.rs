@@ -29,12 +29,12 @@ use crate::reconcile::differences;
 use crate::reconcile::gates::{self, Allowed, Gate, LastRun, Trip};
 use crate::reconcile::link::link;
 use crate::reconcile::plan::{Decisions, plan};
-use crate::reconcile::rest::{Rest, Resting, RestingSums};
+use crate::reconcile::rest::{Piece, Rest, Resting, RestingSums};
 use crate::reconcile::settle::{Fate, ReadBack, Settlement, advance, settle, settle_interrupted};
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
 use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict, index};
-use crate::state::{self, Ending, JobState, Knowledge, Leaving, LostMail, Promoted, Promotion, Retention, Saving, SnapshotPlace};
+use crate::state::{self, Below, Ending, JobState, Kept, Knowledge, Leaving, LostMail, Promoted, Promotion, Retention, Saving, SnapshotPlace};
 use crate::systems::{self, Opening, System, Wanted, WriteSet};
 
 /// More rejected changes than this, or than a share of them, stop a system.
@@ -239,6 +239,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         allowed: Vec::new(),
         left: BTreeMap::new(),
         snapshot_days: world.settings.snapshots_days,
+        snapshot_depth: 0,
     };
     let (report, plan) = match night.reconcile(&interrupted) {
         Ok(done) => done,
@@ -291,6 +292,20 @@ struct Night<'a> {
     /// By system whose file was written: its SHA-256 as it was read back; nothing where it could not be.
     left: BTreeMap<String, Option<String>>,
     snapshot_days: u32,
+    /// How many earlier snapshots those of this run stand on.
+    snapshot_depth: u32,
+}
+
+/// What a run looks into.
+struct Awake {
+    /// The records that the last promoted run left at rest.
+    rest: Rest,
+    /// Which of them stay so.
+    resting: Resting,
+    /// By system: the rows of all others.
+    cleaned: Vec<Clean>,
+    /// The snapshots, which are being written.
+    snapshots: Option<Saving>,
 }
 
 /// A run that was cut off while it wrote.
@@ -317,11 +332,8 @@ impl Night<'_> {
         let (rest, mut pulled) = self.recall_and_pull(&mut systems, interrupted.is_empty())?;
         self.tell_stale_sources(&mut pulled);
         self.stop_if_asked()?;
-        let pulled = self.learn_spelling(pulled)?;
-        let rest = if self.is_spelled_as_before() { rest } else { Rest::default() };
-        let snapshots = self.save_snapshots(&pulled);
         self.say("clean");
-        let (resting, cleaned) = self.clean_what_changed(&rest, &pulled);
+        let Awake { rest, resting, cleaned, snapshots } = self.clean_what_changed(rest, pulled)?;
         let mut before = self.recall(&rest, &resting)?;
         for cut_off in interrupted {
             before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
@@ -366,7 +378,7 @@ impl Night<'_> {
             settlement = self.verify(&mut systems, &before, &decisions.plan, outcomes);
             figures.identities.push(totals::writes_identity(decisions.plan.changes.len() as u64, &settlement.fates));
         } else {
-            snapshots.finish()?;
+            snapshots.map_or(Ok(()), Saving::finish)?;
         }
 
         self.say("settle");
@@ -503,17 +515,55 @@ impl Night<'_> {
         }
     }
 
+    /// The rows of all records that are not at rest, clean. Meanwhile the snapshots are begun to be written.
+    fn clean_what_changed(&mut self, rest: Rest, pulled: Vec<Pulled>) -> Result<Awake, Error> {
+        let mut resting = rest.found_in(&pulled);
+        if !resting.positions.is_empty() {
+            let mut rows = awake_rows(&pulled, &resting);
+            let marks = self.learn_spelling(&rows, Some(&pulled))?;
+            // Where a column turns out to be spelled otherwise than when the records were left at rest, none of them is.
+            if self.is_spelled_as_before() {
+                loop {
+                    let cleaned = self.clean(rows, &marks);
+                    if !rest.wake_claimed(&mut resting, &cleaned) {
+                        let snapshots = self.save_what_is_new(&rest, &resting, &cleaned, pulled);
+                        return Ok(Awake { rest, resting, cleaned, snapshots });
+                    }
+                    rows = awake_rows(&pulled, &resting);
+                }
+            }
+        }
+        let rows: Vec<Pulled> = pulled.into_par_iter().map(Pulled::whole).collect();
+        let marks = self.learn_spelling(&rows, None)?;
+        let cleaned = self.clean(rows, &marks);
+        let snapshots = self.save_snapshots(None, cleaned.iter().map(|clean| (Arc::clone(&clean.pulled), Vec::new())));
+        Ok(Awake { rest: Rest::default(), resting: Resting::default(), cleaned, snapshots })
+    }
+
+    fn clean(&self, rows: Vec<Pulled>, marks: &[Marks]) -> Vec<Clean> {
+        let job = &self.job;
+        let of_system = |(system, mut rows): (usize, Pulled)| {
+            marks[system].keep(job, &mut rows.evidence.found);
+            clean(job, system, Arc::new(rows))
+        };
+        rows.into_par_iter().enumerate().map(of_system).collect()
+    }
+
     /// Looks how the columns of tonight spell their numbers, where the job file does not say. From here on the job knows.
-    fn learn_spelling(&mut self, mut pulled: Vec<Pulled>) -> Result<Vec<Arc<Pulled>>, Error> {
+    ///
+    /// Rows at rest show what they showed when an earlier run found it out, and agree with it. So the others tell enough, unless they
+    /// contradict it: then all of `whole` are asked.
+    fn learn_spelling(&mut self, rows: &[Pulled], whole: Option<&[Pulled]>) -> Result<Vec<Marks>, Error> {
         let nothing = BTreeMap::new();
         let known = |name: &str| self.promoted.as_ref().and_then(|promoted| promoted.knowledge.found.get(name)).unwrap_or(&nothing);
         let job = &self.job;
-        let marks = gather(pulled.iter().enumerate().map(|(system, pulled)| Marks::find(job, system, pulled, known(&job.systems[system].name))))?;
-        for (marks, pulled) in marks.iter().zip(&mut pulled) {
-            marks.keep(&self.job, &mut pulled.evidence.found);
-        }
+        let find = |system: usize, pulled: &Pulled| Marks::find(job, system, pulled, known(&job.systems[system].name));
+        let marks = gather(rows.iter().enumerate().map(|(system, rows)| match whole {
+            Some(whole) => find(system, rows).or_else(|_| find(system, &whole[system])),
+            None => find(system, rows),
+        }))?;
         marks.iter().for_each(|marks| marks.tell(&mut self.job));
-        Ok(pulled.into_iter().map(Arc::new).collect())
+        Ok(marks)
     }
 
     /// Whether every column is read as when the last promoted run left its records at rest.
@@ -522,22 +572,29 @@ impl Night<'_> {
         rest.is_some_and(|rest| rest.spelling == self.job.found_spelling())
     }
 
-    /// The rows of all records that are not at rest, clean.
-    fn clean_what_changed(&self, rest: &Rest, pulled: &[Arc<Pulled>]) -> (Resting, Vec<Clean>) {
-        let whole: Vec<&Pulled> = pulled.iter().map(Arc::as_ref).collect();
-        let mut resting = if rest.records.is_empty() { Resting::default() } else { rest.found_in(&whole) };
-        loop {
-            let awake = (!resting.positions.is_empty()).then(|| resting.awake_rows(&whole));
-            let job = &self.job;
-            let of_system = |(system, pulled): (usize, &Arc<Pulled>)| {
-                let rows = awake.as_ref().map_or_else(|| Arc::clone(pulled), |awake| Arc::new(pulled.take(&awake[system])));
-                clean(job, system, rows)
-            };
-            let cleaned: Vec<Clean> = pulled.par_iter().enumerate().map(of_system).collect();
-            if resting.positions.is_empty() || !rest.wake_claimed(&mut resting, &cleaned) {
-                return (resting, cleaned);
+    /// Begins to write the snapshots of rows of which only those that are awake are new: the others stand in an earlier snapshot.
+    fn save_what_is_new(&mut self, rest: &Rest, resting: &Resting, cleaned: &[Clean], pulled: Vec<Pulled>) -> Option<Saving> {
+        let new: usize = cleaned.iter().map(|clean| clean.pulled.height()).sum();
+        let all: usize = pulled.iter().map(Pulled::height).sum();
+        let below = self.promoted.as_ref().filter(|_| new < all / 2).and_then(|promoted| self.state.snapshots_below(&self.job, promoted));
+        match below {
+            Some(below) => {
+                let pieces: Vec<Vec<Piece>> = pulled.par_iter().enumerate().map(|(system, pulled)| rest.pieces(resting, system, pulled)).collect();
+                self.save_snapshots(Some(below), cleaned.iter().map(|clean| Arc::clone(&clean.pulled)).zip(pieces))
+            }
+            None => {
+                let whole: Vec<Pulled> = pulled.into_par_iter().map(Pulled::whole).collect();
+                self.save_snapshots(None, whole.into_iter().map(|pulled| (Arc::new(pulled), Vec::new())))
             }
         }
+    }
+
+    /// The snapshots are written while the run decides. A plan that is only asked for leaves none.
+    fn save_snapshots(&mut self, below: Option<Below>, kept: impl Iterator<Item = (Arc<Pulled>, Vec<Piece>)>) -> Option<Saving> {
+        self.snapshot_depth = below.as_ref().map_or(0, |below| below.depth + 1);
+        let kept = self.job.systems.iter().zip(kept).map(|(spec, (told, pieces))| Kept { system: spec.name.clone(), told, pieces });
+        let kept: Vec<Kept> = kept.collect();
+        (!self.request.plan_only).then(|| self.state.start_saving(self.id, below, kept))
     }
 
     /// The state that the last promoted run left, of the records that are not at rest.
@@ -794,20 +851,13 @@ impl Night<'_> {
         Some(report)
     }
 
-    /// The snapshots are written while the run decides. A plan that is only asked for leaves none.
-    fn save_snapshots(&self, pulled: &[Arc<Pulled>]) -> Saving {
-        let wanted = if self.request.plan_only { &[][..] } else { pulled };
-        let pulled = self.job.systems.iter().zip(wanted).map(|(spec, pulled)| (spec.name.clone(), Arc::clone(pulled))).collect();
-        self.state.start_saving(self.id, &self.job, self.promoted.as_ref(), pulled)
-    }
-
     /// Everything that the next run would need if this one were killed from here on. Systems first prove that they can be
     /// written, so that a full disk or a missing permission stops the run while nothing has happened yet.
-    fn save_plan(&self, snapshots: Saving, plan: &Plan, systems: &mut [Box<dyn System>]) -> Result<String, Error> {
+    fn save_plan(&self, snapshots: Option<Saving>, plan: &Plan, systems: &mut [Box<dyn System>]) -> Result<String, Error> {
         let changed = |name: &str| plan.changes.iter().any(|change| change.system == name);
         let ready = self.job.systems.iter().zip(systems).filter(|(spec, _)| changed(&spec.name)).map(|(_, system)| system.prepare());
         gather(ready)?;
-        snapshots.finish()?;
+        snapshots.map_or(Ok(()), Saving::finish)?;
         let digest = self.state.save_plan(self.id, plan)?;
         let allowed: Vec<(String, String)> =
             self.allowed.iter().filter_map(|text| text.split_once(": ")).map(|(gate, detail)| (gate.to_owned(), detail.to_owned())).collect();
@@ -934,6 +984,7 @@ impl Night<'_> {
             looked_into: &decisions.linked.records,
             rested: Some((rest, resting)),
             rest: &rest.after(&self.job, resting, nows, decisions, after),
+            snapshot_depth: self.snapshot_depth,
         };
         let bases = self.state.save(&self.job, self.id, self.promoted.as_ref(), &leaving)?;
         let of_each = |system: usize| &nows[system].clean.pulled.evidence;
@@ -946,7 +997,7 @@ impl Night<'_> {
             next_record: after.next_record,
             bases,
             left: self.files_left(nows),
-            snapshots: self.snapshot_places(nows),
+            snapshots: self.files_read(nows),
         };
         // What a cut-off run decided, and the values that lost there, belong to the story too.
         let settles: Vec<&str> = self.cut_off.iter().map(|c| c.run.as_str()).collect();
@@ -976,10 +1027,10 @@ impl Night<'_> {
         self.pulled(nows).filter_map(|(name, pulled)| Some((name.to_owned(), read(name, pulled)?))).collect()
     }
 
-    /// Where the snapshot of each file is after this run: in its own folder, under a second name where nothing changed.
-    fn snapshot_places(&self, nows: &[Keyed]) -> BTreeMap<String, SnapshotPlace> {
+    /// By file what this run read.
+    fn files_read(&self, nows: &[Keyed]) -> BTreeMap<String, SnapshotPlace> {
         let digests = self.pulled(nows).filter_map(|(name, pulled)| Some((name.to_owned(), pulled.evidence.sha256.clone()?)));
-        digests.map(|(name, sha256)| (name, SnapshotPlace { run: self.id.to_owned(), sha256, job_digest: self.job.source.digest.clone() })).collect()
+        digests.map(|(name, sha256)| (name, SnapshotPlace { run: self.id.to_owned(), sha256 })).collect()
     }
 
     /// Writes the report, queues its mail and closes the run. Nothing that fails here can undo what was settled.
@@ -1085,6 +1136,11 @@ pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
         }
         Ok(Connected { name: spec.name.clone(), place: spec.kind.place(), rows: rows.pulled.evidence.rows_read, notes })
     }))
+}
+
+/// By system the rows that must be looked into.
+fn awake_rows(pulled: &[Pulled], resting: &Resting) -> Vec<Pulled> {
+    pulled.par_iter().zip(resting.awake_rows(pulled)).map(|(pulled, awake)| pulled.take(&awake)).collect()
 }
 
 fn unreadable_state(folder: &Path) -> Error {

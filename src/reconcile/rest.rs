@@ -45,6 +45,8 @@ pub struct Rest {
 pub struct RestIn {
     /// Hashes of the rows.
     pub rows: Vec<u128>,
+    /// The numbers that the rows had in the snapshot of the run that left them at rest.
+    pub places: Vec<u32>,
     /// Hashes of the native ids, where the system has ids.
     pub ids: Option<Vec<u64>>,
     /// By the job's totals: the amounts, where the system carries the field.
@@ -58,6 +60,17 @@ pub struct Resting {
     pub positions: Vec<u32>,
     /// By system, for each of them the row in [`Pulled`].
     rows: Vec<Vec<u32>>,
+}
+
+/// How the rows of a snapshot are put together from those that are told and those of an earlier snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The first of the rows in the earlier snapshot; nothing if they are the next ones that are told.
+    pub from: Option<u32>,
+    /// How many rows there are.
+    pub rows: u32,
+    /// The line of the first one.
+    pub line: u64,
 }
 
 /// What the records at rest add to a control total of one system, in one group.
@@ -82,7 +95,7 @@ pub struct RestingSums {
 
 impl Rest {
     /// The records whose rows are all there again, each once.
-    pub fn found_in(&self, pulled: &[&Pulled]) -> Resting {
+    pub fn found_in(&self, pulled: &[Pulled]) -> Resting {
         let found: Vec<Vec<u32>> = self.systems.par_iter().zip(pulled).map(|(rest, pulled)| rows_again(&rest.rows, pulled)).collect();
         let positions: Vec<u32> = (0..self.records.len() as u32).filter(|position| found.iter().all(|rows| rows[*position as usize] < AGAIN)).collect();
         let rows = found.into_iter().map(|rows| positions.iter().map(|position| rows[*position as usize]).collect()).collect();
@@ -161,6 +174,10 @@ impl Rest {
             let empty = RestIn::default();
             let known = known.unwrap_or(&empty);
             let rows = order.iter().map(|at| if *at < old { known.rows[*at as usize] } else { fresh.rows[(*at - old) as usize] }).collect();
+            // Those that stay have the place that they were found in tonight.
+            let mut found = resting.rows.get(system).into_iter().flatten();
+            let places = order.iter().map(|at| if *at < old { found.next().copied().unwrap_or(NO_ROW) } else { fresh.places[(*at - old) as usize] });
+            let places = places.collect();
             let ids = fresh.ids.as_ref().map(|ids| pick(known.ids.as_deref().unwrap_or_default(), ids));
             let totals = fresh.totals.iter().enumerate().map(|(index, fresh)| {
                 let fresh = fresh.as_ref()?;
@@ -169,7 +186,7 @@ impl Rest {
                 let FieldColumn::Text(groups) = groups else { return None };
                 Some(BaseTotal { amounts: known.amounts.stacked(&[&fresh.amounts]).take(&order), groups })
             });
-            RestIn { rows, ids, totals: totals.collect() }
+            RestIn { rows, places, ids, totals: totals.collect() }
         });
         Rest { systems: systems.collect(), records: pick(&self.records, &fresh.records), keys: pick(&self.keys, &fresh.keys) }
     }
@@ -184,6 +201,7 @@ impl Rest {
             let name = &spec.name;
             columns.push(whole(format!("{name}:row"), rest.rows.iter().map(|hash| *hash as u64).collect()));
             columns.push(whole(format!("{name}:row-high"), rest.rows.iter().map(|hash| (*hash >> 64) as u64).collect()));
+            columns.push(UInt32Chunked::from_slice(format!("{name}:place").into(), &rest.places).into_series().into());
             columns.extend(rest.ids.as_ref().map(|ids| whole(format!("{name}:id"), ids.clone())));
             for (total, kept) in job.totals.iter().zip(&rest.totals) {
                 let Some(kept) = kept else { continue };
@@ -204,6 +222,7 @@ impl Rest {
             let name = &spec.name;
             let (low, high) = (whole(&format!("{name}:row"))?, whole(&format!("{name}:row-high"))?);
             let rows = low.iter().zip(high).map(|(low, high)| u128::from(high) << 64 | u128::from(*low)).collect();
+            let places = frame.column(&format!("{name}:place")).ok()?.as_materialized_series().u32().ok()?.into_no_null_iter().collect();
             let ids = if spec.id.is_some() { Some(whole(&format!("{name}:id"))?) } else { None };
             let mut totals = Vec::with_capacity(job.totals.len());
             for total in &job.totals {
@@ -216,16 +235,40 @@ impl Rest {
                 let groups = series(&format!("{name}:total-group:{}", field.name))?.str().ok()?.clone();
                 totals.push(Some(BaseTotal { amounts, groups }));
             }
-            rest.systems.push(RestIn { rows, ids, totals });
+            rest.systems.push(RestIn { rows, places, ids, totals });
         }
         Some(rest)
     }
 }
 
+impl Rest {
+    /// How the snapshot of a system is put together from its rows that are awake, and the snapshot of the run that left these records at rest.
+    pub fn pieces(&self, resting: &Resting, system: usize, pulled: &Pulled) -> Vec<Piece> {
+        let mut froms = vec![NO_ROW; pulled.height()];
+        if let (Some(rows), Some(rest)) = (resting.rows.get(system), self.systems.get(system)) {
+            rows.iter().zip(&resting.positions).for_each(|(row, position)| froms[*row as usize] = rest.places[*position as usize]);
+        }
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut next_line = 0;
+        for (row, from) in froms.into_iter().enumerate() {
+            let from = (from != NO_ROW).then_some(from);
+            let line = pulled.line(row as u32);
+            match pieces.last_mut() {
+                // Rows that are told have their lines beside them.
+                Some(piece) if from.is_none() && piece.from.is_none() => piece.rows += 1,
+                Some(piece) if line == next_line && from.is_some() && piece.from.map(|first| first + piece.rows) == from => piece.rows += 1,
+                _ => pieces.push(Piece { from, rows: 1, line }),
+            }
+            next_line = line + 1;
+        }
+        pieces
+    }
+}
+
 impl Resting {
     /// By system, the rows that must be looked into, ascending.
-    pub fn awake_rows(&self, pulled: &[&Pulled]) -> Vec<Vec<u32>> {
-        let awake = |(system, pulled): (usize, &&Pulled)| {
+    pub fn awake_rows(&self, pulled: &[Pulled]) -> Vec<Vec<u32>> {
+        let awake = |(system, pulled): (usize, &Pulled)| {
             let mut rests = vec![false; pulled.height()];
             for row in self.rows.get(system).into_iter().flatten() {
                 rests[*row as usize] = true;
@@ -322,6 +365,7 @@ fn quiet(job: &Job, nows: &[Keyed], decisions: &Decisions, after: &State) -> Res
         let base = &after.bases[system];
         RestIn {
             rows: chosen.iter().map(|record| now.clean.pulled.hash(now.clean.rows[row_of(record) as usize])).collect(),
+            places: chosen.iter().map(|record| now.clean.pulled.place(now.clean.rows[row_of(record) as usize])).collect(),
             ids: now.clean.ids.as_ref().map(|ids| chosen.iter().map(|record| hash(ids.get(row_of(record) as usize))).collect()),
             totals: (0..job.totals.len())
                 .map(|index| {
@@ -351,7 +395,7 @@ mod tests {
 
     fn rest(systems: &[&[u128]]) -> Rest {
         let count = systems[0].len() as u64;
-        let of_system = |rows: &&[u128]| RestIn { rows: rows.to_vec(), ids: None, totals: Vec::new() };
+        let of_system = |rows: &&[u128]| RestIn { rows: rows.to_vec(), places: (0..rows.len() as u32).collect(), ids: None, totals: Vec::new() };
         Rest { records: (1..=count).collect(), keys: (100..100 + count).collect(), systems: systems.iter().map(of_system).collect() }
     }
 
@@ -359,19 +403,35 @@ mod tests {
     fn a_record_stays_at_rest_if_each_of_its_rows_is_there_once() {
         let known = rest(&[&[1, 2, 3, 4, 5], &[11, 12, 13, 14, 15]]);
         // The second changed in one system, the third stands there twice in the other, the fourth is gone; the order is another.
-        let (a, b) = (pulled(&[5, 9, 3, 1]), pulled(&[11, 13, 13, 12, 14, 15, 77]));
-        let resting = known.found_in(&[&a, &b]);
+        let both = [pulled(&[5, 9, 3, 1]), pulled(&[11, 13, 13, 12, 14, 15, 77])];
+        let resting = known.found_in(&both);
         assert_eq!(resting.positions, [0, 4]);
-        assert_eq!(resting.awake_rows(&[&a, &b]), [vec![1, 2], vec![1, 2, 3, 4, 6]]);
+        assert_eq!(resting.awake_rows(&both), [vec![1, 2], vec![1, 2, 3, 4, 6]]);
+    }
+
+    #[test]
+    fn a_snapshot_is_put_together_from_the_last_one_and_what_is_new() {
+        let known = rest(&[&[1, 2, 3, 4, 5]]);
+        let pieces = |hashes: &[u128], lines: &[u64]| {
+            let now = Pulled::new(Vec::new(), lines.to_vec(), hashes.to_vec(), Vec::new(), Evidence::default());
+            let pieces = known.pieces(&known.found_in(std::slice::from_ref(&now)), 0, &now);
+            pieces.into_iter().map(|piece| (piece.from, piece.rows, piece.line)).collect::<Vec<_>>()
+        };
+        assert_eq!(pieces(&[1, 2, 3, 4, 5], &[2, 3, 4, 5, 6]), [(Some(0), 5, 2)]);
+        // The third changed and one stands below it; a cell of the fourth has a line break now and then, so that a line is passed over.
+        assert_eq!(pieces(&[1, 2, 9, 8, 4, 5], &[2, 3, 4, 5, 6, 8]), [(Some(0), 2, 2), (None, 2, 4), (Some(3), 1, 6), (Some(4), 1, 8)]);
+        assert_eq!(pieces(&[5, 1, 2], &[2, 3, 4]), [(Some(4), 1, 2), (Some(0), 2, 3)]);
+        assert_eq!(pieces(&[], &[]), []);
+        assert_eq!(pieces(&[7, 7], &[2, 3]), [(None, 2, 2)]);
     }
 
     #[test]
     fn two_hashes_that_begin_alike_are_two_rows() {
         let other = 1 | 1 << 100;
         let known = rest(&[&[1, other]]);
-        assert_eq!(known.found_in(&[&pulled(&[other])]).positions, [1]);
+        assert_eq!(known.found_in(&[pulled(&[other])]).positions, [1]);
         // One and the same row of two records tells neither.
-        assert_eq!(rest(&[&[7, 7]]).found_in(&[&pulled(&[7])]).positions, [] as [u32; 0]);
+        assert_eq!(rest(&[&[7, 7]]).found_in(&[pulled(&[7])]).positions, [] as [u32; 0]);
     }
 
     #[test]

@@ -12,8 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::change::{Break, Change, Decision, LinkEvent, Outcome};
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
-use crate::frame::Pulled;
-use crate::job::Job;
 use crate::reconcile::settle::Fate;
 use crate::reconcile::totals::Closing;
 use crate::value::Decimal;
@@ -126,15 +124,6 @@ pub struct SnapshotPlace {
     pub run: String,
     /// The SHA-256 of the file.
     pub sha256: String,
-    /// The digest of the job file, which says what of the file is in the snapshot.
-    pub job_digest: String,
-}
-
-impl SnapshotPlace {
-    /// Whether it holds what was pulled now.
-    pub fn is_of(&self, job: &Job, pulled: &Pulled) -> bool {
-        self.job_digest == job.source.digest && pulled.evidence.sha256.as_ref() == Some(&self.sha256)
-    }
 }
 
 /// Where the bases of a run are. A run that looked into a few records leaves only those, on top of what earlier runs left.
@@ -161,6 +150,9 @@ pub struct RestPlace {
     /// How their columns showed to be spelled, where the job file does not say.
     #[serde(default)]
     pub spelling: String,
+    /// How many snapshots those of that run stand on.
+    #[serde(default)]
+    pub snapshot_depth: Option<u32>,
 }
 
 impl Promoted {

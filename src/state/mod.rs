@@ -7,7 +7,7 @@
 //! base/<run>/records.parquet               the records that the run looked into, where it left only those
 //! base/<run>/written.parquet               the fields that the run wrote
 //! base/<run>/rest.parquet                  the records at rest, with the hashes of their rows
-//! snapshots/<run>/<system>.parquet         what each system held when it was pulled
+//! snapshots/<run>/..                       what each system held when it was pulled
 //! plans/<run>.jsonl                        a header, then a decision or change a line
 //! ```
 //!
@@ -22,8 +22,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use polars::prelude::*;
 use rayon::prelude::*;
@@ -40,6 +38,7 @@ use crate::reconcile::rest::{Rest, Resting};
 
 mod ledger;
 mod parquet;
+mod snapshots;
 mod stored;
 
 use self::parquet::{read_columns, read_parquet, read_rows, write_parquet, write_parquet_as};
@@ -48,6 +47,7 @@ pub use ledger::{
     Bases, BreakEvent, DiscardedValue, Ending, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LinkOfRecord, LostMail, MailOfRun, MailState, NewMail,
     Promoted, Promotion, QueuedMail, RecipientOfMail, RestPlace, Retention, RunOfStory, SentChange, SnapshotPlace, Verification, WaitingMail,
 };
+pub use snapshots::{Below, Kept, Saving};
 pub use stored::{Held, Known, PlanOfRecords, Stored, keys_of};
 
 /// How many folders the bases of a run may be spread over.
@@ -64,6 +64,8 @@ pub struct Leaving<'a> {
     pub rested: Option<(&'a Rest, &'a Resting)>,
     /// The records that are at rest after it.
     pub rest: &'a Rest,
+    /// How many snapshots its own stand on.
+    pub snapshot_depth: u32,
 }
 
 /// The state of one job on the disk.
@@ -123,19 +125,17 @@ impl JobState {
         self.folder.join("base")
     }
 
-    /// Begins to write the snapshots of a run, and to make them durable, while the run goes on. A file that is the same as
-    /// when an earlier run read it by the same job file is not written again.
-    pub fn start_saving(&self, run: &str, job: &Job, promoted: Option<&Promoted>, pulled: Vec<(String, Arc<Pulled>)>) -> Saving {
-        let all = self.folder.join("snapshots");
-        let pulled = pulled
-            .into_iter()
-            .map(|(system, pulled)| {
-                let same = promoted.and_then(|p| p.knowledge.snapshots.get(&system)).filter(|known| known.is_of(job, &pulled));
-                (same.map(|known| all.join(&known.run).join(format!("{system}.parquet"))), system, pulled)
-            })
-            .collect::<Vec<_>>();
-        let folder = all.join(run);
-        Saving(Some(std::thread::spawn(move || save_snapshots(&folder, &pulled))))
+    /// Begins to write the snapshots of a run, and to make them durable, while the run goes on.
+    pub fn start_saving(&self, run: &str, below: Option<Below>, kept: Vec<Kept>) -> Saving {
+        Saving::start(self.folder.join("snapshots").join(run), below, kept)
+    }
+
+    /// The snapshots on which those of tonight can stand: of the run that left the records at rest, if they are there.
+    pub fn snapshots_below(&self, job: &Job, promoted: &Promoted) -> Option<Below> {
+        let rest = promoted.knowledge.bases.rest.as_ref()?;
+        let depth = rest.snapshot_depth.filter(|depth| *depth < snapshots::DEPTH_MAX)?;
+        let are_there = snapshots::are_there(&self.folder.join("snapshots"), &rest.run, job.systems.iter().map(|system| system.name.as_str()));
+        are_there.then(|| Below { run: rest.run.clone(), depth })
     }
 
     /// Writes the plan of a run and makes it durable. Gives its SHA-256.
@@ -181,7 +181,7 @@ impl JobState {
                         let mut frame = DataFrame::new(leaving.looked_into.len(), vec![records]).map_err(|e| lost(&path, &e.to_string()))?;
                         write_parquet(&path, &mut frame)
                     };
-                    let (part, rest) = rayon::join(save_part, || save_rest(&folder, job, run, leaving.rest));
+                    let (part, rest) = rayon::join(save_part, || save_rest(&folder, job, run, leaving));
                     part?;
                     let parts = parts.into_iter().chain([run]).map(str::to_owned).collect();
                     Bases { parts, on_top, rest: Some(rest?) }
@@ -190,11 +190,11 @@ impl JobState {
                     let whole = below.into_iter().zip(&leaving.state.bases).enumerate();
                     let whole: Vec<Base> = whole.map(|(system, (below, base))| Base::of_parts(job, system, vec![below, base.clone()])).collect();
                     save_bases(&folder, job, &whole)?;
-                    Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(save_rest(&folder, job, run, leaving.rest)?) }
+                    Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(save_rest(&folder, job, run, leaving)?) }
                 }
             }
             None => {
-                let (saved, rest) = rayon::join(|| save_bases(&folder, job, &leaving.state.bases), || save_rest(&folder, job, run, leaving.rest));
+                let (saved, rest) = rayon::join(|| save_bases(&folder, job, &leaving.state.bases), || save_rest(&folder, job, run, leaving));
                 saved?;
                 Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(rest?) }
             }
@@ -236,7 +236,12 @@ impl JobState {
                 gone(&path).map_err(|e| Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), format!("cannot be removed: {e}")))?;
             }
         }
-        for (name, path) in names("snapshots").into_iter().chain(names("plans")) {
+        // A snapshot is kept for as long as one that stands on it, and one that those of tonight may stand on.
+        let all = self.folder.join("snapshots");
+        let kept = names("snapshots").into_iter().map(|(name, _)| name).filter(|name| name.as_str() >= oldest);
+        let kept = snapshots::with_those_below(&all, kept.chain(needed.iter().map(|run| (*run).to_owned())));
+        let old_snapshots = names("snapshots").into_iter().filter(|(name, _)| !kept.contains(name));
+        for (name, path) in old_snapshots.chain(names("plans")) {
             if name.as_str() < oldest && !promoted.is_some_and(|promoted| name.starts_with(&promoted.run)) {
                 gone(&path).map_err(|e| Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), format!("cannot be removed: {e}")))?;
             }
@@ -258,7 +263,7 @@ const REST_FILE: &str = "rest.parquet";
 /// # Errors
 /// `Look` if the file is missing or damaged.
 pub fn load_rest(root: &Path, job: &Job, promoted: &Promoted) -> Result<Option<Rest>, Error> {
-    let Some(place) = &promoted.knowledge.bases.rest else { return Ok(None) };
+    let Some(place) = promoted.knowledge.bases.rest.as_ref().filter(|place| place.snapshot_depth.is_some()) else { return Ok(None) };
     if place.job_digest != job.source.digest || place.version != env!("CARGO_PKG_VERSION") {
         return Ok(None);
     }
@@ -363,56 +368,18 @@ fn save_bases(folder: &Path, job: &Job, bases: &[Base]) -> Result<(), Error> {
 }
 
 /// Writes the records at rest.
-fn save_rest(folder: &Path, job: &Job, run: &str, rest: &Rest) -> Result<RestPlace, Error> {
+fn save_rest(folder: &Path, job: &Job, run: &str, leaving: &Leaving<'_>) -> Result<RestPlace, Error> {
     let path = folder.join(REST_FILE);
-    let mut frame = rest.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
+    let mut frame = leaving.rest.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
     // Hashes cannot be made smaller.
     write_parquet_as(&path, &mut frame, ParquetCompression::Uncompressed)?;
-    Ok(RestPlace { run: run.to_owned(), job_digest: job.source.digest.clone(), version: env!("CARGO_PKG_VERSION").to_owned(), spelling: job.found_spelling() })
-}
-
-/// Snapshots that are being written. Whoever drops it waits for the end, so that no half-written file outlives its run.
-#[derive(Debug)]
-pub struct Saving(Option<JoinHandle<Result<(), Error>>>);
-
-impl Saving {
-    /// Waits until the snapshots are durable.
-    ///
-    /// # Errors
-    /// `GiveAccess` if they cannot be written.
-    pub fn finish(mut self) -> Result<(), Error> {
-        self.0.take().map_or(Ok(()), wait_for)
-    }
-}
-
-impl Drop for Saving {
-    fn drop(&mut self) {
-        // Whoever does not ask for the result stops for another reason, and that one is told.
-        let _ = self.0.take().map(wait_for);
-    }
-}
-
-fn wait_for(thread: JoinHandle<Result<(), Error>>) -> Result<(), Error> {
-    let died = |_| {
-        Err(Error::new(Remedy::Look, Place::of("snapshots"), "saving the snapshots failed in a way that this program does not know")
-            .seen("nothing was written to any system"))
-    };
-    thread.join().unwrap_or_else(died)
-}
-
-/// Each with the file that holds the same already, where there is one.
-fn save_snapshots(folder: &Path, pulled: &[(Option<PathBuf>, String, Arc<Pulled>)]) -> Result<(), Error> {
-    disk::create_dir_private(folder)?;
-    for (same, system, pulled) in pulled {
-        let path = folder.join(format!("{system}.parquet"));
-        // Where a file cannot have two names it is written again.
-        if same.as_ref().is_some_and(|same| fs::hard_link(same, &path).is_ok()) {
-            continue;
-        }
-        let mut frame = pulled.to_frame().map_err(|e| lost(&path, &e.to_string()))?;
-        write_parquet(&path, &mut frame)?;
-    }
-    disk::sync_folder(folder)
+    Ok(RestPlace {
+        run: run.to_owned(),
+        job_digest: job.source.digest.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        spelling: job.found_spelling(),
+        snapshot_depth: Some(leaving.snapshot_depth),
+    })
 }
 
 /// The plan as it is stored and hashed: a header, the decisions, the changes; a JSON document a line.

@@ -9,10 +9,11 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use hashbrown::HashSet;
+use polars::prelude::DataFrame;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{Ledger, PlanLine, Promoted, load_open, looked_into, lost, read_base, read_columns};
+use super::{Ledger, PlanLine, Promoted, load_open, looked_into, lost, read_base, read_columns, snapshots};
 use crate::change::{Change, Decision};
 use crate::error::Error;
 use crate::job::Job;
@@ -162,6 +163,15 @@ impl Stored {
             }
         }
         Ok(())
+    }
+
+    /// What a system held when a run pulled it; nothing if it is no longer kept. The line of each row, its cells as text (`raw:` and
+    /// the name of the column) and, where the system tells them, their storage classes (`storage:`).
+    ///
+    /// # Errors
+    /// `Look` if a file of it is missing or damaged.
+    pub fn snapshot(&self, run: &str, system: &str) -> Result<Option<DataFrame>, Error> {
+        snapshots::read(&self.folder.join("snapshots"), run, system)
     }
 
     /// What the plan of a run says of these records; nothing if it is no longer kept. `digest` is the one in the ledger.

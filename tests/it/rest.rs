@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use tieout::project::Project;
 use tieout::report::Report;
 use tieout::run::{self, Request, World};
+use tieout::state::Stored;
 
 const JOB: &str = r#"
 name = "pair"
@@ -87,6 +88,8 @@ impl Draw {
 
 type Sheet = Vec<Vec<String>>;
 
+const SNAPSHOTS_DAYS: i64 = 5;
+
 struct Twin {
     root: tempfile::TempDir,
     every_record: bool,
@@ -98,6 +101,8 @@ impl Twin {
         fs::create_dir(root.path().join("jobs")).unwrap();
         fs::create_dir(root.path().join("data")).unwrap();
         fs::write(root.path().join("jobs/pair.toml"), JOB).unwrap();
+        // Old snapshots go, and those that later ones stand on do not.
+        fs::write(root.path().join("tieout.toml"), format!("snapshots_days = {SNAPSHOTS_DAYS}\n")).unwrap();
         let twin = Twin { root, every_record };
         twin.write_sheet("sheet", sheet);
         twin.write_sheet("proof", sheet);
@@ -142,6 +147,21 @@ impl Twin {
         // What a run leaves to the next is sealed, too, and the twins leave their bases in other folders.
         report.ledger_head = None;
         tieout::report::json::render(&report)
+    }
+
+    /// What the snapshots hold that are still kept, by run and system: the columns of each, row by row.
+    fn snapshots(&self) -> BTreeMap<String, BTreeMap<String, Vec<Vec<String>>>> {
+        let stored = Stored::open(&self.root.path().join("state/pair")).unwrap().unwrap();
+        let runs = fs::read_dir(self.root.path().join("state/pair/snapshots")).unwrap().flatten();
+        let of_run = |run: &str| {
+            let of_system = |system: &str| {
+                let frame = stored.snapshot(run, system).unwrap().unwrap();
+                let cell = |column: &polars::prelude::Column, row: usize| column.get(row).unwrap().to_string();
+                (0..frame.height()).map(|row| frame.columns().iter().map(|column| cell(column, row)).collect()).collect()
+            };
+            ["sheet", "book", "proof"].map(|system| (system.to_owned(), of_system(system))).into()
+        };
+        runs.map(|run| run.file_name().into_string().unwrap()).map(|run| (run.clone(), of_run(&run))).collect()
     }
 
     fn data(&self) -> BTreeMap<String, String> {
@@ -193,7 +213,7 @@ fn a_world_with_records_at_rest_goes_the_way_of_its_twin() {
         }
         let mut next = 1000;
         let twins = [Twin::new(false, &sheet), Twin::new(true, &sheet)];
-        let mut parts_seen = 0;
+        let (mut parts_seen, mut stood_on) = (0, 0);
         for night in 0..14 {
             let [resting, whole] = [twins[0].told(night), twins[1].told(night)];
             if resting != whole {
@@ -202,6 +222,13 @@ fn a_world_with_records_at_rest_goes_the_way_of_its_twin() {
             }
             assert_eq!(twins[0].data(), twins[1].data(), "seed {seed}, night {night}");
             parts_seen = parts_seen.max(parts(twins[0].root.path()));
+            let [delta, whole] = [twins[0].snapshots(), twins[1].snapshots()];
+            assert!(whole.len() as i64 >= (night + 1).min(SNAPSHOTS_DAYS), "seed {seed}, night {night}");
+            for (run, snapshots) in whole {
+                assert_eq!(delta[&run], snapshots, "seed {seed}, night {night}: the snapshots of run {run}");
+            }
+            stood_on += usize::from(delta_files(twins[0].root.path()) > 0);
+            assert_eq!(delta_files(twins[1].root.path()), 0);
             // Every so often nobody edits anything.
             if night % 4 == 3 {
                 continue;
@@ -220,6 +247,7 @@ fn a_world_with_records_at_rest_goes_the_way_of_its_twin() {
             }
         }
         assert!(parts_seen > 1, "no run left its bases on top of those of another");
+        assert!(stood_on > 5, "few snapshots stand on those of another");
     }
 }
 
@@ -227,4 +255,9 @@ fn a_world_with_records_at_rest_goes_the_way_of_its_twin() {
 fn parts(root: &Path) -> usize {
     let folders = fs::read_dir(root.join("state/pair/base")).unwrap().flatten();
     folders.filter(|folder| folder.path().join("records.parquet").exists()).count()
+}
+
+/// How many snapshots stand on others.
+fn delta_files(root: &Path) -> usize {
+    fs::read_dir(root.join("state/pair/snapshots")).unwrap().flatten().filter(|folder| folder.path().join("below").exists()).count()
 }

@@ -27,8 +27,10 @@ mod rows;
 mod sums;
 mod text;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use encoding_rs::Encoding;
 use polars::prelude::{StringChunked, StringChunkedBuilder};
@@ -38,14 +40,14 @@ use crate::change::Outcome;
 use crate::diagnostic::{Place, did_you_mean};
 use crate::disk::{self, Contents};
 use crate::error::{Error, Remedy};
-use crate::frame::{ControlSum, Evidence, Pulled, Quarantined};
+use crate::frame::{ControlSum, Evidence, Pulled, Quarantined, RawColumns, Unread};
 use crate::job::{CsvReady, CsvSettings, Role};
 use crate::systems::{
     Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, missing_columns, no_file, outcomes_of_replacing, resolved, shown,
 };
 
 use self::names::Unclear;
-use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Layout, NoLayout, Rows, Stopped, SumRule, TrailerRule, Why};
+use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Glance, Layout, NoLayout, Rows, Stopped, SumRule, TrailerRule, Why};
 use self::sums::{Amount, Sum};
 use self::text::Decoded;
 
@@ -393,33 +395,44 @@ impl CsvFile {
     }
 
     /// The rows of the file: all, or at least those at the wanted addresses.
-    fn parse(&self, wanted: Option<&Wanted>, notes: Vec<String>) -> Result<Pulled, Error> {
+    fn parse(&self, rows: &WhichRows<'_>, notes: Vec<String>) -> Result<Pulled, Error> {
         let bytes = disk::read_bytes(&self.path).map_err(|error| self.as_written(error))?;
-        let (sha256, pulled) = rayon::join(|| disk::digest(&bytes), || self.rows(&bytes, wanted, notes));
-        let mut pulled = pulled?;
-        pulled.evidence.sha256 = Some(sha256);
-        Ok(pulled)
+        let (sha256, read) = rayon::join(|| disk::digest(&bytes), || self.rows(&bytes, rows, notes));
+        let (all, mut evidence, late) = read?;
+        evidence.sha256 = Some(sha256);
+        Ok(match late {
+            Some(late) => Pulled::unread(Arc::new(late.of(bytes)), all.lines, all.hashes, all.refused, evidence),
+            None => {
+                let columns = self.required.iter().cloned().zip(all.columns).map(|(name, column)| (name, column, None)).collect();
+                Pulled::new(columns, all.lines, all.hashes, all.refused, evidence)
+            }
+        })
     }
 
-    fn rows(&self, bytes: &[u8], wanted: Option<&Wanted>, mut notes: Vec<String>) -> Result<Pulled, Error> {
+    fn rows(&self, bytes: &[u8], which: &WhichRows<'_>, mut notes: Vec<String>) -> Result<(Stretch, Evidence, Option<LateRows>), Error> {
         let decoded = self.decode(bytes)?;
         let layout = self.layout(&decoded.text)?;
         let columns = self.required_columns(&layout)?;
         notes.extend(self.header_notes(&layout)?);
 
         let summed = self.summed_columns(&layout)?;
-        let addresses = wanted.map(|wanted| {
-            let mut addresses = Addresses::default();
-            for (number, address) in wanted.addresses.iter().enumerate() {
-                addresses.want(&layout, address, number);
-            }
-            addresses
-        });
+        let (mut addresses, mut is_late) = (None, false);
         // All systems are pulled at once, and one alone is read back.
-        let stretches = if wanted.is_none() { rayon::current_num_threads() / 2 } else { rayon::current_num_threads() };
-        let reading = Reading { layout: &layout, columns: &columns, summed: &summed, addresses: addresses.as_ref() };
+        let mut stretches = rayon::current_num_threads();
+        match which {
+            WhichRows::All => stretches /= 2,
+            WhichRows::AllLate => (stretches, is_late) = (stretches / 2, true),
+            WhichRows::At(wanted) => {
+                let addresses = addresses.insert(Addresses::default());
+                for (number, address) in wanted.addresses.iter().enumerate() {
+                    addresses.want(&layout, address, number);
+                }
+            }
+            WhichRows::AllBack => {}
+        }
+        let reading = Reading { layout: &layout, columns: &columns, summed: &summed, addresses: addresses.as_ref(), is_late };
         let stretches = layout.walks(&decoded.text, stretches, |rows| self.stretch(rows, &reading))?;
-        let all = Stretch::joined(stretches);
+        let mut all = Stretch::joined(stretches);
 
         if all.rows_padded > 0 {
             let (are, line) = if all.rows_padded == 1 { ("row is", "line") } else { ("rows are", "lines") };
@@ -433,20 +446,50 @@ impl CsvFile {
             (HEADER.to_owned(), serde_json::to_string(&layout.names).unwrap_or_default()),
         ]);
         found.extend(self.name_date.iter().map(|date| (NAME_DATE.to_owned(), date.clone())));
-        let evidence =
-            Evidence { origin: self.origin.clone(), sha256: None, rows_read: all.rows_read, rows_announced: all.rows_announced, sums: all.sums, found, notes };
-        let columns = self.required.iter().cloned().zip(all.columns).map(|(name, column)| (name, column, None)).collect();
-        Ok(Pulled::new(columns, all.lines, all.hashes, all.refused, evidence))
+        let evidence = Evidence {
+            origin: self.origin.clone(),
+            sha256: None,
+            rows_read: all.rows_read,
+            rows_announced: all.rows_announced,
+            sums: std::mem::take(&mut all.sums),
+            found,
+            notes,
+        };
+        let late = is_late.then(|| LateRows {
+            skipped: decoded.bom.len(),
+            text: match decoded.text {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(text) => Some(text),
+            },
+            columns: self.required.iter().cloned().zip(columns).collect(),
+            starts: std::mem::take(&mut all.starts),
+            layout,
+        });
+        Ok((all, evidence, late))
     }
 
     /// The rows of one stretch of the file. An error tells what makes the file as a whole uncertain.
     fn stretch(&self, rows: &mut Rows<'_>, reading: &Reading<'_>) -> Result<Stretch, Error> {
-        let mut builders: Vec<StringChunkedBuilder> = self.required.iter().map(|name| StringChunkedBuilder::new(name.as_str().into(), 0)).collect();
+        let built = if reading.is_late { &[][..] } else { &self.required };
+        let mut builders: Vec<StringChunkedBuilder> = built.iter().map(|name| StringChunkedBuilder::new(name.as_str().into(), 0)).collect();
         let mut stretch = Stretch::default();
         let width = reading.layout.names.len();
         let mut key = Vec::new();
         let mut sums = reading.summed.to_vec();
-        while rows.advance().map_err(|problem| self.stopped(problem))? {
+        loop {
+            let glance =
+                if reading.is_late { rows.advance_at_a_glance(width) } else { rows.advance().map(|is_row| if is_row { Glance::Row } else { Glance::End }) };
+            match glance.map_err(|problem| self.stopped(problem))? {
+                Glance::End => break,
+                Glance::Row => {}
+                Glance::Whole(hash) => {
+                    stretch.rows_read += 1;
+                    stretch.lines.push(rows.line);
+                    stretch.hashes.push(hash);
+                    stretch.starts.push(rows.start as u64);
+                    continue;
+                }
+            }
             stretch.rows_read += 1;
             let cells = rows.written;
             self.add_amounts(rows, rows.sound && rows.cells.len() == width, &mut sums)?;
@@ -476,6 +519,9 @@ impl CsvFile {
                 if !is_wanted {
                     continue;
                 }
+            }
+            if reading.is_late {
+                stretch.starts.push(rows.start as u64);
             }
             for (builder, column) in builders.iter_mut().zip(reading.columns) {
                 builder.append_value(rows.cell(*column));
@@ -552,6 +598,8 @@ struct Stretch {
     columns: Vec<StringChunked>,
     lines: Vec<u64>,
     hashes: Vec<u128>,
+    /// Where the rows begin, if their cells are read later.
+    starts: Vec<u64>,
     refused: Vec<Quarantined>,
     rows_read: u64,
     rows_padded: u64,
@@ -571,6 +619,89 @@ struct Reading<'a> {
     summed: &'a [(usize, Sum)],
     /// The wanted rows; nothing if all are.
     addresses: Option<&'a Addresses>,
+    /// Whether their cells are read later.
+    is_late: bool,
+}
+
+/// Which rows of the file are read.
+enum WhichRows<'a> {
+    /// All, while other systems are read as well.
+    All,
+    /// The same; their cells are read when somebody asks for them.
+    AllLate,
+    /// All, and no other system meanwhile.
+    AllBack,
+    /// At least those at these addresses.
+    At(&'a Wanted),
+}
+
+/// A file of which every row was walked over, and whose cells are read when somebody asks for them.
+#[derive(Debug)]
+struct LateRows {
+    /// The text, where it is not that of the bytes as they are, or they are no longer needed.
+    text: Option<String>,
+    /// How many bytes stand before the text.
+    skipped: usize,
+    layout: Layout,
+    /// The required columns, with their places in the header.
+    columns: Vec<(String, usize)>,
+    /// Where each row begins.
+    starts: Vec<u64>,
+}
+
+impl LateRows {
+    /// The rows of a file of these bytes.
+    fn of(self, bytes: Vec<u8>) -> LateRows {
+        match self.text {
+            Some(_) => LateRows { skipped: 0, ..self },
+            // What was decoded without another spelling is text as it is.
+            None => LateRows { text: String::from_utf8(bytes).ok(), ..self },
+        }
+    }
+
+    fn columns_of(&self, text: &str, rows: &[u32]) -> Vec<StringChunked> {
+        let mut builders: Vec<StringChunkedBuilder> =
+            self.columns.iter().map(|(name, _)| StringChunkedBuilder::new(name.as_str().into(), rows.len())).collect();
+        let mut walk = self.layout.rows_alone(text);
+        for row in rows {
+            let is_there = walk.go_to(self.starts[*row as usize] as usize) == Ok(true);
+            debug_assert!(is_there, "the row was walked over before");
+            for (builder, (_, column)) in builders.iter_mut().zip(&self.columns) {
+                builder.append_option(is_there.then(|| walk.cell(*column)));
+            }
+        }
+        builders.into_iter().map(StringChunkedBuilder::finish).collect()
+    }
+}
+
+impl Unread for LateRows {
+    fn read(&self, rows: &[u32]) -> RawColumns {
+        let text = self.text.as_deref().and_then(|text| text.get(self.skipped..)).unwrap_or_default();
+        let length = rows.len().div_ceil(rayon::current_num_threads()).max(ROWS_AT_ONCE_MIN);
+        let parts: Vec<Vec<StringChunked>> = rows.par_chunks(length).map(|rows| self.columns_of(text, rows)).collect();
+        let mut parts = parts.into_iter();
+        let mut whole = parts.next().unwrap_or_else(|| self.columns_of(text, &[]));
+        append_all(&mut whole, parts);
+        self.columns.iter().zip(whole).map(|((name, _), column)| (name.clone(), column, None)).collect()
+    }
+}
+
+/// So many rows are read by one thread.
+const ROWS_AT_ONCE_MIN: usize = 4096;
+
+/// Puts the columns of further stretches below those of the first.
+fn append_all(whole: &mut [StringChunked], stretches: impl Iterator<Item = Vec<StringChunked>>) {
+    let mut below: Vec<Vec<StringChunked>> = vec![Vec::new(); whole.len()];
+    for stretch in stretches {
+        below.iter_mut().zip(stretch).for_each(|(below, column)| below.push(column));
+    }
+    whole.par_iter_mut().zip(below).for_each(|(column, below)| {
+        for more in &below {
+            // Refused only beyond 2^32 rows, and no file holds as many.
+            let _ = column.append(more);
+        }
+        *column = column.rechunk().into_owned();
+    });
 }
 
 impl Stretch {
@@ -582,11 +713,12 @@ impl Stretch {
             stretch
         });
         let Some(mut whole) = stretches.next() else { return Stretch::default() };
-        let mut below: Vec<Vec<StringChunked>> = vec![Vec::new(); whole.columns.len()];
+        let mut columns = Vec::new();
         for stretch in stretches {
-            below.iter_mut().zip(stretch.columns).for_each(|(below, column)| below.push(column));
+            columns.push(stretch.columns);
             whole.lines.extend(stretch.lines);
             whole.hashes.extend(stretch.hashes);
+            whole.starts.extend(stretch.starts);
             whole.refused.extend(stretch.refused);
             whole.rows_read += stretch.rows_read;
             whole.rows_padded += stretch.rows_padded;
@@ -594,13 +726,7 @@ impl Stretch {
             whole.rows_announced = stretch.rows_announced;
             whole.sums = stretch.sums;
         }
-        whole.columns.par_iter_mut().zip(below).for_each(|(column, below)| {
-            for more in &below {
-                // Refused only beyond 2^32 rows, and no file holds as many.
-                let _ = column.append(more);
-            }
-            *column = column.rechunk().into_owned();
-        });
+        append_all(&mut whole.columns, columns.into_iter());
         whole
     }
 }
@@ -674,7 +800,8 @@ impl System for CsvFile {
     fn pull(&mut self) -> Result<Pulled, Error> {
         let notes = self.recover()?;
         let stamp = self.wait_until_ready()?;
-        let pulled = self.parse(None, notes)?;
+        // A night after others looks into few of the rows that it reads.
+        let pulled = self.parse(&if self.known.is_empty() { WhichRows::All } else { WhichRows::AllLate }, notes)?;
         if stamp.is_some() && disk::stamp(&self.path).map_err(|error| self.as_written(error))? != stamp {
             return Err(self.as_written(disk::still_written(&self.path)));
         }
@@ -708,7 +835,7 @@ impl System for CsvFile {
 
     fn read_back(&mut self, wanted: &Wanted) -> Result<Pulled, Error> {
         let notes = self.recover()?;
-        self.parse((wanted.addresses.len() <= ADDRESSES_MAX).then_some(wanted), notes)
+        self.parse(&if wanted.addresses.len() <= ADDRESSES_MAX { WhichRows::At(wanted) } else { WhichRows::AllBack }, notes)
     }
 }
 
@@ -828,6 +955,27 @@ mod tests {
         assert_eq!(mixed.rows(), pairs([(2, "a|1"), (3, "b|2"), (4, "c|3")]));
         assert_eq!(Try::fixture("no_header", &["2"]).header(0).rows(), pairs([(1, "Smith"), (2, "Lee")]));
         assert_eq!(Try::fixture("header_only", &["id"]).rows(), pairs([]));
+    }
+
+    #[test]
+    fn cells_that_are_read_later_are_the_same() {
+        for trap in ["bom", "utf16_bom", "utf16_no_bom", "windows_1252", "separator_line", "quoted_line_ends", "mixed_line_ends", "ragged_rows", "lost_quote"] {
+            let mut file = Try::fixture(trap, &[]);
+            file.columns = file.open().unwrap().columns().unwrap();
+            let at_once = file.pull().unwrap();
+            file.known = at_once.evidence.found.clone();
+            let later = file.pull().unwrap();
+            assert_eq!(rows(&later, &file.columns), rows(&at_once, &file.columns), "{trap}");
+            assert_eq!((&later.refused, &later.evidence), (&at_once.refused, &at_once.evidence), "{trap}");
+            let hashes = |pulled: &Pulled| (0..pulled.height() as u32).map(|row| pulled.hash(row)).collect::<Vec<_>>();
+            assert_eq!(hashes(&later), hashes(&at_once), "{trap}");
+            // Some rows, in another order, before any cell was read and after.
+            let some: Vec<u32> = (0..at_once.height() as u32).rev().step_by(2).collect();
+            let expected = rows(&at_once.take(&some), &file.columns);
+            assert_eq!(rows(&file.pull().unwrap().take(&some), &file.columns), expected, "{trap}");
+            assert_eq!(rows(&later.take(&some), &file.columns), expected, "{trap}");
+            assert_eq!(some.iter().enumerate().map(|(at, _)| later.take(&some).place(at as u32)).collect::<Vec<_>>(), some, "{trap}");
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@
 //!   CRLF and blank lines.
 //! - A quoted cell with text after its closing quote (`"5" pipe"`) has no certain meaning, and is the mark of a lost quote that
 //!   merged two rows. Such a row is never read as a record.
+//! - A row without a quote says what stands there: its hash is that of its text, and a row with quotes whose cells say the same has
+//!   the same. So most rows are known by their hash before anybody asks where their cells are ([`Rows::advance_at_a_glance`]).
 //! - A row that is filled up gets its missing cells here, of no width and at its end, so that everything above sees one row of all
 //!   columns; [`Rows::written`] tells how many of them the file has. Its hash is that of the row with empty cells.
 //! - A trailer is found by the walk as well: it is the last row or the walk stops, and it is never given out as a row. A row
@@ -23,6 +25,7 @@ use std::ops::Range;
 use csv_core::ReadFieldResult;
 use hashbrown::HashMap;
 use rayon::prelude::*;
+use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
 use super::sums::Amount;
 use crate::change::Address;
@@ -146,6 +149,17 @@ pub(super) struct Cell {
     said_end: usize,
 }
 
+/// What a glance at the next row tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Glance {
+    /// There is none.
+    End,
+    /// It has the expected number of cells and no quotes; its [`Rows::hash`]. Where its cells stand was not looked at.
+    Whole(u128),
+    /// The walk stands on it as after [`Rows::advance`].
+    Row,
+}
+
 /// A walk over the rows of a text. After each [`Rows::advance`] it stands on one row.
 pub(super) struct Rows<'t> {
     text: &'t str,
@@ -161,7 +175,7 @@ pub(super) struct Rows<'t> {
     trailer_rule: Option<TrailerRule>,
     /// The trailer, once the walk has passed over it, and its line.
     trailer: Option<(Trailer, u64)>,
-    /// What the cells of the row say, a NUL between each two, which no text of ours has; more room than text.
+    /// What the cells of the row say, a delimiter between each two; more room than text.
     said: Vec<u8>,
     /// No quote stands before this place, from the row on.
     clear_until: usize,
@@ -230,10 +244,42 @@ impl<'t> Rows<'t> {
             let said_end = self.cells.last().map_or(0, |cell| cell.said_end);
             let missing = self.width_min - self.written;
             self.make_room(said_end + missing);
-            self.said[said_end..said_end + missing].fill(0);
+            self.said[said_end..said_end + missing].fill(self.delimiter);
             self.cells.extend((1..=missing).map(|number| Cell { start: self.end, end: self.end, said_end: said_end + number }));
         }
         Ok(is_row)
+    }
+
+    /// Goes to the next row, of which `width` cells are expected. What it is said to be, [`Rows::advance`] would have found too.
+    pub fn advance_at_a_glance(&mut self, width: usize) -> Result<Glance, Stopped> {
+        if self.trailer_rule.is_none() && self.pass_blank_lines() {
+            let bytes = self.text.as_bytes();
+            let rest = &bytes[self.start..];
+            // A last row without a line end may be cut off.
+            if let Some(length) = memchr::memchr2(b'\r', b'\n', rest)
+                && length <= CELL_BYTES_MAX
+                && self.is_clear(self.start + length)
+                && memchr::memchr_iter(self.delimiter, &rest[..length]).count() + 1 == width
+            {
+                self.end = self.start + length;
+                self.next = after_line_end(bytes, self.end);
+                self.next_line += 1;
+                self.after = self.next;
+                return Ok(Glance::Whole(xxh3_128(&rest[..length])));
+            }
+        }
+        Ok(if self.advance()? { Glance::Row } else { Glance::End })
+    }
+
+    /// Goes to the row that begins at this byte of the text. Its line is not told.
+    pub fn go_to(&mut self, start: usize) -> Result<bool, Stopped> {
+        if start < self.start {
+            self.clear_until = start;
+        }
+        self.next = start;
+        self.reader.reset();
+        self.reader.read_field(b"\n", &mut [0]);
+        self.advance()
     }
 
     /// The trailer, once [`Rows::advance`] came to the end of the text.
@@ -264,7 +310,8 @@ impl<'t> Rows<'t> {
         Ok(Trailer { start: self.start, count, sums })
     }
 
-    fn read_row(&mut self) -> Result<bool, Stopped> {
+    /// Goes to the beginning of the next row; false if there is none.
+    fn pass_blank_lines(&mut self) -> bool {
         let bytes = self.text.as_bytes();
         while self.next < self.until && matches!(bytes[self.next], b'\r' | b'\n') {
             self.next = after_line_end(bytes, self.next);
@@ -272,9 +319,14 @@ impl<'t> Rows<'t> {
         }
         (self.start, self.line, self.sound) = (self.next, self.next_line, true);
         self.cells.clear();
-        if self.next >= self.until {
+        self.next < self.until
+    }
+
+    fn read_row(&mut self) -> Result<bool, Stopped> {
+        if !self.pass_blank_lines() {
             return Ok(false);
         }
+        let bytes = self.text.as_bytes();
         if self.read_plain()? {
             return Ok(true);
         }
@@ -314,7 +366,7 @@ impl<'t> Rows<'t> {
                 self.next_line += breaks;
             }
             let said_end = said_start + written;
-            self.said[said_end] = 0;
+            self.said[said_end] = self.delimiter;
             said_start = said_end + 1;
             self.cells.push(Cell { start, end, said_end });
             if record_end {
@@ -352,9 +404,7 @@ impl<'t> Rows<'t> {
         }
         self.make_room(length + 1);
         self.said[..length].copy_from_slice(&rest[..length]);
-        for cell in &self.cells {
-            self.said[cell.said_end] = 0;
-        }
+        self.said[length] = self.delimiter;
         self.end = self.start + length;
         self.next = self.end;
         if self.end < bytes.len() {
@@ -412,7 +462,13 @@ impl<'t> Rows<'t> {
 
     /// A hash of what all cells of the row say, which tells `a,b` and `ab,` apart.
     pub fn hash(&self) -> u128 {
-        xxhash_rust::xxh3::xxh3_128(&self.said[..self.cells.last().map_or(0, |cell| cell.said_end)])
+        let said = &self.said[..self.cells.last().map_or(0, |cell| cell.said_end)];
+        if memchr::memchr_iter(self.delimiter, said).count() + 1 == self.cells.len() {
+            return xxh3_128(said);
+        }
+        // A cell says a delimiter, and no row without quotes is the same: where the cells end is hashed too.
+        let ends = self.cells.iter().flat_map(|cell| (cell.said_end as u64).to_le_bytes());
+        xxh3_128_with_seed(&said.iter().copied().chain(ends).collect::<Vec<u8>>(), 1)
     }
 }
 
@@ -556,6 +612,11 @@ impl Layout {
         rows.width_min = if self.pads { self.names.len() } else { 0 };
         rows.trailer_rule.clone_from(&self.trailer);
         rows
+    }
+
+    /// A walk that only goes to rows whose beginnings are known: none of them is the trailer.
+    pub fn rows_alone<'t>(&self, text: &'t str) -> Rows<'t> {
+        Rows { trailer_rule: None, ..self.rows(text) }
     }
 
     /// Walks over the rows of up to `stretches` stretches of the text at once. Gives what `walk` makes of each, in the order of
@@ -843,6 +904,8 @@ mod tests {
         };
         assert_ne!(hash("a,b"), hash("ab,"));
         assert_ne!(hash("a,b"), hash("a,b,"));
+        assert_ne!(hash("\"a,b\",c"), hash("a,\"b,c\""));
+        assert_ne!(hash("\"a,b\",c"), hash("a,b,c"));
         assert_eq!(hash("a,b\r\n"), hash("\"a\",\"b\""));
     }
 
@@ -907,6 +970,39 @@ mod tests {
             let read: Vec<Vec<String>> = reader.records().map(|row| row.expect("text").iter().map(str::to_owned).collect()).collect();
             let cells: Vec<Vec<String>> = walked.into_iter().map(|(_, cells)| cells).collect();
             prop_assert_eq!(cells, read);
+        }
+
+        /// What a glance tells is what the walk finds, and a row that is gone to is the one that the walk came to.
+        #[test]
+        fn a_glance_tells_what_the_walk_finds(text in "[ab,\"\r\n]{0,60}", width in 1..4_usize, backwards: bool) {
+            let (mut glances, mut walk) = (Rows::new(&text, 0, 1, b',', b'"'), Rows::new(&text, 0, 1, b',', b'"'));
+            let mut passed = Vec::new();
+            loop {
+                let glance = glances.advance_at_a_glance(width);
+                let found = walk.advance();
+                match (glance, found) {
+                    (Ok(Glance::End), Ok(false)) => break,
+                    (Ok(Glance::Whole(hash)), Ok(true)) => {
+                        prop_assert!(walk.sound && walk.cells.len() == width);
+                        prop_assert_eq!(hash, walk.hash());
+                    }
+                    (Ok(Glance::Row), Ok(true)) => prop_assert_eq!(&glances.cells, &walk.cells),
+                    (Err(glance), Err(found)) => {
+                        prop_assert_eq!(glance, found);
+                        break;
+                    }
+                    (glance, found) => prop_assert!(false, "{:?} is not {:?}", glance, found),
+                }
+                prop_assert_eq!((glances.line, glances.start, glances.end, glances.after), (walk.line, walk.start, walk.end, walk.after));
+                passed.push((walk.start, walk.hash(), walk.sound, walk.cells.clone()));
+            }
+            if backwards {
+                passed.reverse();
+            }
+            for (start, hash, sound, cells) in passed {
+                prop_assert_eq!(glances.go_to(start), Ok(true));
+                prop_assert_eq!((glances.start, glances.hash(), glances.sound, &glances.cells), (start, hash, sound, &cells));
+            }
         }
 
         /// Walks of stretches that are cut at any beginning of a line, within cells too, are one walk over the whole.
