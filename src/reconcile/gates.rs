@@ -7,10 +7,10 @@
 //! A person who takes an edit back makes the bytes of an older file again, and must not be stopped: that is how breaks are mended.
 //! So an older file only trips if it would take more records back than the floor. A smaller one is told as a note.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::base::{Base, Standing, State};
-use super::clean;
+use super::canary::{as_clean, canary_key};
 use super::diff;
 use super::index::TextIndex;
 use super::link::Linked;
@@ -18,8 +18,8 @@ use super::plan::Decisions;
 use super::totals;
 use crate::change::{Action, key_for_people};
 use crate::frame::{Keyed, NO_ROW};
-use crate::job::{Beside, Canary, ColumnSpec, Field, Job, Limit, MoneyLimit, MoneyMost};
-use crate::value::{Decimal, FieldType, KEY_SEPARATOR, Raw, Value};
+use crate::job::{Beside, Canary, Job, Limit, MoneyLimit, MoneyMost};
+use crate::value::{Decimal, FieldType};
 
 /// The least number of records that `all-changed` compares.
 const ALL_CHANGED_MIN: u64 = 20;
@@ -228,24 +228,6 @@ pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, re
         }
     }
     trips
-}
-
-/// The canonical key of a canary, cleaned as a cell would be.
-fn canary_key(job: &Job, canary: &Canary) -> String {
-    let parts: Vec<String> = job.key.iter().zip(&canary.key).map(|(field, value)| as_clean(&job.fields[*field], value).to_string()).collect();
-    parts.join(&KEY_SEPARATOR.to_string())
-}
-
-/// A text as cleaning would leave it.
-fn as_clean(field: &Field, value: &Value) -> Value {
-    let Value::Text(text) = value else { return value.clone() };
-    let read = clean::read_one(field, &ColumnSpec::default(), &Raw::text(text.clone()));
-    read.filter(|read| !read.is_null()).unwrap_or_else(|| value.clone())
-}
-
-/// The canonical keys of all canaries: these records are looked at every night.
-pub fn canary_keys(job: &Job) -> BTreeSet<String> {
-    job.canaries.iter().map(|canary| canary_key(job, canary)).collect()
 }
 
 /// What is wrong with the canaries of a system, a sentence each.

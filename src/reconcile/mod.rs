@@ -6,6 +6,7 @@
 
 pub mod approved;
 pub mod base;
+mod canary;
 pub mod clean;
 pub mod dedupe;
 pub mod diff;

@@ -23,7 +23,7 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::base::{BaseTotal, Standing, State};
-use super::gates::canary_keys;
+use super::canary::canary_keys;
 use super::plan::Decisions;
 use crate::frame::{Clean, FieldColumn, Keyed, NO_ROW, Pulled};
 use crate::job::Job;
