@@ -19,6 +19,7 @@
 //!   time, and every edit since would look like one more.
 //! - An encoding in which two spellings stand for one character (some East Asian ones) is only written if the whole file comes
 //!   back from it to the byte.
+//! - A file that was pulled a moment ago is held for the write; the write proves, to the byte, that it still is that file.
 //! - A second set that was decided on the same snapshot is stale as a whole: the file is no longer what it was decided on.
 
 mod edit;
@@ -89,7 +90,20 @@ pub struct CsvFile {
     backups: u32,
     /// The digest of the last pull.
     pulled_sha256: Option<String>,
+    /// The file as it was pulled last, for a write soon after.
+    held: Option<Held>,
 }
+
+/// A file as it was pulled.
+#[derive(Debug)]
+struct Held {
+    /// When it was changed last.
+    stamp: disk::Stamp,
+    rows: Arc<LateRows>,
+}
+
+/// A longer file is read again for a write, so that it does not stay in memory for as long as a run decides.
+const HELD_BYTES_MAX: usize = 256 << 20;
 
 /// What tells that the file is complete.
 #[derive(Debug)]
@@ -187,6 +201,7 @@ impl CsvFile {
             name_date,
             backups: settings.backups.unwrap_or(1),
             pulled_sha256: None,
+            held: None,
         })
     }
 
@@ -395,13 +410,20 @@ impl CsvFile {
     }
 
     /// The rows of the file: all, or at least those at the wanted addresses.
-    fn parse(&self, rows: &WhichRows<'_>, notes: Vec<String>) -> Result<Pulled, Error> {
+    fn parse(&mut self, rows: &WhichRows<'_>, notes: Vec<String>) -> Result<Pulled, Error> {
+        let stamp = disk::stamp(&self.path).map_err(|error| self.as_written(error))?;
         let bytes = disk::read_bytes(&self.path).map_err(|error| self.as_written(error))?;
         let (sha256, read) = rayon::join(|| disk::digest(&bytes), || self.rows(&bytes, rows, notes));
         let (all, mut evidence, late) = read?;
         evidence.sha256 = Some(sha256);
         Ok(match late {
-            Some(late) => Pulled::unread(Arc::new(late.of(bytes)), all.lines, all.hashes, all.refused, evidence),
+            Some(late) => {
+                let is_itself = late.text.is_none();
+                let rows = Arc::new(late.of(bytes));
+                let is_short = rows.text.as_ref().is_some_and(|text| text.len() <= HELD_BYTES_MAX);
+                self.held = stamp.filter(|_| is_itself && is_short).map(|stamp| Held { stamp, rows: Arc::clone(&rows) });
+                Pulled::unread(rows, all.lines, all.hashes, all.refused, evidence)
+            }
             None => {
                 let columns = self.required.iter().cloned().zip(all.columns).map(|(name, column)| (name, column, None)).collect();
                 Pulled::new(columns, all.lines, all.hashes, all.refused, evidence)
@@ -457,6 +479,8 @@ impl CsvFile {
         };
         let late = is_late.then(|| LateRows {
             skipped: decoded.bom.len(),
+            encoding: decoded.encoding,
+            name: decoded.name,
             text: match decoded.text {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(text) => Some(text),
@@ -551,9 +575,38 @@ impl CsvFile {
             let reason = format!("the file cannot be written back in {name} without changing other bytes of it");
             return Ok((None, vec![Outcome::Rejected { reason }; set.changes.len()]));
         }
-        let edited = edit::edit(&decoded.text, &layout, decoded.encoding, set.changes, set.failures_max).map_err(|problem| self.stopped(problem))?;
+        self.edited_text(decoded, &layout, set)
+    }
+
+    fn edited_text(&self, decoded: Decoded<'_>, layout: &Layout, set: &WriteSet<'_>) -> Result<(Option<Vec<u8>>, Vec<Outcome>), Error> {
+        let edited = edit::edit(&decoded.text, layout, decoded.encoding, set.changes, set.failures_max).map_err(|problem| self.stopped(problem))?;
         let text = edited.text.filter(|text| *text != decoded.text);
         Ok((text.map(|text| text::encode_whole(decoded.encoding, decoded.bom, text)), edited.outcomes))
+    }
+
+    /// Makes the changes in the file as it was pulled, which it still is as far as its stamp tells: whether it is to the byte
+    /// is looked at before it is replaced, and after. Nothing if it is not held, or another one is meant.
+    fn write_held(&mut self, set: &WriteSet<'_>) -> Result<Option<Vec<Outcome>>, Error> {
+        let Some(Held { stamp, rows }) = self.held.take() else { return Ok(None) };
+        let (Some(sha256), Some(text)) = (&self.pulled_sha256, &rows.text) else { return Ok(None) };
+        let is_meant = set.snapshot.is_none_or(|snapshot| snapshot == sha256);
+        if !is_meant || disk::stamp(&self.path).map_err(|error| self.as_written(error))? != Some(stamp) {
+            return Ok(None);
+        }
+        let (bom, body) = text.split_at(rows.skipped);
+        let decoded = Decoded { text: Cow::Borrowed(body), bom: bom.as_bytes(), encoding: rows.encoding, name: rows.name.clone() };
+        if !text::comes_back(&decoded, text.as_bytes()) {
+            return Ok(None);
+        }
+        let (new, outcomes) = self.edited_text(decoded, &rows.layout, set)?;
+        let Some(new) = new else { return Ok(Some(outcomes)) };
+        self.replace(text.as_bytes(), sha256, &new, outcomes).map(Some)
+    }
+
+    fn replace(&self, bytes: &[u8], sha256: &str, new: &[u8], outcomes: Vec<Outcome>) -> Result<Vec<Outcome>, Error> {
+        let expected = disk::Expected { bytes, sha256 };
+        let replaced = disk::replace_keeping(&self.path, new, expected, self.backups).map_err(|error| self.as_written(error))?;
+        Ok(outcomes_of_replacing(replaced, outcomes))
     }
 
     fn recover(&self) -> Result<Vec<String>, Error> {
@@ -642,6 +695,9 @@ struct LateRows {
     text: Option<String>,
     /// How many bytes stand before the text.
     skipped: usize,
+    encoding: &'static Encoding,
+    /// What the encoding is called.
+    name: String,
     layout: Layout,
     /// The required columns, with their places in the header.
     columns: Vec<(String, usize)>,
@@ -821,6 +877,9 @@ impl System for CsvFile {
         if set.changes.is_empty() {
             return Ok(Vec::new());
         }
+        if let Some(outcomes) = self.write_held(&set)? {
+            return Ok(outcomes);
+        }
         let bytes = disk::read_bytes(&self.path).map_err(|error| self.as_written(error))?;
         let (sha256, edited) = rayon::join(|| disk::digest(&bytes), || self.edited(&bytes, &set));
         if let Some(stale) = changed_since_read(&set, self.pulled_sha256.as_deref(), &sha256) {
@@ -828,9 +887,7 @@ impl System for CsvFile {
         }
         let (new, outcomes) = edited?;
         let Some(new) = new else { return Ok(outcomes) };
-        let expected = disk::Expected { bytes: &bytes, sha256: &sha256 };
-        let replaced = disk::replace_keeping(&self.path, &new, expected, self.backups).map_err(|error| self.as_written(error))?;
-        Ok(outcomes_of_replacing(replaced, outcomes))
+        self.replace(&bytes, &sha256, &new, outcomes)
     }
 
     fn read_back(&mut self, wanted: &Wanted) -> Result<Pulled, Error> {
@@ -1121,8 +1178,12 @@ mod tests {
     fn a_write_keeps_the_encoding_the_mark_and_every_other_byte() {
         let text = "id;Name;Betrag\r\n007;Müller;1.234,56\r\n008;\"Straße; Süd\";-5,00 €\r\n";
         let expected = "id;Name;Betrag\r\n007;=Maier;1.234,56\r\n009;Weiß;\r\n";
-        for trap in ["bom", "utf16_bom", "utf16_no_bom", "windows_1252", "separator_line"] {
-            let (folder, file) = copied(trap);
+        let traps = ["bom", "utf16_bom", "utf16_no_bom", "windows_1252", "separator_line"];
+        for (trap, is_later_night) in traps.into_iter().flat_map(|trap| [(trap, false), (trap, true)]) {
+            let (folder, mut file) = copied(trap);
+            if is_later_night {
+                file.known = file.pull().unwrap().evidence.found;
+            }
             let path = folder.path().join("sheet.csv");
             let before = fs::read(&path).unwrap();
             let mut system = file.open().unwrap();
@@ -1166,17 +1227,32 @@ mod tests {
 
     #[test]
     fn a_save_between_pull_and_write_makes_everything_stale() {
-        let (folder, file) = copied("bom");
+        let (folder, mut file) = copied("bom");
         let path = folder.path().join("sheet.csv");
-        let mut system = file.open().unwrap();
-        let sha256 = system.pull().unwrap().evidence.sha256;
-        let mut saved = fs::read(&path).unwrap();
-        saved.extend_from_slice(b"009;Typed;1,00\r\n");
-        fs::write(&path, &saved).unwrap();
-        let changes = [change(Action::Update, Some("007"), vec![cell("Name", Some("Müller"), "x")])];
-        let outcomes = system.write(WriteSet { changes: &changes, failures_max: 5, snapshot: sha256.as_deref() }).unwrap();
-        assert_eq!(words(&outcomes), ["stale"]);
-        assert_eq!(fs::read(&path).unwrap(), saved);
+        // The last save is as long as the file was, and says that it is as old.
+        for (is_later_night, is_disguised) in [(false, false), (true, false), (true, true)] {
+            if is_later_night {
+                file.known = file.pull().unwrap().evidence.found;
+            }
+            let mut system = file.open().unwrap();
+            let sha256 = system.pull().unwrap().evidence.sha256;
+            let mut saved = fs::read(&path).unwrap();
+            let modified = fs::metadata(&path).unwrap().modified().unwrap();
+            if is_disguised {
+                let at = saved.len() - 3;
+                saved[at] = b'7';
+            } else {
+                saved.extend_from_slice(b"009;Typed;1,00\r\n");
+            }
+            fs::write(&path, &saved).unwrap();
+            if is_disguised {
+                fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+            }
+            let changes = [change(Action::Update, Some("007"), vec![cell("Name", Some("Müller"), "x")])];
+            let outcomes = system.write(WriteSet { changes: &changes, failures_max: 5, snapshot: sha256.as_deref() }).unwrap();
+            assert_eq!(words(&outcomes), ["stale"]);
+            assert_eq!(fs::read(&path).unwrap(), saved);
+        }
     }
 
     #[test]
