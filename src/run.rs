@@ -42,6 +42,11 @@ const FAILURES_MIN: usize = 5;
 /// The share of a system's changes that may be rejected, in per cent.
 const FAILURES_PERCENT: usize = 20;
 
+/// How the start of a run is spelled in its id.
+const RUN_ID: &str = "%Y%m%dT%H%M%SZ";
+/// A clock that goes back by less is only set right.
+const CLOCK_BACK_MIN_S: i64 = 120;
+
 /// What a run says that was asked to stop.
 const STOPPED_ON_REQUEST: &str = "stopped on request before writing";
 /// The list of a job's runs, from which the page of all jobs is made.
@@ -213,7 +218,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
     let started = (world.now)();
     let holder = format!("process {} since {started}", std::process::id());
     let state = JobState::open(&world.root.join(&world.settings.state).join(&job.name), &holder)?;
-    let id = state::free_run_id(&state.ledger, &world.root.join(&world.settings.reports).join(&job.name), &started.strftime("%Y%m%dT%H%M%SZ").to_string())?;
+    let id = state::free_run_id(&state.ledger, &world.root.join(&world.settings.reports).join(&job.name), &started.strftime(RUN_ID).to_string())?;
     let promoted = state.ledger.promoted()?;
     if let Some(approved) = &request.approved {
         approved.check(job, &state, promoted.as_ref())?;
@@ -221,7 +226,8 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
     let command = request.command();
     let interrupted = state.ledger.interrupted()?;
     let (of_mails, lost_mails) = delivery::notes(&state.ledger)?;
-    let notes = request.notes.iter().cloned().chain(state.ledger.newest_alteration()?).chain(of_mails).collect();
+    let notes =
+        request.notes.iter().cloned().chain(earlier_clock(promoted.as_ref(), started)).chain(state.ledger.newest_alteration()?).chain(of_mails).collect();
     state.ledger.begin(&id, command, &started.to_string(), promoted.as_ref().map(|p| p.run.as_str()), &job.source.digest, &job.source.text)?;
 
     let mut night = Night {
@@ -483,10 +489,13 @@ impl Night<'_> {
         self.state.tidy(self.promoted.as_ref(), &self.days_ago(self.snapshot_days))
     }
 
-    /// The run id of so many days ago.
+    /// The run id of so many days ago, counted from this run, or from a day after the last one if that is earlier: a clock that is
+    /// wrong for one night must not remove what is to be kept.
     fn days_ago(&self, days: u32) -> String {
-        let days = jiff::SignedDuration::from_hours(24 * i64::from(days));
-        self.started.checked_sub(days).unwrap_or(self.started).strftime("%Y%m%dT%H%M%SZ").to_string()
+        let last = self.promoted.as_ref().and_then(|promoted| started_of(&promoted.run));
+        let day = jiff::SignedDuration::from_hours(24);
+        let from = last.and_then(|last| last.checked_add(day).ok()).map_or(self.started, |latest| latest.min(self.started));
+        from.checked_sub(day * i32::try_from(days).unwrap_or(i32::MAX)).unwrap_or(from).strftime(RUN_ID).to_string()
     }
 
     /// Full snapshots of all systems, and, read meanwhile, the records that the last promoted run left at rest. Nothing is at
@@ -1136,6 +1145,18 @@ pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
         }
         Ok(Connected { name: spec.name.clone(), place: spec.kind.place(), rows: rows.pulled.evidence.rows_read, notes })
     }))
+}
+
+/// When a run started, by its id.
+fn started_of(run: &str) -> Option<Timestamp> {
+    jiff::civil::DateTime::strptime(RUN_ID, run.split('-').next()?).ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+}
+
+/// What a person should know if the clock shows an earlier time than at the last run.
+fn earlier_clock(promoted: Option<&Promoted>, started: Timestamp) -> Option<String> {
+    let last = started_of(&promoted?.run)?;
+    (last.duration_since(started).as_secs() >= CLOCK_BACK_MIN_S)
+        .then(|| format!("the clock shows {started}, and the last run began at {last}: one of the two is wrong, and so are the ages of what is open"))
 }
 
 /// By system the rows that must be looked into.

@@ -253,6 +253,30 @@ fn the_command_tells_it_by_its_exit_code_and_the_next_report_tells_it_too() {
 }
 
 #[test]
+fn a_clock_that_is_wrong_for_a_night_removes_nothing_and_is_told() {
+    let mut nights = Nights::five();
+    let kept = |nights: &Nights| {
+        let mut names: Vec<_> = ["snapshots", "plans"]
+            .iter()
+            .flat_map(|folder| fs::read_dir(nights.state().join(folder)).unwrap().flatten().map(|entry| entry.file_name()))
+            .collect();
+        names.sort();
+        let ledger = Connection::open(nights.state().join("ledger.sqlite")).unwrap();
+        let journal: i64 = ledger.query_row("SELECT count(*) FROM journal", [], |row| row.get(0)).unwrap();
+        (names, journal)
+    };
+    let (before, journal) = kept(&nights);
+    let told = |report: &Report| report.notes.iter().any(|note| note.contains("the clock shows"));
+    assert!(!told(&nights.run(3650, Request::default())), "a long pause is no wrong clock");
+    let report = nights.run(5, Request::default());
+    assert!(told(&report), "{:?}", report.notes);
+    nights.run(6, Request::default());
+    let (after, still) = kept(&nights);
+    assert!(before.iter().all(|name| after.contains(name)), "{before:?} {after:?}");
+    assert_eq!(still, journal);
+}
+
+#[test]
 fn what_is_kept_for_long_enough_goes_and_what_is_open_stays() {
     let mut nights = Nights::new();
     fs::write(nights.root.path().join("tieout.toml"), "ledger_days = 3\nsnapshots_days = 3\n").unwrap();
