@@ -151,7 +151,7 @@ fn told_keys<'a>(now: &'a Keyed, system: &str, loose: &'a [Break]) -> HashSet<&'
 }
 
 /// Puts an update that gives up a value before the one that takes it over, which a unique column asks for. All else keeps its
-/// order, and so does a swap: no order helps it.
+/// order, and so does a swap: no order helps it, and whether it can be made is for the system to say.
 fn release_first(changes: Vec<Change>) -> Vec<Change> {
     // A value that several rows give up is in no unique column.
     let mut released: HashMap<(&str, &str, &Value), Option<usize>> = HashMap::new();

@@ -22,6 +22,7 @@ use crate::error::{Error, Remedy};
 use crate::frame::Pulled;
 use crate::job::{Kind, Reference, SystemSpec};
 
+mod batch;
 pub mod csv;
 pub mod excel;
 pub mod memory;
