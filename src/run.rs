@@ -22,7 +22,7 @@ use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
 use crate::job::{Job, LockWhen, Mode, Permission, Role, Settings};
 use crate::reconcile::approved::{Stale, compare};
-use crate::reconcile::base::State;
+use crate::reconcile::base::{FieldDebt, State};
 use crate::reconcile::clean::{Marks, clean};
 use crate::reconcile::dedupe::dedupe;
 use crate::reconcile::differences;
@@ -82,6 +82,8 @@ pub struct Request {
     pub every_record: bool,
     /// Frozen fields that are written again: the key of a record, or `KEY.FIELD`.
     pub unfreeze: Vec<String>,
+    /// Changes that were sent too often without success, and are sent again: the key of a record, or `KEY.FIELD`.
+    pub retry: Vec<String>,
     /// What the report says before anything of its own, a sentence each.
     pub notes: Vec<String>,
     /// Scheduled runs were missed: the report is mailed also where the job file would not for what the run finds.
@@ -160,8 +162,65 @@ impl Approved {
     }
 }
 
-/// How many frozen fields are named.
-const FROZEN_TOLD_MAX: usize = 10;
+/// How many of the things that a person could have named are listed.
+const NAMED_TOLD_MAX: usize = 10;
+
+/// Something that a person names by the key of its record, or by key and field.
+struct Named<T> {
+    key: String,
+    /// Nothing where the record as a whole is meant.
+    field: Option<String>,
+    system: String,
+    at: T,
+}
+
+impl<T> Named<T> {
+    fn is_meant(&self, word: &str) -> bool {
+        self.key == word || self.field.as_ref().is_some_and(|field| format!("{}.{field}", self.key) == word)
+    }
+
+    fn place(&self) -> String {
+        let field = self.field.as_ref().map_or_else(String::new, |field| format!(".{field}"));
+        format!("`{}{field}` in `{}`", self.key, self.system)
+    }
+}
+
+/// The words of an option that names such things.
+struct Naming {
+    option: &'static str,
+    one: &'static str,
+    none: &'static str,
+    known: &'static str,
+    many: &'static str,
+}
+
+impl Naming {
+    /// Those that are named, each once. Keys stand in the message only where `may_be_told`.
+    ///
+    /// # Errors
+    /// `MendJob` for a word that names none of them.
+    fn meant<'n, T>(&self, words: &[String], all: &'n [Named<T>], may_be_told: bool) -> Result<Vec<&'n Named<T>>, Error> {
+        if let Some(word) = words.iter().find(|word| !all.iter().any(|one| one.is_meant(word))) {
+            let known = match all.len() {
+                0 => self.none.to_owned(),
+                1..=NAMED_TOLD_MAX if may_be_told => format!("{}: {}", self.known, all.iter().map(Named::place).collect::<Vec<_>>().join(", ")),
+                many => format!("{} {}: the last report lists them", gates::count(many as u64), self.many),
+            };
+            let word = if may_be_told { format!("`{word}`") } else { "so".to_owned() };
+            return Err(Error::new(Remedy::MendJob, Place::of(self.option), format!("no {} is called {word}", self.one))
+                .seen(known)
+                .seen("nothing was written")
+                .hint("name the key of a record, or the key, a point and the field"));
+        }
+        Ok(all.iter().filter(|one| words.iter().any(|word| one.is_meant(word))).collect())
+    }
+}
+
+/// The key of a record for people, as it was read last.
+fn key_of(state: &State, record: u64) -> String {
+    let found = state.bases.iter().find_map(|base| base.keys.get(base.records.binary_search(&record).ok()?));
+    key_for_people(found.unwrap_or_default())
+}
 
 /// How many changed lines of a job file are named.
 const CHANGED_LINES_MAX: usize = 5;
@@ -327,6 +386,7 @@ impl Night<'_> {
             before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
         }
         self.unfreeze(&mut before)?;
+        self.retry(&mut before)?;
         self.say("dedupe, link, diff, merge");
         let nows = self.dedupe(cleaned, &before);
         self.stop_if_asked()?;
@@ -550,37 +610,52 @@ impl Night<'_> {
 
     /// Lets the frozen fields that a person named be written again. That is kept with the gates that were allowed.
     fn unfreeze(&mut self, state: &mut State) -> Result<(), Error> {
-        let key_of = |record: u64| {
-            let found = state.bases.iter().find_map(|base| base.keys.get(base.records.binary_search(&record).ok()?));
-            key_for_people(found.unwrap_or_default())
-        };
-        let frozen = state.open.flips.iter().filter(|(_, flips)| flips.frozen);
-        let frozen: Vec<(_, String)> = frozen.map(|(at, _)| (at.clone(), key_of(at.0))).collect();
-        let may_be_told = !self.job.key.iter().any(|field| self.job.fields[*field].sensitive);
-        for word in &self.request.unfreeze {
-            let is_meant = |((_, field, _), key): &&(_, String)| key == word || format!("{key}.{field}") == *word;
-            let meant: Vec<_> = frozen.iter().filter(is_meant).collect();
-            if meant.is_empty() {
-                let known: Vec<String> = frozen.iter().map(|((_, field, system), key)| format!("`{key}.{field}` in `{system}`")).collect();
-                let known = match known.len() {
-                    0 => "nothing is frozen".to_owned(),
-                    1..=FROZEN_TOLD_MAX if may_be_told => format!("frozen: {}", known.join(", ")),
-                    many => format!("{} fields are frozen: the last report lists them", gates::count(many as u64)),
-                };
-                let word = if may_be_told { format!("`{word}`") } else { "so".to_owned() };
-                return Err(Error::new(Remedy::MendJob, Place::of("--unfreeze"), format!("no frozen field is called {word}"))
-                    .seen(known)
-                    .seen("nothing was written")
-                    .hint("name the key of a record, or the key, a point and the field"));
-            }
-            for (at @ (_, field, system), key) in meant {
-                if state.open.flips.remove(at).is_some() {
-                    let key = if may_be_told { format!("`{key}`") } else { "a record".to_owned() };
-                    self.allowed.push(format!("unfreeze: `{field}` of {key} is written in `{system}` again"));
-                }
-            }
+        let frozen = state.open.flips.iter().filter(|(_, flips)| flips.frozen).map(|(at, _)| at.clone());
+        let frozen: Vec<Named<_>> = frozen.map(|at| Named { key: key_of(state, at.0), field: Some(at.1.clone()), system: at.2.clone(), at }).collect();
+        let words = Naming { option: "--unfreeze", one: "frozen field", none: "nothing is frozen", known: "frozen", many: "fields are frozen" };
+        for one in words.meant(&self.request.unfreeze, &frozen, self.may_tell_keys())? {
+            state.open.flips.remove(&one.at);
+            let key = self.key_for_people(&one.key);
+            self.allowed.push(format!("unfreeze: `{}` of {key} is written in `{}` again", one.at.1, one.system));
         }
         Ok(())
+    }
+
+    /// Lets the changes that a person named be sent again, which were sent so often without success that they were given up.
+    /// That is kept with the gates that were allowed.
+    fn retry(&mut self, state: &mut State) -> Result<(), Error> {
+        let is_given_up = |attempts: u32| attempts >= self.job.attempts_max;
+        let fields = state.open.fields.iter().flat_map(|((record, field), open)| {
+            let given_up = open.debts.iter().filter(|(_, debt)| matches!(debt, FieldDebt::Owed { attempts, .. } if is_given_up(*attempts)));
+            given_up.map(|(system, _)| (*record, Some(field.clone()), system.clone()))
+        });
+        let records = state.open.records.iter().filter(|(_, debt)| is_given_up(debt.attempts)).map(|((record, system), _)| (*record, None, system.clone()));
+        let given_up: Vec<Named<u64>> = fields.chain(records).map(|(at, field, system)| Named { key: key_of(state, at), field, system, at }).collect();
+        let words =
+            Naming { option: "--retry", one: "change that waits for a person", none: "nothing was given up", known: "given up", many: "changes were given up" };
+        for one in words.meant(&self.request.retry, &given_up, self.may_tell_keys())? {
+            let again = match &one.field {
+                Some(field) => state.open.fields.get_mut(&(one.at, field.clone())).and_then(|open| match open.debts.get_mut(&one.system) {
+                    Some(FieldDebt::Owed { attempts, .. }) => Some(attempts),
+                    _ => None,
+                }),
+                None => state.open.records.get_mut(&(one.at, one.system.clone())).map(|debt| &mut debt.attempts),
+            };
+            if let Some(attempts) = again {
+                *attempts = 0;
+            }
+            let (key, what) = (self.key_for_people(&one.key), one.field.as_ref().map_or_else(String::new, |field| format!("`{field}` of ")));
+            self.allowed.push(format!("retry: {what}{key} is sent to `{}` again", one.system));
+        }
+        Ok(())
+    }
+
+    fn may_tell_keys(&self) -> bool {
+        !self.job.key.iter().any(|field| self.job.fields[*field].sensitive)
+    }
+
+    fn key_for_people(&self, key: &str) -> String {
+        if self.may_tell_keys() { format!("`{key}`") } else { "a record".to_owned() }
     }
 
     fn open(&self) -> Result<Vec<Box<dyn System>>, Error> {

@@ -31,6 +31,9 @@ pub struct RunJob {
     /// Write a frozen field again: the key of a record, or `KEY.FIELD`.
     #[arg(long, value_name = "KEY[.FIELD]")]
     unfreeze: Vec<String>,
+    /// Send a change again that was given up after too many tries: the key of a record, or `KEY.FIELD`.
+    #[arg(long, value_name = "KEY[.FIELD]")]
+    retry: Vec<String>,
     /// Look into every record, even where no row of it changed since the last run.
     #[arg(long)]
     every_record: bool,
@@ -47,6 +50,9 @@ pub struct PlanJob {
     /// Plan to write a frozen field again: the key of a record, or `KEY.FIELD`.
     #[arg(long, value_name = "KEY[.FIELD]")]
     unfreeze: Vec<String>,
+    /// Plan to send a change again that was given up: the key of a record, or `KEY.FIELD`.
+    #[arg(long, value_name = "KEY[.FIELD]")]
+    retry: Vec<String>,
     /// Exit with 1 if a run would write, or if a break is open.
     #[arg(long)]
     exit_code: bool,
@@ -75,8 +81,8 @@ impl RunJob {
     /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<u8, Error> {
         let project = context.project()?;
-        let unfreeze = self.unfreeze.clone();
-        let request = Request { first_contact: self.first_contact, every_record: self.every_record, unfreeze, ..Request::default() };
+        let (unfreeze, retry) = (self.unfreeze.clone(), self.retry.clone());
+        let request = Request { first_contact: self.first_contact, every_record: self.every_record, unfreeze, retry, ..Request::default() };
         let finished = start(context, &project, &self.job, request, &self.allow)?;
         tell(context, &finished, &report::text::summary(&finished.report));
         Ok(finished.report.exit_code)
@@ -90,7 +96,8 @@ impl PlanJob {
             self.check_output(file)?;
         }
         let project = context.project()?;
-        let finished = start(context, &project, &self.job, Request { plan_only: true, unfreeze: self.unfreeze.clone(), ..Request::default() }, &self.allow)?;
+        let (unfreeze, retry) = (self.unfreeze.clone(), self.retry.clone());
+        let finished = start(context, &project, &self.job, Request { plan_only: true, unfreeze, retry, ..Request::default() }, &self.allow)?;
         if let (Some(file), Some(plan)) = (&self.output, &finished.plan) {
             if self.force { disk::publish(file, plan)? } else { disk::write_new(file, plan)? }
         }

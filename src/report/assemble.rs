@@ -10,7 +10,7 @@ use super::{
     AmountRoll, BreakReport, CellReport, ChangeReport, ClearedBreak, ClearedHow, ConflictReport, JobChange, QuarantinedReport, Report, RollForward, Stale,
     SystemReport, ToleratedReport, Verdict,
 };
-use crate::change::{Action, Break, BreakKind, Change, Settled, key_for_people};
+use crate::change::{Action, Break, BreakKind, Change, Settled, SystemValue, key_for_people};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::frame::{Keyed, NO_ROW, Silence};
@@ -195,8 +195,7 @@ pub fn breaks(
     settlement: Option<&Settlement>,
     earlier: &BTreeMap<String, Earlier>,
 ) -> Vec<Break> {
-    let mut breaks = decisions.breaks.clone();
-    breaks.extend(settlement.into_iter().flat_map(|s| s.breaks.iter().cloned()));
+    let mut breaks = told_together(decisions.breaks.iter().chain(settlement.into_iter().flat_map(|s| &s.breaks)));
     for (system, (spec, now)) in job.systems.iter().zip(nows).enumerate() {
         let identities = unkeyed_rows(job, system, now);
         let mut rows: BTreeSet<u64> = BTreeSet::new();
@@ -249,6 +248,30 @@ pub fn breaks(
     // The same difference may be seen by a decision and by the write that failed to mend it.
     let mut seen = BTreeSet::new();
     breaks.retain(|b| seen.insert(b.id(&job.name)));
+    breaks
+}
+
+/// These breaks, in their order. Several fields of a record that a system refuses, or that are not sent to it any more, are one
+/// break, which tells them all.
+fn told_together<'b>(all: impl Iterator<Item = &'b Break>) -> Vec<Break> {
+    let mut breaks: Vec<Break> = Vec::new();
+    let mut writes: BTreeMap<(BreakKind, &str, Option<&str>), usize> = BTreeMap::new();
+    for open in all {
+        let is_write = matches!(open.kind, BreakKind::WriteRejected | BreakKind::WriteNotKept) && open.field.is_none();
+        let first = if is_write { *writes.entry((open.kind, &open.key, open.system.as_deref())).or_insert(breaks.len()) } else { breaks.len() };
+        let Some(other) = breaks.get_mut(first) else {
+            breaks.push(open.clone());
+            continue;
+        };
+        for (text, more) in [(&mut other.why, &open.why), (&mut other.next_step, &open.next_step)] {
+            if !text.contains(more.as_str()) {
+                text.push_str("; ");
+                text.push_str(more);
+            }
+        }
+        let new: Vec<SystemValue> = open.values.iter().filter(|value| !other.values.contains(value)).cloned().collect();
+        other.values.extend(new);
+    }
     breaks
 }
 

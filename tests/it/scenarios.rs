@@ -282,6 +282,7 @@ fn request(args: &str) -> Request {
             "--first-contact" => request.first_contact = true,
             "--plan" => request.plan_only = true,
             "--unfreeze" => request.unfreeze.extend(words.next().map(str::to_owned)),
+            "--retry" => request.retry.extend(words.next().map(str::to_owned)),
             "--allow" => {
                 for word in words.next().unwrap_or_default().split(',') {
                     let (gate, system) = word.split_once(':').map_or((word, None), |(gate, system)| (gate, Some(system.to_owned())));
