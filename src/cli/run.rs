@@ -13,7 +13,7 @@ use tieout::reconcile::gates::{Allowed, Gate};
 use tieout::report::{self, Verdict};
 use tieout::run::{self, Approved, Finished, Request, World};
 
-use super::{Context, print, print_json};
+use super::{Context, print, print_error, print_json};
 
 /// Run a job.
 #[derive(Args)]
@@ -85,7 +85,7 @@ impl RunJob {
         let request = Request { first_contact: self.first_contact, every_record: self.every_record, unfreeze, retry, ..Request::default() };
         let finished = start(context, &project, &self.job, request, &self.allow)?;
         tell(context, &finished, &report::text::summary(&finished.report));
-        Ok(finished.report.exit_code)
+        Ok(finished.exit_code)
     }
 }
 
@@ -105,6 +105,7 @@ impl PlanJob {
         let report = &finished.report;
         Ok(match report.verdict {
             Verdict::Failed => report.exit_code,
+            _ if finished.exit_code != report.exit_code => finished.exit_code,
             _ => u8::from(self.exit_code && (!report.changes.is_empty() || !report.breaks.is_empty())),
         })
     }
@@ -137,7 +138,7 @@ impl ApplyPlan {
         let request = Request { first_contact: self.first_contact, approved: Some(Arc::new(approved)), ..Request::default() };
         let finished = start(context, &project, &job, request, &self.allow)?;
         tell(context, &finished, &report::text::summary(&finished.report));
-        Ok(finished.report.exit_code)
+        Ok(finished.exit_code)
     }
 }
 
@@ -147,7 +148,7 @@ fn start(context: &Context, project: &Project, job: &str, request: Request, allo
     let allowed = allow.iter().map(|word| read_allowed(word, &names)).collect::<Result<_, _>>()?;
     let now = Timestamp::now;
     let progress = |step: &str| context.progress(step);
-    let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress, cancelled: &|| false };
+    let world = World { root: &project.root, settings: &project.settings, now: &now, sleep: &std::thread::sleep, progress: &progress, cancelled: &|| false };
     run::run(&world, &job, &Request { allowed, ..request })
 }
 
@@ -173,7 +174,7 @@ fn read_allowed(word: &str, systems: &[&str]) -> Result<Allowed, Error> {
 
 fn tell(context: &Context, finished: &Finished, text: &str) {
     for error in &finished.afterthoughts {
-        eprintln!("{error}");
+        print_error(&error.to_string());
     }
     if context.json {
         print_json(&finished.report);
@@ -182,7 +183,7 @@ fn tell(context: &Context, finished: &Finished, text: &str) {
     print(text);
     let stopped_by: Vec<String> = finished.report.stopped_by.iter().map(ToString::to_string).collect();
     if !stopped_by.is_empty() {
-        eprintln!("{}", stopped_by.join("\n\n"));
+        print_error(&stopped_by.join("\n\n"));
     }
     print(&format!("report: {}", finished.folder.join("report.html").display()));
 }

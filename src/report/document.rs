@@ -1305,6 +1305,12 @@ impl Page<'_> {
             if let Some(newest) = &system.newest_edit {
                 facts.push(("Newest edit".to_owned(), vec![Piece::Held(self.text(newest))]));
             }
+            if system.retries > 0 {
+                facts.push((
+                    "Called again".to_owned(),
+                    vec![words(format!("{}, because something was in the way for a while", shown::times(u32::try_from(system.retries).unwrap_or(u32::MAX))))],
+                ));
+            }
             facts.extend(evidence.found.iter().map(|(name, found)| (shown::visible(&capitalised(name)).into_owned(), vec![Piece::Held(self.text(found))])));
             facts.extend(evidence.notes.iter().map(|note| ("Note".to_owned(), vec![words(self.text(note))])));
             blocks.push(Block::Facts(facts));

@@ -208,6 +208,8 @@ pub struct SystemReport {
     pub planned: BTreeMap<Action, u64>,
     /// Changes by what became of them.
     pub settled: BTreeMap<Settled, u64>,
+    /// How often it was called again because something was in the way that passes.
+    pub retries: u64,
 }
 
 /// One change in a report.

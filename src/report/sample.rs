@@ -83,6 +83,7 @@ fn system(name: &str, kind: &str, role: &str, origin: &str, rows: u64, quarantin
         newest_edit: Some("2026-03-30T17:42:00Z".to_owned()),
         planned: BTreeMap::new(),
         settled: BTreeMap::new(),
+        retries: 0,
     }
 }
 

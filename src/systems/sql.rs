@@ -1105,7 +1105,9 @@ fn database_error(origin: &str, error: &rusqlite::Error, kept: &str) -> Error {
         Some(ErrorCode::Unknown) | None => (Remedy::MendJob, "the database does not understand what it was asked".to_owned(), "mend `table` or `query`"),
         Some(_) => (Remedy::Look, "the database failed".to_owned(), "look after the database, then run again"),
     };
-    Error::new(remedy, Place::of(origin), message).seen(format!("the database says: {}", words(error))).seen(kept).hint(hint)
+    let told = Error::new(remedy, Place::of(origin), message).seen(format!("the database says: {}", words(error))).seen(kept).hint(hint);
+    // Whoever says that nothing was done knows it, and a lock goes.
+    if matches!(code_of(error), Some(DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed)) { told.passing() } else { told }
 }
 
 #[cfg(test)]

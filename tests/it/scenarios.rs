@@ -198,7 +198,7 @@ impl Stage {
             }
             told.borrow_mut().push(step);
         };
-        let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress, cancelled: &|| false };
+        let world = World { root: &project.root, settings: &project.settings, now: &now, sleep: &|_| {}, progress: &progress, cancelled: &|| false };
         let mut patience = 0..100;
         let finished = loop {
             match run::run(&world, &job, &Request { every_record: self.every_record, ..request(args) }) {
