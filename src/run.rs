@@ -312,7 +312,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
             let earlier = night.earlier_breaks().unwrap_or_default();
             let mut report = night.heading().stopped(&error, &earlier);
             if night.obstacles.has_sent {
-                report.sentence = format!("stopped after it had begun to write: {}; the next run finds out what was written, and settles it", error.headline());
+                assemble::stop_while_writing(&mut report, &error);
             }
             night.tell_retries(&mut report);
             if night.was_cancelled {

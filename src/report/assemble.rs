@@ -80,6 +80,7 @@ impl Heading<'_> {
             ledger_head: None,
             audit: job.mode == Mode::Audit,
             dry_run: self.dry_run,
+            unsettled: false,
             verdict,
             exit_code,
             sentence,
@@ -792,6 +793,19 @@ pub fn stop_before_writing(report: &mut Report, exit_code: u8, verdict: Verdict,
     report.verdict = verdict;
     report.sentence = sentence;
     report.stopped_by = diagnostics;
+}
+
+/// Turns the report of a run that an error stopped into that of one which had begun to write by then.
+pub fn stop_while_writing(report: &mut Report, error: &Error) {
+    report.unsettled = true;
+    report.sentence = format!("stopped after it had begun to write: {}; the next run finds out what was written", error.headline());
+    for diagnostic in &mut report.stopped_by {
+        // That was said of one file, and is read as being said of all.
+        diagnostic.seen.retain(|line| !line.starts_with("nothing was"));
+    }
+    if let Some(last) = report.stopped_by.last_mut() {
+        last.seen.push("what had been sent by then is found out and settled by the next run".to_owned());
+    }
 }
 
 /// What the job file says, in plain words, a sentence each.

@@ -334,6 +334,8 @@ pub(super) fn not_done(report: &Report) -> Vec<String> {
         sentences.push("Dry run: nothing was written.".to_owned());
     } else if report.audit {
         sentences.push("Audit: nothing was written.".to_owned());
+    } else if report.unsettled {
+        sentences.push("Changes had been sent when it stopped: the next run finds out what became of them.".to_owned());
     } else if writes.touched == 0 {
         sentences.push("Nothing was written.".to_owned());
     } else if writes.deletes_sent == 0 {

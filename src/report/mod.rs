@@ -118,6 +118,8 @@ pub struct Report {
     pub audit: bool,
     /// Whether nothing was written because the plan was only asked for.
     pub dry_run: bool,
+    /// Whether it stopped after it had begun to write: what became of its writes is found out by the next run.
+    pub unsettled: bool,
     /// How it ended.
     pub verdict: Verdict,
     /// The process's exit code.

@@ -682,7 +682,7 @@ impl<'w> Writer<'w> {
             }
         };
         let Err(error) = self.connection.execute_batch("COMMIT") else { return Ok(Answer::Each(outcomes)) };
-        let is_undone = self.roll_back() && is_surely_undone(&error);
+        let is_undone = self.roll_back() && is_undone_with(&error);
         let reason = format!("the database refused to commit: {}", words(&error));
         if is_undone {
             return match code_of(&error) {
@@ -951,10 +951,11 @@ fn is_taken(error: &rusqlite::Error) -> bool {
     [SQLITE_CONSTRAINT_UNIQUE, SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_ROWID].contains(&extended)
 }
 
-/// Whether a commit that failed like this, and was rolled back, cannot have reached the file.
-fn is_surely_undone(error: &rusqlite::Error) -> bool {
-    use ErrorCode::{ConstraintViolation, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, ReadOnly};
-    matches!(code_of(error), Some(ConstraintViolation | DatabaseBusy | DatabaseLocked | DiskFull | OutOfMemory | ReadOnly))
+/// Whether a commit that failed like this, and was rolled back, is undone. A disk that failed may turn out to have kept it: then the
+/// next snapshot shows the value that is owed, and it has arrived.
+fn is_undone_with(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{ConstraintViolation, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, ReadOnly, SystemIoFailure};
+    matches!(code_of(error), Some(ConstraintViolation | DatabaseBusy | DatabaseLocked | DiskFull | OutOfMemory | ReadOnly | SystemIoFailure))
 }
 
 /// The path of a `sqlite:` address, as it is written there.
@@ -1184,6 +1185,7 @@ mod tests {
         for error in [table.pull().unwrap_err(), table.write(set).unwrap_err()] {
             assert_eq!(error.remedy, Remedy::GiveAccess);
             assert!(error.to_string().contains("the database is locked by another program"), "{error}");
+            assert!(error.passing.is_some(), "a lock goes");
         }
         other.execute_batch("COMMIT").unwrap();
         assert_eq!(values(&other), ["a", "b", "c"]);
