@@ -505,7 +505,14 @@ impl Stage<'_> {
         let at: Timestamp = at.parse().unwrap_or_default();
         let now = || at;
         let progress = |step: &str| (self.progress)(&format!("  {step}"));
-        let world = World { root: &self.project.root, settings: &self.project.settings, now: &now, progress: &progress, cancelled: &|| false };
+        let world = World {
+            root: &self.project.root,
+            settings: &self.project.settings,
+            now: &now,
+            sleep: &std::thread::sleep,
+            progress: &progress,
+            cancelled: &|| false,
+        };
         run::run(&world, self.job, &Request { first_contact, ..Request::default() })
     }
 }

@@ -91,7 +91,8 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err(Error::new(Remedy::GiveAccess, place(path), "somebody writes the file while it is read")
             .seen("nothing was written")
-            .hint("try again when the file is complete")),
+            .hint("try again when the file is complete")
+            .passing()),
         Err(error) => Err(refused(path, "the file cannot be read", &error)),
     }
 }
@@ -474,8 +475,8 @@ pub fn prove_replaceable(path: &Path) -> Result<(), Error> {
     has_room(&target, room(&target), meta.len())?;
     let part = target.part();
     let _ = fs::remove_file(&part);
-    let made = write_like(&part, b"", &meta);
-    let _ = fs::remove_file(&part);
+    // Who may not remove it again may not put it in the file's place either.
+    let made = write_like(&part, b"", &meta).and_then(|()| fs::remove_file(&part));
     made.map_err(|error| target.untouched("no file can be made beside it", &error))
 }
 
@@ -641,7 +642,7 @@ fn recover_by(target: &Target, exchange: Exchange<'_>) -> Result<Vec<String>, Er
         let name = file_name(&leftover);
         let digests = name.rsplit_once(".tieout-swap-").and_then(|(_, digests)| digests.split_once('-'));
         let Some((expected, new)) = digests else {
-            fs::remove_file(&leftover).map_err(failed)?;
+            fs::remove_file(&leftover).map_err(|error| target.untouched("what an interrupted run left beside the file cannot be removed", &error))?;
             continue;
         };
         let sha256 = sha256_of(&leftover).map_err(failed)?;

@@ -1,5 +1,7 @@
 //! What stops a run, sorted by what the operator must do about it.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, Place};
@@ -38,17 +40,32 @@ pub struct Error {
     pub remedy: Remedy,
     /// What is wrong, in the order in which it should be read. Never empty.
     pub diagnostics: Vec<Diagnostic>,
+    /// Where what is in the way may be gone in a moment, and nothing was done, so that the same call may be made again: how long to
+    /// wait at least. Zero where nobody says.
+    #[serde(skip)]
+    pub passing: Option<Duration>,
 }
 
 impl Error {
     /// An error about one place.
     pub fn new(remedy: Remedy, place: Place, message: impl Into<String>) -> Error {
-        Error { remedy, diagnostics: vec![Diagnostic::new(place, message)] }
+        Error { remedy, diagnostics: vec![Diagnostic::new(place, message)], passing: None }
     }
 
     /// An error of several diagnostics; nothing if there are none.
     pub fn of(remedy: Remedy, diagnostics: Vec<Diagnostic>) -> Option<Error> {
-        (!diagnostics.is_empty()).then_some(Error { remedy, diagnostics })
+        (!diagnostics.is_empty()).then_some(Error { remedy, diagnostics, passing: None })
+    }
+
+    /// The same, as something that may be gone in a moment. Nothing was done.
+    #[must_use]
+    pub fn passing(self) -> Error {
+        Error { passing: Some(Duration::ZERO), ..self }
+    }
+
+    /// What is wrong, in one line.
+    pub fn headline(&self) -> &str {
+        self.diagnostics.first().map_or("", |diagnostic| &diagnostic.message)
     }
 
     /// The same, with one more line of what was seen by the last diagnostic.

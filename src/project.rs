@@ -101,7 +101,7 @@ impl Project {
             (Some(job), _) => Ok(job),
             (None, found) => {
                 let diagnostics = found.unwrap_or_else(|| vec![Diagnostic::new(Place::of(&file.path), "the job file cannot be checked")]);
-                Err(Error { remedy: Remedy::MendJob, diagnostics })
+                Err(Error { remedy: Remedy::MendJob, diagnostics, passing: None })
             }
         };
         files.iter().map(of_file).collect()
@@ -123,7 +123,7 @@ impl Project {
     pub fn check(&self, names: &[String]) -> Result<Vec<Job>, Error> {
         if names.is_empty() {
             let files = self.job_files()?;
-            return job::check(&files, &self.settings).map_err(|diagnostics| Error { remedy: Remedy::MendJob, diagnostics });
+            return job::check(&files, &self.settings).map_err(|diagnostics| Error { remedy: Remedy::MendJob, diagnostics, passing: None });
         }
         let mut jobs = Vec::new();
         let mut diagnostics = Vec::new();
@@ -162,7 +162,8 @@ impl Project {
         if let Some(error) = Error::of(Remedy::MendJob, mistakes) {
             return Err(error);
         }
-        let jobs = job::check(std::slice::from_ref(&file), &self.settings).map_err(|diagnostics| Error { remedy: Remedy::MendJob, diagnostics })?;
+        let jobs =
+            job::check(std::slice::from_ref(&file), &self.settings).map_err(|diagnostics| Error { remedy: Remedy::MendJob, diagnostics, passing: None })?;
         jobs.into_iter().next().ok_or_else(|| self.no_such_job(name, &places))
     }
 
@@ -271,7 +272,7 @@ fn read_settings(root: &Path) -> Result<Settings, Error> {
     if !path.exists() {
         return Ok(Settings::default());
     }
-    job::read_settings(SETTINGS_FILE, &read_text(&path)?).map_err(|diagnostics| Error { remedy: Remedy::MendJob, diagnostics })
+    job::read_settings(SETTINGS_FILE, &read_text(&path)?).map_err(|diagnostics| Error { remedy: Remedy::MendJob, diagnostics, passing: None })
 }
 
 fn nearest_root() -> Result<PathBuf, Error> {

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rayon::prelude::*;
@@ -22,12 +23,13 @@ use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
 use crate::job::{Job, LockWhen, Mode, Permission, Role, Settings};
 use crate::reconcile::approved::{Stale, compare};
-use crate::reconcile::base::State;
+use crate::reconcile::base::{FieldDebt, State};
 use crate::reconcile::clean::{Marks, clean};
 use crate::reconcile::dedupe::dedupe;
 use crate::reconcile::differences;
 use crate::reconcile::gates::{self, Allowed, Gate, LastRun, Trip};
 use crate::reconcile::link::link;
+use crate::reconcile::patience::Patience;
 use crate::reconcile::plan::{Decisions, plan};
 use crate::reconcile::rest::{Piece, Rest, Resting, RestingSums};
 use crate::reconcile::settle::{Fate, ReadBack, Settlement, advance, settle, settle_interrupted};
@@ -35,12 +37,11 @@ use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
 use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict, index};
 use crate::state::{self, Below, Ending, JobState, Kept, Knowledge, Leaving, LostMail, Promoted, Promotion, Retention, Saving, SnapshotPlace};
-use crate::systems::{self, Opening, System, Wanted, WriteSet};
+use crate::systems::{self, Opening, System, Wanted};
 
-/// More rejected changes than this, or than a share of them, stop a system.
-const FAILURES_MIN: usize = 5;
-/// The share of a system's changes that may be rejected, in per cent.
-const FAILURES_PERCENT: usize = 20;
+mod apply;
+
+use apply::Obstacles;
 
 /// How the start of a run is spelled in its id.
 const RUN_ID: &str = "%Y%m%dT%H%M%SZ";
@@ -60,6 +61,8 @@ pub struct World<'a> {
     pub settings: &'a Settings,
     /// The clock.
     pub now: &'a dyn Fn() -> Timestamp,
+    /// Waits for so long.
+    pub sleep: &'a dyn Fn(Duration),
     /// Told each step as it begins, and what it found.
     pub progress: &'a dyn Fn(&str),
     /// Whether the run should stop. It is asked between steps up to the first write; from there on a run goes to its end.
@@ -87,6 +90,8 @@ pub struct Request {
     pub every_record: bool,
     /// Frozen fields that are written again: the key of a record, or `KEY.FIELD`.
     pub unfreeze: Vec<String>,
+    /// Changes that were sent too often without success, and are sent again: the key of a record, or `KEY.FIELD`.
+    pub retry: Vec<String>,
     /// What the report says before anything of its own, a sentence each.
     pub notes: Vec<String>,
     /// Scheduled runs were missed: the report is mailed also where the job file would not for what the run finds.
@@ -165,8 +170,65 @@ impl Approved {
     }
 }
 
-/// How many frozen fields are named.
-const FROZEN_TOLD_MAX: usize = 10;
+/// How many of the things that a person could have named are listed.
+const NAMED_TOLD_MAX: usize = 10;
+
+/// Something that a person names by the key of its record, or by key and field.
+struct Named<T> {
+    key: String,
+    /// Nothing where the record as a whole is meant.
+    field: Option<String>,
+    system: String,
+    at: T,
+}
+
+impl<T> Named<T> {
+    fn is_meant(&self, word: &str) -> bool {
+        self.key == word || self.field.as_ref().is_some_and(|field| format!("{}.{field}", self.key) == word)
+    }
+
+    fn place(&self) -> String {
+        let field = self.field.as_ref().map_or_else(String::new, |field| format!(".{field}"));
+        format!("`{}{field}` in `{}`", self.key, self.system)
+    }
+}
+
+/// The words of an option that names such things.
+struct Naming {
+    option: &'static str,
+    one: &'static str,
+    none: &'static str,
+    known: &'static str,
+    many: &'static str,
+}
+
+impl Naming {
+    /// Those that are named, each once. Keys stand in the message only where `may_be_told`.
+    ///
+    /// # Errors
+    /// `MendJob` for a word that names none of them.
+    fn meant<'n, T>(&self, words: &[String], all: &'n [Named<T>], may_be_told: bool) -> Result<Vec<&'n Named<T>>, Error> {
+        if let Some(word) = words.iter().find(|word| !all.iter().any(|one| one.is_meant(word))) {
+            let known = match all.len() {
+                0 => self.none.to_owned(),
+                1..=NAMED_TOLD_MAX if may_be_told => format!("{}: {}", self.known, all.iter().map(Named::place).collect::<Vec<_>>().join(", ")),
+                many => format!("{} {}: the last report lists them", gates::count(many as u64), self.many),
+            };
+            let word = if may_be_told { format!("`{word}`") } else { "so".to_owned() };
+            return Err(Error::new(Remedy::MendJob, Place::of(self.option), format!("no {} is called {word}", self.one))
+                .seen(known)
+                .seen("nothing was written")
+                .hint("name the key of a record, or the key, a point and the field"));
+        }
+        Ok(all.iter().filter(|one| words.iter().any(|word| one.is_meant(word))).collect())
+    }
+}
+
+/// The key of a record for people, as it was read last.
+fn key_of(state: &State, record: u64) -> String {
+    let found = state.bases.iter().find_map(|base| base.keys.get(base.records.binary_search(&record).ok()?));
+    key_for_people(found.unwrap_or_default())
+}
 
 /// How many changed lines of a job file are named.
 const CHANGED_LINES_MAX: usize = 5;
@@ -207,6 +269,8 @@ pub struct Finished {
     pub afterthoughts: Vec<Error>,
     /// Whether it stopped, before writing, because it was asked to.
     pub was_cancelled: bool,
+    /// The exit code: that of the report, or where all went well but the report could not be written, the one that says so.
+    pub exit_code: u8,
 }
 
 /// Runs a job.
@@ -246,6 +310,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         left: BTreeMap::new(),
         snapshot_days: world.settings.snapshots_days,
         snapshot_depth: 0,
+        obstacles: Obstacles::none(Patience::new(&id, Duration::from_secs(job.retry_for_s.into()))),
     };
     let (report, plan) = match night.reconcile(&interrupted) {
         Ok(done) => done,
@@ -253,6 +318,10 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
             // What cannot be told of a ledger that cannot be read is not what stopped the run.
             let earlier = night.earlier_breaks().unwrap_or_default();
             let mut report = night.heading().stopped(&error, &earlier);
+            if night.obstacles.has_sent {
+                assemble::stop_while_writing(&mut report, &error);
+            }
+            night.tell_retries(&mut report);
             if night.was_cancelled {
                 report.sentence = format!("{STOPPED_ON_REQUEST}; nothing was written");
             }
@@ -300,6 +369,8 @@ struct Night<'a> {
     snapshot_days: u32,
     /// How many earlier snapshots those of this run stand on.
     snapshot_depth: u32,
+    /// What it met on its way to the systems.
+    obstacles: Obstacles,
 }
 
 /// What a run looks into.
@@ -345,6 +416,7 @@ impl Night<'_> {
             before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
         }
         self.unfreeze(&mut before)?;
+        self.retry(&mut before)?;
         self.say("dedupe, link, diff, merge");
         let nows = self.dedupe(cleaned, &before);
         self.stop_if_asked()?;
@@ -408,6 +480,8 @@ impl Night<'_> {
             stale: &stale,
         };
         let mut report = assemble::report(&self.heading(), &facts, &breaks);
+        self.tell_retries(&mut report);
+        self.tell_barred(&mut report);
         self.promote((&before, &after), &nows, &decisions, (&rest, &resting), &breaks, &report, closings, &settlement.fates)?;
         // The writes are made and settled by now: what does not add up is told, not undone.
         if let Err(error) = self.check_arithmetic(&report.identities) {
@@ -420,6 +494,26 @@ impl Night<'_> {
             );
         }
         Ok((report, Some(decisions.plan)))
+    }
+
+    /// How often each system was called again.
+    fn tell_retries(&self, report: &mut Report) {
+        for system in &mut report.systems {
+            system.retries = self.obstacles.retries.get(&system.name).copied().unwrap_or_default();
+        }
+    }
+
+    /// A run that could not write to a system has failed there, whatever else it did. What the system lacks it is owed. Where nobody
+    /// knows what was written, the reading back knows more than the error, which is only noted.
+    fn tell_barred(&self, report: &mut Report) {
+        let barred = self.obstacles.barred.iter();
+        let (unknown, refused): (Vec<_>, Vec<_>) = barred.partition(|(_, error)| error.remedy == Remedy::Look);
+        report.notes.extend(unknown.iter().map(|(name, error)| format!("`{name}`: {}; what became of each change was read back", error.headline())));
+        let Err(error) = gather::<()>(refused.iter().map(|(_, error)| Err(error.clone()))) else { return };
+        let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
+        let sentence = format!("{}; nothing was written to {}: {}", report.sentence, crate::change::join_names(&names), error.headline());
+        let exit_code = error.remedy.exit_code();
+        assemble::stop_before_writing(report, exit_code, Verdict::Failed, sentence, error.diagnostics);
     }
 
     /// Stops a run that was asked to stop. Only before the first write: a plan that is begun is carried out.
@@ -500,15 +594,19 @@ impl Night<'_> {
 
     /// Full snapshots of all systems, and, read meanwhile, the records that the last promoted run left at rest. Nothing is at
     /// rest where somebody wants every record looked into, and where a run was cut off.
-    fn recall_and_pull(&self, systems: &mut [Box<dyn System>], may_rest: bool) -> Result<(Rest, Vec<Pulled>), Error> {
+    fn recall_and_pull(&mut self, systems: &mut [Box<dyn System>], may_rest: bool) -> Result<(Rest, Vec<Pulled>), Error> {
         let promoted = self.promoted.as_ref().filter(|_| may_rest && !self.request.every_record);
         let (folder, job) = (self.state.bases(), &self.job);
-        std::thread::scope(|scope| {
+        let (recalled, pulled) = std::thread::scope(|scope| {
             let recalled = scope.spawn(|| promoted.map_or(Ok(None), |promoted| state::load_rest(&folder, job, promoted)));
             let pulled = self.pull(systems);
-            let recalled = recalled.join().unwrap_or_else(|_| Err(unreadable_state(&folder)));
-            Ok((recalled?.unwrap_or_default(), pulled?))
-        })
+            (recalled.join().unwrap_or_else(|_| Err(unreadable_state(&folder))), pulled)
+        });
+        let pulled = gather(self.pull_again(systems, pulled))?;
+        for (spec, pulled) in self.job.systems.iter().zip(&pulled) {
+            self.say(&format!("  {}: {} rows", spec.name, gates::count(pulled.evidence.rows_read)));
+        }
+        Ok((recalled?.unwrap_or_default(), pulled))
     }
 
     /// Notes every source whose file is, to the byte, the one that the last promoted run read: it has no edits, and perhaps nobody
@@ -616,37 +714,52 @@ impl Night<'_> {
 
     /// Lets the frozen fields that a person named be written again. That is kept with the gates that were allowed.
     fn unfreeze(&mut self, state: &mut State) -> Result<(), Error> {
-        let key_of = |record: u64| {
-            let found = state.bases.iter().find_map(|base| base.keys.get(base.records.binary_search(&record).ok()?));
-            key_for_people(found.unwrap_or_default())
-        };
-        let frozen = state.open.flips.iter().filter(|(_, flips)| flips.frozen);
-        let frozen: Vec<(_, String)> = frozen.map(|(at, _)| (at.clone(), key_of(at.0))).collect();
-        let may_be_told = !self.job.key.iter().any(|field| self.job.fields[*field].sensitive);
-        for word in &self.request.unfreeze {
-            let is_meant = |((_, field, _), key): &&(_, String)| key == word || format!("{key}.{field}") == *word;
-            let meant: Vec<_> = frozen.iter().filter(is_meant).collect();
-            if meant.is_empty() {
-                let known: Vec<String> = frozen.iter().map(|((_, field, system), key)| format!("`{key}.{field}` in `{system}`")).collect();
-                let known = match known.len() {
-                    0 => "nothing is frozen".to_owned(),
-                    1..=FROZEN_TOLD_MAX if may_be_told => format!("frozen: {}", known.join(", ")),
-                    many => format!("{} fields are frozen: the last report lists them", gates::count(many as u64)),
-                };
-                let word = if may_be_told { format!("`{word}`") } else { "so".to_owned() };
-                return Err(Error::new(Remedy::MendJob, Place::of("--unfreeze"), format!("no frozen field is called {word}"))
-                    .seen(known)
-                    .seen("nothing was written")
-                    .hint("name the key of a record, or the key, a point and the field"));
-            }
-            for (at @ (_, field, system), key) in meant {
-                if state.open.flips.remove(at).is_some() {
-                    let key = if may_be_told { format!("`{key}`") } else { "a record".to_owned() };
-                    self.allowed.push(format!("unfreeze: `{field}` of {key} is written in `{system}` again"));
-                }
-            }
+        let frozen = state.open.flips.iter().filter(|(_, flips)| flips.frozen).map(|(at, _)| at.clone());
+        let frozen: Vec<Named<_>> = frozen.map(|at| Named { key: key_of(state, at.0), field: Some(at.1.clone()), system: at.2.clone(), at }).collect();
+        let words = Naming { option: "--unfreeze", one: "frozen field", none: "nothing is frozen", known: "frozen", many: "fields are frozen" };
+        for one in words.meant(&self.request.unfreeze, &frozen, self.may_tell_keys())? {
+            state.open.flips.remove(&one.at);
+            let key = self.key_for_people(&one.key);
+            self.allowed.push(format!("unfreeze: `{}` of {key} is written in `{}` again", one.at.1, one.system));
         }
         Ok(())
+    }
+
+    /// Lets the changes that a person named be sent again, which were sent so often without success that they were given up.
+    /// That is kept with the gates that were allowed.
+    fn retry(&mut self, state: &mut State) -> Result<(), Error> {
+        let is_given_up = |attempts: u32| attempts >= self.job.attempts_max;
+        let fields = state.open.fields.iter().flat_map(|((record, field), open)| {
+            let given_up = open.debts.iter().filter(|(_, debt)| matches!(debt, FieldDebt::Owed { attempts, .. } if is_given_up(*attempts)));
+            given_up.map(|(system, _)| (*record, Some(field.clone()), system.clone()))
+        });
+        let records = state.open.records.iter().filter(|(_, debt)| is_given_up(debt.attempts)).map(|((record, system), _)| (*record, None, system.clone()));
+        let given_up: Vec<Named<u64>> = fields.chain(records).map(|(at, field, system)| Named { key: key_of(state, at), field, system, at }).collect();
+        let words =
+            Naming { option: "--retry", one: "change that waits for a person", none: "nothing was given up", known: "given up", many: "changes were given up" };
+        for one in words.meant(&self.request.retry, &given_up, self.may_tell_keys())? {
+            let again = match &one.field {
+                Some(field) => state.open.fields.get_mut(&(one.at, field.clone())).and_then(|open| match open.debts.get_mut(&one.system) {
+                    Some(FieldDebt::Owed { attempts, .. }) => Some(attempts),
+                    _ => None,
+                }),
+                None => state.open.records.get_mut(&(one.at, one.system.clone())).map(|debt| &mut debt.attempts),
+            };
+            if let Some(attempts) = again {
+                *attempts = 0;
+            }
+            let (key, what) = (self.key_for_people(&one.key), one.field.as_ref().map_or_else(String::new, |field| format!("`{field}` of ")));
+            self.allowed.push(format!("retry: {what}{key} is sent to `{}` again", one.system));
+        }
+        Ok(())
+    }
+
+    fn may_tell_keys(&self) -> bool {
+        !self.job.key.iter().any(|field| self.job.fields[*field].sensitive)
+    }
+
+    fn key_for_people(&self, key: &str) -> String {
+        if self.may_tell_keys() { format!("`{key}`") } else { "a record".to_owned() }
     }
 
     fn open(&self) -> Result<Vec<Box<dyn System>>, Error> {
@@ -664,9 +777,9 @@ impl Night<'_> {
     }
 
     /// Full snapshots of all systems, each pulled on a thread of its own.
-    fn pull(&self, systems: &mut [Box<dyn System>]) -> Result<Vec<Pulled>, Error> {
+    fn pull(&self, systems: &mut [Box<dyn System>]) -> Vec<Result<Pulled, Error>> {
         self.say("pull");
-        let pulled: Vec<Result<Pulled, Error>> = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let threads: Vec<_> = systems.iter_mut().map(|system| scope.spawn(|| system.pull())).collect();
             let joined = threads.into_iter().zip(&self.job.systems).map(|(thread, spec)| {
                 thread.join().unwrap_or_else(|_| {
@@ -680,13 +793,7 @@ impl Night<'_> {
                 })
             });
             joined.collect()
-        });
-        for (spec, result) in self.job.systems.iter().zip(&pulled) {
-            if let Ok(pulled) = result {
-                self.say(&format!("  {}: {} rows", spec.name, gates::count(pulled.evidence.rows_read)));
-            }
-        }
-        gather(pulled)
+        })
     }
 
     fn dedupe(&self, cleaned: Vec<Clean>, before: &State) -> Vec<Keyed> {
@@ -862,10 +969,8 @@ impl Night<'_> {
 
     /// Everything that the next run would need if this one were killed from here on. Systems first prove that they can be
     /// written, so that a full disk or a missing permission stops the run while nothing has happened yet.
-    fn save_plan(&self, snapshots: Option<Saving>, plan: &Plan, systems: &mut [Box<dyn System>]) -> Result<String, Error> {
-        let changed = |name: &str| plan.changes.iter().any(|change| change.system == name);
-        let ready = self.job.systems.iter().zip(systems).filter(|(spec, _)| changed(&spec.name)).map(|(_, system)| system.prepare());
-        gather(ready)?;
+    fn save_plan(&mut self, snapshots: Option<Saving>, plan: &Plan, systems: &mut [Box<dyn System>]) -> Result<String, Error> {
+        self.prepare(systems, plan)?;
         snapshots.map_or(Ok(()), Saving::finish)?;
         let digest = self.state.save_plan(self.id, plan)?;
         let allowed: Vec<(String, String)> =
@@ -874,41 +979,11 @@ impl Night<'_> {
         Ok(digest)
     }
 
-    /// Writes to each system, in the job's order. Every change is journalled as sent before it is, and its outcome after.
-    fn apply(&self, systems: &mut [Box<dyn System>], plan: &Plan) -> Result<BTreeMap<u32, Outcome>, Error> {
-        let mut outcomes = BTreeMap::new();
-        for (spec, system) in self.job.systems.iter().zip(systems) {
-            let changes: Vec<Change> = plan.changes.iter().filter(|change| change.system == spec.name).cloned().collect();
-            if changes.is_empty() {
-                continue;
-            }
-            self.say(&format!("apply: {} changes to {}", gates::count(changes.len() as u64), spec.name));
-            self.state.ledger.sent(self.id, &changes)?;
-            let failures_max = FAILURES_MIN.max(changes.len() * FAILURES_PERCENT / 100);
-            let snapshot = plan.header.snapshots.get(&spec.name).map(String::as_str);
-            let answers = match system.write(WriteSet { changes: &changes, failures_max, snapshot }) {
-                Ok(answers) => answers,
-                Err(error) => {
-                    let reason = error.diagnostics.first().map(|d| d.message.clone()).unwrap_or_default();
-                    let outcome = match error.remedy {
-                        Remedy::Look => Outcome::Unknown { reason },
-                        // Everything else happens before the first byte is written.
-                        Remedy::MendJob | Remedy::GiveAccess | Remedy::Wait => Outcome::Skipped { reason },
-                    };
-                    vec![outcome; changes.len()]
-                }
-            };
-            self.state.ledger.outcomes(self.id, changes.iter().zip(&answers).map(|(change, answer)| (change.number, answer)))?;
-            outcomes.extend(changes.iter().zip(answers).map(|(change, answer)| (change.number, answer)));
-        }
-        Ok(outcomes)
-    }
-
     /// Reads back what was written, and tells what became of every change.
     fn verify(&mut self, systems: &mut [Box<dyn System>], before: &State, plan: &Plan, mut outcomes: BTreeMap<u32, Outcome>) -> Settlement {
         let atomic: Vec<bool> = systems.iter().map(|system| system.describe().atomic).collect();
         let mut read_back = Vec::with_capacity(systems.len());
-        for (index, (spec, system)) in self.job.systems.iter().zip(systems).enumerate() {
+        for (index, (spec, system)) in self.job.systems.clone().iter().zip(systems).enumerate() {
             let changes: Vec<&Change> = plan.changes.iter().filter(|change| change.system == spec.name).collect();
             if changes.is_empty() {
                 read_back.push(None);
@@ -917,7 +992,8 @@ impl Night<'_> {
             self.say(&format!("verify: {}", spec.name));
             let wanted =
                 Wanted { addresses: changes.iter().flat_map(|change| addresses_after(&self.job, index, change, outcomes.get(&change.number))).collect() };
-            match system.read_back(&wanted) {
+            let first = system.read_back(&wanted);
+            match self.again(&spec.name, "read back", first, &mut || system.read_back(&wanted)) {
                 Ok(pulled) => {
                     self.left.insert(spec.name.clone(), pulled.evidence.sha256.clone());
                     // Where several rows have a key, the one that speaks now is the one that was written.
@@ -1042,10 +1118,11 @@ impl Night<'_> {
         digests.map(|(name, sha256)| (name, SnapshotPlace { run: self.id.to_owned(), sha256 })).collect()
     }
 
-    /// Writes the report, queues its mail and closes the run. Nothing that fails here can undo what was settled.
+    /// Writes the report, queues its mail and closes the run. Nothing that fails here can undo what was settled, but the exit code
+    /// tells of it.
     fn conclude(&self, mut report: Report, plan: Option<&Plan>) -> Finished {
         self.say("report");
-        let mut afterthoughts = Vec::new();
+        let (mut afterthoughts, mut of_mails) = (Vec::new(), Vec::new());
         let stored = plan.filter(|_| self.request.plan_only).map(state::plan_bytes);
         if let Some(plan) = &stored
             && let Err(error) = self.state.ledger.planned(self.id, &disk::digest(plan))
@@ -1072,7 +1149,7 @@ impl Night<'_> {
             let post = self.world.post();
             let queued = post.queue(&self.state.ledger, &self.job, &report, workbook.as_deref(), &folder, self.request.must_mail);
             let noted = if on_disk || queued.is_ok() { self.state.ledger.told_lost_mails(&self.lost_mails, self.id) } else { Ok(()) };
-            afterthoughts.extend([queued, noted].into_iter().filter_map(Result::err));
+            of_mails.extend([queued, noted].into_iter().filter_map(Result::err));
         }
         if let Err(error) = self.state.ledger.finish(self.id, &self.ending(&report, &(self.world.now)().to_string())) {
             afterthoughts.push(error);
@@ -1080,7 +1157,11 @@ impl Night<'_> {
         if on_disk && let Err(error) = self.publish_index(&reports, &report) {
             afterthoughts.push(error);
         }
-        Finished { report, folder, plan: stored, afterthoughts, was_cancelled: self.was_cancelled }
+        // What is not written down has not gone well, whatever became of the records. A mail is no reason.
+        let went_wrong = afterthoughts.iter().map(|error| error.remedy.exit_code()).max().filter(|_| report.verdict != Verdict::Failed);
+        let exit_code = went_wrong.unwrap_or(report.exit_code);
+        afterthoughts.extend(of_mails);
+        Finished { report, folder, plan: stored, afterthoughts, was_cancelled: self.was_cancelled, exit_code }
     }
 
     fn ending<'r>(&self, report: &'r Report, now: &'r str) -> Ending<'r> {
@@ -1188,7 +1269,7 @@ fn gather<T>(results: impl IntoIterator<Item = Result<T, Error>>) -> Result<Vec<
     });
     match worst {
         None => Ok(values),
-        Some(remedy) => Err(Error { remedy, diagnostics: failed.into_iter().flat_map(|error| error.diagnostics).collect() }),
+        Some(remedy) => Err(Error { remedy, diagnostics: failed.into_iter().flat_map(|error| error.diagnostics).collect(), passing: None }),
     }
 }
 

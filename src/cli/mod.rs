@@ -81,7 +81,7 @@ impl Context {
     /// Prints a line of progress on standard error, where somebody watches.
     pub fn progress(&self, step: &str) {
         if !self.json && std::io::stderr().is_terminal() {
-            eprintln!("{step}");
+            print_error(step);
         }
     }
 }
@@ -96,11 +96,17 @@ pub fn print(text: &str) {
     let _ = out.flush();
 }
 
+/// Prints to standard error. Where nobody can be told, such as in a log on a full disk, the work goes on.
+pub fn print_error(text: &str) {
+    let mut out = std::io::stderr().lock();
+    let _ = out.write_all(format!("{text}\n").as_bytes());
+}
+
 /// Prints a value as one JSON document.
 pub fn print_json(value: &impl serde::Serialize) {
     match serde_json::to_string_pretty(value) {
         Ok(text) => print(&text),
-        Err(error) => eprintln!("error: {error}"),
+        Err(error) => print_error(&format!("error: {error}")),
     }
 }
 
@@ -137,7 +143,7 @@ fn fail(context: &Context, error: &Error) -> u8 {
             .collect();
         print_json(&serde_json::json!({"error": all.first(), "errors": all}));
     } else {
-        eprintln!("{error}");
+        print_error(&error.to_string());
     }
     error.remedy.exit_code()
 }

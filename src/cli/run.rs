@@ -13,7 +13,7 @@ use tieout::reconcile::gates::{Allowed, Gate};
 use tieout::report::{self, Verdict};
 use tieout::run::{self, Approved, Finished, Request, World};
 
-use super::{Context, print, print_json};
+use super::{Context, print, print_error, print_json};
 
 /// Run a job.
 #[derive(Args)]
@@ -31,6 +31,9 @@ pub struct RunJob {
     /// Write a frozen field again: the key of a record, or `KEY.FIELD`.
     #[arg(long, value_name = "KEY[.FIELD]")]
     unfreeze: Vec<String>,
+    /// Send a change again that was given up after too many tries: the key of a record, or `KEY.FIELD`.
+    #[arg(long, value_name = "KEY[.FIELD]")]
+    retry: Vec<String>,
     /// Look into every record, even where no row of it changed since the last run.
     #[arg(long)]
     every_record: bool,
@@ -47,6 +50,9 @@ pub struct PlanJob {
     /// Plan to write a frozen field again: the key of a record, or `KEY.FIELD`.
     #[arg(long, value_name = "KEY[.FIELD]")]
     unfreeze: Vec<String>,
+    /// Plan to send a change again that was given up: the key of a record, or `KEY.FIELD`.
+    #[arg(long, value_name = "KEY[.FIELD]")]
+    retry: Vec<String>,
     /// Exit with 1 if a run would write, or if a break is open.
     #[arg(long)]
     exit_code: bool,
@@ -75,11 +81,11 @@ impl RunJob {
     /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<u8, Error> {
         let project = context.project()?;
-        let unfreeze = self.unfreeze.clone();
-        let request = Request { first_contact: self.first_contact, every_record: self.every_record, unfreeze, ..Request::default() };
+        let (unfreeze, retry) = (self.unfreeze.clone(), self.retry.clone());
+        let request = Request { first_contact: self.first_contact, every_record: self.every_record, unfreeze, retry, ..Request::default() };
         let finished = start(context, &project, &self.job, request, &self.allow)?;
         tell(context, &finished, &report::text::summary(&finished.report));
-        Ok(finished.report.exit_code)
+        Ok(finished.exit_code)
     }
 }
 
@@ -90,7 +96,8 @@ impl PlanJob {
             self.check_output(file)?;
         }
         let project = context.project()?;
-        let finished = start(context, &project, &self.job, Request { plan_only: true, unfreeze: self.unfreeze.clone(), ..Request::default() }, &self.allow)?;
+        let (unfreeze, retry) = (self.unfreeze.clone(), self.retry.clone());
+        let finished = start(context, &project, &self.job, Request { plan_only: true, unfreeze, retry, ..Request::default() }, &self.allow)?;
         if let (Some(file), Some(plan)) = (&self.output, &finished.plan) {
             if self.force { disk::publish(file, plan)? } else { disk::write_new(file, plan)? }
         }
@@ -98,6 +105,7 @@ impl PlanJob {
         let report = &finished.report;
         Ok(match report.verdict {
             Verdict::Failed => report.exit_code,
+            _ if finished.exit_code != report.exit_code => finished.exit_code,
             _ => u8::from(self.exit_code && (!report.changes.is_empty() || !report.breaks.is_empty())),
         })
     }
@@ -130,7 +138,7 @@ impl ApplyPlan {
         let request = Request { first_contact: self.first_contact, approved: Some(Arc::new(approved)), ..Request::default() };
         let finished = start(context, &project, &job, request, &self.allow)?;
         tell(context, &finished, &report::text::summary(&finished.report));
-        Ok(finished.report.exit_code)
+        Ok(finished.exit_code)
     }
 }
 
@@ -140,7 +148,7 @@ fn start(context: &Context, project: &Project, job: &str, request: Request, allo
     let allowed = allow.iter().map(|word| read_allowed(word, &names)).collect::<Result<_, _>>()?;
     let now = Timestamp::now;
     let progress = |step: &str| context.progress(step);
-    let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress, cancelled: &|| false };
+    let world = World { root: &project.root, settings: &project.settings, now: &now, sleep: &std::thread::sleep, progress: &progress, cancelled: &|| false };
     run::run(&world, &job, &Request { allowed, ..request })
 }
 
@@ -166,7 +174,7 @@ fn read_allowed(word: &str, systems: &[&str]) -> Result<Allowed, Error> {
 
 fn tell(context: &Context, finished: &Finished, text: &str) {
     for error in &finished.afterthoughts {
-        eprintln!("{error}");
+        print_error(&error.to_string());
     }
     if context.json {
         print_json(&finished.report);
@@ -175,7 +183,7 @@ fn tell(context: &Context, finished: &Finished, text: &str) {
     print(text);
     let stopped_by: Vec<String> = finished.report.stopped_by.iter().map(ToString::to_string).collect();
     if !stopped_by.is_empty() {
-        eprintln!("{}", stopped_by.join("\n\n"));
+        print_error(&stopped_by.join("\n\n"));
     }
     print(&format!("report: {}", finished.folder.join("report.html").display()));
 }

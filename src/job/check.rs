@@ -21,8 +21,9 @@ use super::spelling::{
     reference_problem, timezone_meant,
 };
 use super::written::{
-    AmountsWritten, BesideWritten, Column, ColumnTable, CsvTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable, Field as FieldWritten,
-    FieldTable, JobTable, LimitsTable, Missed, OnFormula, Ragged, Rule, Scalar, Settings as Kinds, Switch, System, SystemTable, unsigned,
+    AmountsWritten, ApplyTable, BesideWritten, Column, ColumnTable, CsvTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable,
+    Field as FieldWritten, FieldTable, JobTable, LimitsTable, Missed, OnFormula, Ragged, Rule, Scalar, Settings as Kinds, Switch, System, SystemTable,
+    unsigned,
 };
 use super::{JobFile, Settings};
 use crate::value::{FieldType, Tolerance, Value};
@@ -45,6 +46,9 @@ const CSV_BACKUPS_MAX: u32 = 100;
 
 /// A run that waits longer than this for a file is a mistake.
 const CSV_STABLE_SECONDS_MAX: u32 = 3600;
+
+/// A run that waits longer than this for what passes is a mistake.
+const RETRY_FOR_S_MAX: u32 = 3600;
 
 /// A header of more rows than this is a mistake.
 const EXCEL_HEADER_ROWS_MAX: u32 = 10;
@@ -195,6 +199,8 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
         attempts.value
     });
 
+    let retry_for_s = check_apply(table.apply.as_ref().map(|apply| &apply.value), defaults.retry_for_s, page);
+
     let spots = Spots {
         name: table.name.as_ref().map_or(0..0, |name| name.span.clone()),
         systems: systems.iter().map(|system| system.name.span.clone()).collect(),
@@ -229,6 +235,7 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
         dedupe,
         deletes: deletes?,
         attempts_max: attempts,
+        retry_for_s,
         totals,
         money,
         canaries,
@@ -827,6 +834,17 @@ fn refuse_url(name: &At<String>, url: &At<String>, page: &mut Page<'_>) {
             page.refuse(&url.span, format!("`{key}` does not say which database it is")).hint("for example `sqlite:data/books.db`");
         }
     }
+}
+
+/// For how many seconds a run waits in all for what passes.
+pub(super) fn check_apply(table: Option<&ApplyTable>, otherwise: u32, page: &mut Page<'_>) -> u32 {
+    let Some(seconds) = table.and_then(|table| table.retry_for_s.as_ref()) else { return otherwise };
+    if seconds.value > RETRY_FOR_S_MAX {
+        page.refuse(&seconds.span, format!("`apply.retry_for_s` must lie between 0 and {RETRY_FOR_S_MAX}"))
+            .seen(format!("found {}", seconds.value))
+            .hint("whatever takes longer is tried again by the next run");
+    }
+    seconds.value
 }
 
 fn check_may(name: &At<String>, common: &SystemTable, kind: Option<&Kind>, mode: Mode, page: &mut Page<'_>) -> May {

@@ -31,6 +31,8 @@ pub struct Job {
     pub deletes: Deletes,
     /// How often a write is tried before it waits for a person.
     pub attempts_max: u32,
+    /// For how many seconds a run waits in all for what passes; 0 never.
+    pub retry_for_s: u32,
     /// Control totals of the report.
     pub totals: Vec<Total>,
     /// How much a run may change of them.

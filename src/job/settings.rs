@@ -1,10 +1,10 @@
 //! `tieout.toml`: the settings that all jobs share. Every one of them has a default that works.
 
-use super::check::refuse_timezone;
+use super::check::{check_apply, refuse_timezone};
 use super::read::{At, Page, Word, Written, closed, table};
 use super::ready::{ReportSpec, ReportWhen};
 use super::spelling::{has_reference, is_mail_address, is_only_references, reference_problem};
-use super::written::ReportTable;
+use super::written::{ApplyTable, ReportTable};
 use crate::diagnostic::Diagnostic;
 
 /// What all jobs of a root share.
@@ -26,6 +26,8 @@ pub struct Settings {
     pub contact: Option<String>,
     /// How often a write is tried in jobs that do not say.
     pub attempts_max: u32,
+    /// For how many seconds a run waits in all for what passes, in jobs that do not say.
+    pub retry_for_s: u32,
     /// Who gets the reports of jobs that do not say, and when.
     pub report: ReportSpec,
     /// How many runs `serve` makes side by side; at least one.
@@ -142,6 +144,7 @@ impl Default for Settings {
             timezone: "UTC".to_owned(),
             contact: None,
             attempts_max: 5,
+            retry_for_s: 60,
             serve_parallel: 1,
             report: ReportSpec { to: Vec::new(), to_action: Vec::new(), to_failed: Vec::new(), when: ReportWhen::Always },
         }
@@ -213,6 +216,8 @@ table! {
         Optional "contact" contact: String,
         /// How often a write is tried.
         Optional "attempts" attempts: u32,
+        /// How writes are made.
+        Optional "apply" apply: ApplyTable,
         /// Who gets the reports, and when.
         Optional "report" report: ReportTable,
     }
@@ -268,6 +273,7 @@ fn ready(table: SettingsTable, page: &mut Page<'_>) -> Settings {
         mail,
         timezone: text(defaults.timezone, otherwise.timezone),
         contact: defaults.contact.map(|contact| contact.value),
+        retry_for_s: check_apply(defaults.apply.as_ref().map(|apply| &apply.value), otherwise.retry_for_s, page),
         attempts_max: defaults.attempts.map_or(otherwise.attempts_max, |attempts| attempts.value),
         report: ReportSpec {
             to: addresses_of(report.to),

@@ -166,6 +166,12 @@ const SLIPS: &[(&str, &str, &[&str])] = &[
         "key = [\"email\"]\nattempts = 0",
         &[r#"4:12: `attempts` is 0: nothing would ever be written ? to write nothing, set `mode = "audit"`"#],
     ),
+    (
+        "key = [\"email\"]",
+        "key = [\"email\"]\napply = { retry_for_s = 3601 }",
+        &["4:25: `apply.retry_for_s` must lie between 0 and 3600 ? whatever takes longer is tried again by the next run"],
+    ),
+    ("key = [\"email\"]", "key = [\"email\"]\napply = { retry_for = 30 }", &["4:11: unknown key `retry_for` in `apply` ? did you mean `retry_for_s`?"]),
     ("key = [\"email\"]", "key = [\"email\"]\nattempts = -1", &["4:12: `attempts` must lie between 0 and 4294967295"]),
     ("key = [\"email\"]", "key = [\"email\"]\nattempts = \"5\"", &["4:12: `attempts` must be a whole number, not text"]),
     // schedule
@@ -974,7 +980,7 @@ fn settings_have_defaults_that_work() {
     assert_eq!(read_settings("tieout.toml", ""), Ok(Settings::default()));
     let settings = read_settings(
         "tieout.toml",
-        "reports = \"out\"\nsnapshots_days = 30\n[mail]\nfrom = \"${env:FROM}\"\n[defaults]\ntimezone = \"Europe/Berlin\"\nattempts = 3\nreport = { to = [\"a@example.com\"], when = \"problems\" }\n",
+        "reports = \"out\"\nsnapshots_days = 30\n[mail]\nfrom = \"${env:FROM}\"\n[defaults]\ntimezone = \"Europe/Berlin\"\nattempts = 3\napply = { retry_for_s = 0 }\nreport = { to = [\"a@example.com\"], when = \"problems\" }\n",
     )
     .expect("right");
     assert_eq!((settings.state.as_str(), settings.reports.as_str(), settings.snapshots_days), ("state", "out", 30));
@@ -998,7 +1004,7 @@ fn settings_have_defaults_that_work() {
     let text = with(CUSTOMERS, "timezone = \"Europe/London\"\n", "").replace("[report]\nto = [\"finance@example.com\"]\nwhen = \"always\"\n", "");
     let jobs = check(&[file("jobs/customers.toml", &text)], &settings).expect("right");
     assert_eq!(jobs[0].schedule.as_ref().map(|schedule| schedule.timezone.as_str()), Some("Europe/Berlin"));
-    assert_eq!((jobs[0].report.to.as_slice(), jobs[0].attempts_max), (&["a@example.com".to_owned()][..], 3));
+    assert_eq!((jobs[0].report.to.as_slice(), jobs[0].attempts_max, jobs[0].retry_for_s), (&["a@example.com".to_owned()][..], 3, 0));
 }
 
 #[test]
@@ -1053,6 +1059,7 @@ key = ["nr"]
 mode = "sync"
 contact = "finance@example.com"
 attempts = 3
+apply = { retry_for_s = 30 }
 first_contact = "review"
 business_timezone = "Europe/Berlin"
 schedule = { cron = "0 2 * * *", timezone = "UTC", missed = "skip" }

@@ -29,6 +29,8 @@ table! {
         Optional "contact" contact: String,
         /// How often a write is tried before it waits for a person; 5 if not given.
         Optional "attempts" attempts: u32,
+        /// How writes are made.
+        Optional "apply" apply: ApplyTable,
         /// What happens to differences at first contact, for fields that do not say it themselves.
         Optional "first_contact" first_contact: FirstContact,
         /// The IANA time zone in which a moment belongs to a day, for fields of type `date` whose system delivers moments.
@@ -52,6 +54,15 @@ table! {
         Optional "totals" totals: Named<TotalTable>,
         /// Who gets the report, and when.
         Optional "report" report: ReportTable,
+    }
+}
+
+table! {
+    /// How writes are made.
+    ApplyTable {
+        /// For how many seconds a run waits, in all, for what passes (a locked database, a file that somebody saves just now) before it
+        /// gives up; 60 if not given. With 0 it never waits.
+        Optional "retry_for_s" retry_for_s: u32,
     }
 }
 
@@ -408,6 +419,7 @@ table! {
 
 closed!(
     JobTable,
+    ApplyTable,
     Schedule,
     EditedAtTable,
     MayTable,

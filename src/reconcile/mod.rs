@@ -16,6 +16,7 @@ pub mod index;
 pub mod left_alone;
 pub mod link;
 pub mod merge;
+pub mod patience;
 pub mod plan;
 pub mod rest;
 pub mod settle;

@@ -151,7 +151,7 @@ fn told_keys<'a>(now: &'a Keyed, system: &str, loose: &'a [Break]) -> HashSet<&'
 }
 
 /// Puts an update that gives up a value before the one that takes it over, which a unique column asks for. All else keeps its
-/// order, and so does a swap: no order helps it.
+/// order, and so does a swap: no order helps it, and whether it can be made is for the system to say.
 fn release_first(changes: Vec<Change>) -> Vec<Change> {
     // A value that several rows give up is in no unique column.
     let mut released: HashMap<(&str, &str, &Value), Option<usize>> = HashMap::new();
@@ -856,10 +856,12 @@ impl Planner<'_> {
                 continue;
             }
             if let Some(attempts) = owed.filter(|attempts| *attempts >= job.attempts_max) {
-                let why = match &voice.debt {
-                    Some(FieldDebt::Owed { why, .. }) => format!("`{}` was sent {attempts} times without success, last: {why}", field.name),
-                    _ => format!("`{}` was sent {attempts} times without success", field.name),
+                let last = match &voice.debt {
+                    Some(FieldDebt::Owed { why, .. }) => format!("; the last answer: {why}"),
+                    _ => String::new(),
                 };
+                let why = format!("`{}` was sent {} without success and is not sent any more{last}", field.name, times(attempts));
+                let again = self.how_to_send_again(key, Some(&field.name));
                 self.push_break(
                     BreakKind::WriteRejected,
                     key,
@@ -867,7 +869,7 @@ impl Planner<'_> {
                     Some(spec.name.clone()),
                     values(),
                     why,
-                    format!("set `{}` to `{}` in `{}` by hand, or change the value", field.name, decided.value, spec.name),
+                    format!("set `{}` to `{}` in `{}` by hand, or change the value{again}", field.name, decided.value, spec.name),
                 );
                 unsent.push(voice.system);
                 continue;
@@ -1243,8 +1245,8 @@ impl Planner<'_> {
                 None,
                 Some(name.clone()),
                 Vec::new(),
-                format!("its create was sent {} times without success, last: {}", debt.attempts, debt.why),
-                format!("add it to `{name}` by hand, or mend the record"),
+                format!("its create was sent {} without success and is not sent any more; the last answer: {}", times(debt.attempts), debt.why),
+                format!("add it to `{name}` by hand, or mend the record{}", self.how_to_send_again(key, None)),
             );
             return false;
         }
@@ -1332,9 +1334,16 @@ impl Planner<'_> {
         if debt.attempts < self.job.attempts_max {
             return Some(debt.attempts);
         }
-        let why = format!("its {action} was sent {} times without success, last: {}", debt.attempts, debt.why);
-        self.push_break(BreakKind::WriteRejected, key, None, Some(system.to_owned()), Vec::new(), why, format!("{action} it in `{system}` by hand"));
+        let why = format!("its {action} was sent {} without success and is not sent any more; the last answer: {}", times(debt.attempts), debt.why);
+        let next_step = format!("{action} it in `{system}` by hand{}", self.how_to_send_again(key, None));
+        self.push_break(BreakKind::WriteRejected, key, None, Some(system.to_owned()), Vec::new(), why, next_step);
         None
+    }
+
+    /// What a person says to have a change sent again that was given up.
+    fn how_to_send_again(&self, key: &str, field: Option<&str>) -> String {
+        let field = field.map_or_else(String::new, |field| format!(".{field}"));
+        format!(", or have it sent again with `tieout run {} --retry '{}{field}'`", self.job.name, key_for_people(key))
     }
 
     fn remove(&mut self, record: u32, key: &str, system: usize, deleted_in: usize, presence: &[Presence]) {
@@ -1465,6 +1474,10 @@ impl Planner<'_> {
         }
         Treatment::Fields(vec![BaseMove::Move; self.job.fields.len()])
     }
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 fn difference(field_type: FieldType) -> BreakKind {

@@ -10,7 +10,7 @@ use super::{
     AmountRoll, BreakReport, CellReport, ChangeReport, ClearedBreak, ClearedHow, ConflictReport, JobChange, QuarantinedReport, Report, RollForward, Stale,
     SystemReport, ToleratedReport, Verdict,
 };
-use crate::change::{Action, Break, BreakKind, Change, Settled, key_for_people};
+use crate::change::{Action, Break, BreakKind, Change, Settled, SystemValue, key_for_people};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::frame::{Keyed, NO_ROW, Silence};
@@ -80,6 +80,7 @@ impl Heading<'_> {
             ledger_head: None,
             audit: job.mode == Mode::Audit,
             dry_run: self.dry_run,
+            unsettled: false,
             verdict,
             exit_code,
             sentence,
@@ -195,8 +196,7 @@ pub fn breaks(
     settlement: Option<&Settlement>,
     earlier: &BTreeMap<String, Earlier>,
 ) -> Vec<Break> {
-    let mut breaks = decisions.breaks.clone();
-    breaks.extend(settlement.into_iter().flat_map(|s| s.breaks.iter().cloned()));
+    let mut breaks = told_together(decisions.breaks.iter().chain(settlement.into_iter().flat_map(|s| &s.breaks)));
     for (system, (spec, now)) in job.systems.iter().zip(nows).enumerate() {
         let identities = unkeyed_rows(job, system, now);
         let mut rows: BTreeSet<u64> = BTreeSet::new();
@@ -249,6 +249,30 @@ pub fn breaks(
     // The same difference may be seen by a decision and by the write that failed to mend it.
     let mut seen = BTreeSet::new();
     breaks.retain(|b| seen.insert(b.id(&job.name)));
+    breaks
+}
+
+/// These breaks, in their order. Several fields of a record that a system refuses, or that are not sent to it any more, are one
+/// break, which tells them all.
+fn told_together<'b>(all: impl Iterator<Item = &'b Break>) -> Vec<Break> {
+    let mut breaks: Vec<Break> = Vec::new();
+    let mut writes: BTreeMap<(BreakKind, &str, Option<&str>), usize> = BTreeMap::new();
+    for open in all {
+        let is_write = matches!(open.kind, BreakKind::WriteRejected | BreakKind::WriteNotKept) && open.field.is_none();
+        let first = if is_write { *writes.entry((open.kind, &open.key, open.system.as_deref())).or_insert(breaks.len()) } else { breaks.len() };
+        let Some(other) = breaks.get_mut(first) else {
+            breaks.push(open.clone());
+            continue;
+        };
+        for (text, more) in [(&mut other.why, &open.why), (&mut other.next_step, &open.next_step)] {
+            if !text.contains(more.as_str()) {
+                text.push_str("; ");
+                text.push_str(more);
+            }
+        }
+        let new: Vec<SystemValue> = open.values.iter().filter(|value| !other.values.contains(value)).cloned().collect();
+        other.values.extend(new);
+    }
     breaks
 }
 
@@ -763,12 +787,25 @@ fn roll_forward(report: &Report, earlier: &BTreeMap<String, Earlier>) -> (RollFo
     (roll, identities)
 }
 
-/// Turns a finished plan's report into that of a run which something stopped before the first write.
+/// Turns a finished report into that of a run which something stopped before the first write, or kept from a part of its writes.
 pub fn stop_before_writing(report: &mut Report, exit_code: u8, verdict: Verdict, sentence: String, diagnostics: Vec<Diagnostic>) {
     report.exit_code = exit_code;
     report.verdict = verdict;
     report.sentence = sentence;
     report.stopped_by = diagnostics;
+}
+
+/// Turns the report of a run that an error stopped into that of one which had begun to write by then.
+pub fn stop_while_writing(report: &mut Report, error: &Error) {
+    report.unsettled = true;
+    report.sentence = format!("stopped after it had begun to write: {}; the next run finds out what was written", error.headline());
+    for diagnostic in &mut report.stopped_by {
+        // That was said of one file, and is read as being said of all.
+        diagnostic.seen.retain(|line| !line.starts_with("nothing was"));
+    }
+    if let Some(last) = report.stopped_by.last_mut() {
+        last.seen.push("what had been sent by then is found out and settled by the next run".to_owned());
+    }
 }
 
 /// What the job file says, in plain words, a sentence each.

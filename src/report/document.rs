@@ -334,6 +334,8 @@ pub(super) fn not_done(report: &Report) -> Vec<String> {
         sentences.push("Dry run: nothing was written.".to_owned());
     } else if report.audit {
         sentences.push("Audit: nothing was written.".to_owned());
+    } else if report.unsettled {
+        sentences.push("Changes had been sent when it stopped: the next run finds out what became of them.".to_owned());
     } else if writes.touched == 0 {
         sentences.push("Nothing was written.".to_owned());
     } else if writes.deletes_sent == 0 {
@@ -1304,6 +1306,12 @@ impl Page<'_> {
             }
             if let Some(newest) = &system.newest_edit {
                 facts.push(("Newest edit".to_owned(), vec![Piece::Held(self.text(newest))]));
+            }
+            if system.retries > 0 {
+                facts.push((
+                    "Called again".to_owned(),
+                    vec![words(format!("{}, because something was in the way for a while", shown::times(u32::try_from(system.retries).unwrap_or(u32::MAX))))],
+                ));
             }
             facts.extend(evidence.found.iter().map(|(name, found)| (shown::visible(&capitalised(name)).into_owned(), vec![Piece::Held(self.text(found))])));
             facts.extend(evidence.notes.iter().map(|note| ("Note".to_owned(), vec![words(self.text(note))])));

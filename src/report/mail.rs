@@ -134,7 +134,11 @@ fn both_sides(report: &Report) -> Option<String> {
 
 fn why_failed(report: &Report) -> String {
     let writes = document::writes(report);
-    let when = if writes.touched == 0 { "stopped before writing".to_owned() } else { format!("stopped after {}", plural(writes.touched, "write", "writes")) };
+    let when = match writes.touched {
+        _ if report.unsettled => "stopped while it wrote".to_owned(),
+        0 => "stopped before writing".to_owned(),
+        many => format!("stopped after {}", plural(many, "write", "writes")),
+    };
     let why = match (report.stopped_by.first(), report.identities.iter().find(|identity| !identity.holds)) {
         (Some(diagnostic), _) => diagnostic.message.clone(),
         (None, Some(identity)) => return format!("does not tie out: {} of {}", identity.name, identity.of).replace('`', ""),

@@ -118,6 +118,8 @@ pub struct Report {
     pub audit: bool,
     /// Whether nothing was written because the plan was only asked for.
     pub dry_run: bool,
+    /// Whether it stopped after it had begun to write: what became of its writes is found out by the next run.
+    pub unsettled: bool,
     /// How it ended.
     pub verdict: Verdict,
     /// The process's exit code.
@@ -208,6 +210,8 @@ pub struct SystemReport {
     pub planned: BTreeMap<Action, u64>,
     /// Changes by what became of them.
     pub settled: BTreeMap<Settled, u64>,
+    /// How often it was called again because something was in the way that passes.
+    pub retries: u64,
 }
 
 /// One change in a report.

@@ -83,6 +83,7 @@ fn system(name: &str, kind: &str, role: &str, origin: &str, rows: u64, quarantin
         newest_edit: Some("2026-03-30T17:42:00Z".to_owned()),
         planned: BTreeMap::new(),
         settled: BTreeMap::new(),
+        retries: 0,
     }
 }
 
@@ -218,6 +219,7 @@ pub(super) fn rich() -> Report {
         ledger_head: Some("0f343b0931126a20f133d67c2b018a3b5f2d1c2f7f8e2b5ad1f3a7c4d9e6b801".to_owned()),
         audit: false,
         dry_run: false,
+        unsettled: false,
         verdict: Verdict::Action,
         exit_code: 1,
         sentence: "6 changes were written and verified; 14 breaks are open, 2 of them new.".to_owned(),

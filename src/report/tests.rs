@@ -217,6 +217,9 @@ fn what_did_not_happen_is_said() {
     assert_eq!(said(&quiet()), "Nothing was written.");
     assert_eq!(said(&stopped()), "Nothing was written.");
     assert_eq!(said(&Report { dry_run: true, ..stopped() }), "Dry run: nothing was written.");
+    let unsettled = Report { unsettled: true, ..stopped() };
+    assert_eq!(said(&unsettled), "Changes had been sent when it stopped: the next run finds out what became of them.");
+    assert!(mail::subject(&unsettled, Why::Always).starts_with("[FAILED] customers: stopped while it wrote, "), "{}", mail::subject(&unsettled, Why::Always));
     assert_eq!(said(&Report { audit: true, ..quiet() }), "Audit: nothing was written.");
     let mut report = rich();
     assert_eq!(said(&report), "");

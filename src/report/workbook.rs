@@ -839,6 +839,9 @@ impl<'a> Book<'a> {
             if let Some(newest) = &system.newest_edit {
                 add(&system.name, "Newest edit (UTC)", Fact::Moment(newest.clone()));
             }
+            if system.retries > 0 {
+                add(&system.name, "Called again", Fact::Count(system.retries));
+            }
             evidence.found.iter().for_each(|(name, found)| add(&system.name, name, Fact::Text(found.clone())));
             evidence.notes.iter().for_each(|note| add(&system.name, "Note", Fact::Text(note.clone())));
             for one in &system.cleaning {

@@ -609,7 +609,7 @@ impl Server<'_> {
 fn make(project: &Project, job: &Job, request: &Request, clock: &dyn Clock, should_stop: &AtomicBool) -> Result<Finished, Error> {
     let now = || clock.now();
     let cancelled = || should_stop.load(Ordering::Acquire);
-    let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &|_| {}, cancelled: &cancelled };
+    let world = World { root: &project.root, settings: &project.settings, now: &now, sleep: &std::thread::sleep, progress: &|_| {}, cancelled: &cancelled };
     run::run(&world, job, request)
 }
 

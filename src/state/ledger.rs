@@ -25,7 +25,7 @@ pub use mail::{LostMail, MailOfRun, MailState, NewMail, QueuedMail, RecipientOfM
 pub use story::{BreakEvent, DiscardedValue, LinkOfRecord, RunOfStory, SentChange};
 
 /// What leads from each version of the tables to the next, the first from version 1. A new ledger takes all of them, too.
-const MIGRATIONS: &[&str] = &[mail::MIGRATION, chain::MIGRATION, FILES];
+const MIGRATIONS: &[&str] = &[mail::MIGRATION, chain::MIGRATION, FILES, RETRIES];
 
 /// The file is looked through for damage once in so many seconds. That takes the longer the more it holds.
 const CHECK_SECONDS: i64 = 24 * 60 * 60;
@@ -92,6 +92,34 @@ INSERT OR REPLACE INTO files
     SELECT place.key, json_extract(place.value, '$.sha256'), runs.run FROM runs, json_each(runs.knowledge, '$.snapshots') AS place
     WHERE runs.status = 'promoted' AND runs.knowledge IS NOT NULL ORDER BY runs.rowid;
 ";
+
+/// Calls of systems that were made again.
+const RETRIES: &str = "
+CREATE TABLE retries (
+    run TEXT NOT NULL,
+    system TEXT NOT NULL,
+    call TEXT NOT NULL,             -- pull, prepare, write, read back
+    tries INTEGER NOT NULL,         -- how often it had failed by then
+    wait_ms INTEGER NOT NULL,       -- how long was waited before it was made again
+    reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX retries_by_run ON retries (run);
+";
+
+/// A call of a system that is made again, because it met something that passes.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry<'a> {
+    /// The system.
+    pub system: &'a str,
+    /// The call, in a word.
+    pub call: &'a str,
+    /// How often it failed.
+    pub tries: u32,
+    /// How long is waited, in milliseconds.
+    pub wait_ms: u64,
+    /// What was in the way.
+    pub reason: &'a str,
+}
 
 /// What a promoted run leaves to the next, beside its bases.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -514,6 +542,14 @@ impl Ledger {
         transaction.commit().map_err(&wrong)
     }
 
+    /// Journals that a call of a system is about to be made again.
+    pub fn retrying(&self, run: &str, retry: &Retry<'_>) -> Result<(), Error> {
+        let wait_ms = i64::try_from(retry.wait_ms).unwrap_or(i64::MAX);
+        let cells = params![run, retry.system, retry.call, retry.tries, wait_ms, retry.reason];
+        self.connection.execute("INSERT INTO retries VALUES (?1, ?2, ?3, ?4, ?5, ?6)", cells).map_err(self.wrong())?;
+        Ok(())
+    }
+
     /// Journals what became of changes that were sent.
     pub fn outcomes<'a>(&self, run: &str, outcomes: impl IntoIterator<Item = (u32, &'a Outcome)>) -> Result<(), Error> {
         let wrong = self.wrong();
@@ -537,9 +573,13 @@ impl Ledger {
         transaction.execute("UPDATE runs SET status = 'promoted', knowledge = ?2 WHERE run = ?1", params![run, json(knowledge)?]).map_err(&wrong)?;
         transaction.execute("INSERT INTO promoted VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET run = excluded.run", [run]).map_err(&wrong)?;
         for cut_off in settles {
-            let sentence = format!("cut off while it wrote; settled by run {run}");
+            let settled = format!("settled by run {run}");
             transaction
-                .execute("UPDATE runs SET status = 'interrupted', verdict = 'FAILED', sentence = ?2 WHERE run = ?1", params![cut_off, sentence])
+                .execute(
+                    "UPDATE runs SET status = 'interrupted', verdict = 'FAILED', sentence = coalesce(sentence, 'cut off while it wrote') || '; ' || ?2
+                     WHERE run = ?1",
+                    params![cut_off, settled],
+                )
                 .map_err(&wrong)?;
         }
         let job = self.job();
@@ -613,11 +653,14 @@ impl Ledger {
         self.path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
-    /// Notes how a run ended. One that is still open is closed as stopped: it wrote nothing.
+    /// Notes how a run ended. One that is still open is closed as stopped, if it sent nothing; one that did, and could not leave its
+    /// state, stays open as if it had been killed, so that the next run settles it.
     fn end(&self, run: &str, ending: &Ending<'_>) -> Result<(), Error> {
         self.connection
             .execute(
-                "UPDATE runs SET verdict = ?2, exit_code = ?3, sentence = ?4, status = CASE status WHEN 'running' THEN 'stopped' ELSE status END WHERE run = ?1",
+                "UPDATE runs SET verdict = ?2, exit_code = ?3, sentence = ?4, status =
+                     CASE WHEN status = 'running' AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.run) THEN 'stopped' ELSE status END
+                 WHERE run = ?1",
                 params![run, ending.verdict, ending.exit_code, ending.sentence],
             )
             .map_err(self.wrong())?;

@@ -45,7 +45,7 @@ use self::parquet::{read_columns, read_parquet, read_rows, write_parquet, write_
 
 pub use ledger::{
     Bases, BreakEvent, DiscardedValue, Ending, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LinkOfRecord, LostMail, MailOfRun, MailState, NewMail,
-    Promoted, Promotion, QueuedMail, RecipientOfMail, RestPlace, Retention, RunOfStory, SentChange, SnapshotPlace, Verification, WaitingMail,
+    Promoted, Promotion, QueuedMail, RecipientOfMail, RestPlace, Retention, Retry, RunOfStory, SentChange, SnapshotPlace, Verification, WaitingMail,
 };
 pub use snapshots::{Below, Kept, Saving};
 pub use stored::{Held, Known, PlanOfRecords, Stored, keys_of};

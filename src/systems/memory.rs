@@ -19,6 +19,7 @@ use crate::change::{Action, Address, AddressPart, Change, Outcome};
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
 use crate::frame::{Evidence, Pulled};
+use crate::systems::batch::{self, Answer, Rejections};
 use crate::systems::{Description, Opening, System, Wanted, WriteSet, missing_columns};
 use crate::value::Raw;
 
@@ -44,6 +45,8 @@ pub enum Call {
     Write,
     /// [`System::read_back`].
     ReadBack,
+    /// A part of a write that is sent in one go. It is counted, and fails with its write only.
+    Batch,
 }
 
 /// What a call that fails has done before.
@@ -89,6 +92,7 @@ struct Table {
     compares: bool,
     atomic: bool,
     answers: bool,
+    wholly: bool,
     rows_max: Option<usize>,
     lag: usize,
     old_rows: Option<(usize, Vec<Row>)>,
@@ -110,6 +114,7 @@ impl Default for Table {
             compares: true,
             atomic: true,
             answers: true,
+            wholly: false,
             rows_max: None,
             lag: 0,
             old_rows: None,
@@ -235,6 +240,13 @@ impl Handle {
         self
     }
 
+    /// Whether it takes a set of changes as a whole or refuses it as a whole, without saying which change it minds. It looks at each
+    /// by itself unless told otherwise.
+    pub fn set_wholly(&self, wholly: bool) -> &Handle {
+        held(&self.table).wholly = wholly;
+        self
+    }
+
     /// Cuts a pull after this many rows, as a lost page does. The number announced is that of all rows.
     pub fn set_rows_max(&self, rows_max: Option<usize>) -> &Handle {
         held(&self.table).rows_max = rows_max;
@@ -346,17 +358,10 @@ impl System for MemoryTable {
         if table.lag > 0 {
             table.old_rows = Some((std::mem::take(&mut table.lag), table.rows.clone()));
         }
-        let mut rejected = 0;
-        let mut outcomes = Vec::with_capacity(set.changes.len());
-        for change in made {
-            let outcome = if rejected > set.failures_max {
-                Outcome::Skipped { reason: format!("{rejected} changes before it were rejected, at most {} are borne", set.failures_max) }
-            } else {
-                table.make(change)
-            };
-            rejected += usize::from(matches!(outcome, Outcome::Rejected { .. }));
-            outcomes.push(outcome);
-        }
+        let outcomes = batch::send(made, set.failures_max, &mut |changes, rejections| {
+            *table.calls.entry(Call::Batch).or_default() += 1;
+            Ok(table.make_all(changes, rejections))
+        })?;
         match failing {
             Some(effect) => Err(self.broken(effect)),
             None => Ok(outcomes),
@@ -381,6 +386,22 @@ impl Table {
             }
             _ => self.rows.clone(),
         }
+    }
+
+    /// Makes changes one by one; or all of them or none, where it takes a set as a whole.
+    fn make_all(&mut self, changes: &[&Change], mut rejections: Rejections) -> Answer {
+        let before = self.wholly.then(|| (self.rows.clone(), self.last_id));
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for change in changes {
+            let outcome = rejections.stop().unwrap_or_else(|| self.make(change));
+            rejections.count(&outcome);
+            if let (Some((rows, last_id)), Outcome::Rejected { reason }) = (&before, &outcome) {
+                (self.rows, self.last_id) = (rows.clone(), *last_id);
+                return Answer::Refused(reason.clone());
+            }
+            outcomes.push(outcome);
+        }
+        Answer::Each(outcomes)
     }
 
     fn make(&mut self, change: &Change) -> Outcome {

@@ -10,6 +10,7 @@
 //!   the outcome of every change is unknown, as the error's remedy says.
 //! - A row is only written if it still holds what the change expects; otherwise it is [`Outcome::Stale`].
 //! - Whatever a change does not name stays as it is, to the byte.
+//! - An error that is [passing](Error::passing) means that nothing was done: the same call is made again after a while.
 //! - `read_back` delivers at least the rows that hold one of the wanted ids or key texts, as `pull` would.
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::error::{Error, Remedy};
 use crate::frame::Pulled;
 use crate::job::{Kind, Reference, SystemSpec};
 
+mod batch;
 pub mod csv;
 pub mod excel;
 pub mod memory;
@@ -145,6 +147,11 @@ fn error_as_written(mut error: Error, origin: &str) -> Error {
         origin.clone_into(&mut diagnostic.place.origin);
     }
     error
+}
+
+/// An error of a file that was there when it was pulled: a program that saves it by removing it first has it back in a moment.
+fn passing_if_gone(error: Error, path: &Path) -> Error {
+    if path.exists() { error } else { error.passing() }
 }
 
 /// The outcomes of changes to a file that is no longer what they were decided on; nothing if it still is. `pulled` is the digest of

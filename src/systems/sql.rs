@@ -17,10 +17,12 @@
 //!   converts nothing: there a number that replaces a number is bound as one, because SQLite sorts any text above any number.
 //! - **Conflict clauses.** A constraint may be declared `ON CONFLICT REPLACE`, by which an insert removes another row
 //!   silently. Writes say `OR ABORT`, which comes before the declaration.
-//! - **A trigger that rolls everything back** takes the changes before it along. They are made again without the one that it
-//!   refused.
+//! - **A trigger that rolls everything back** takes the changes before it along. They are made again, in a transaction of their
+//!   own, and so are those after the one that it refused.
 //! - **Deferred foreign keys** speak up at the commit only. Then the set is halved until the change at fault is alone; the
 //!   halves are transactions of their own.
+//! - **A unique value that another row has** may be free once that row is written, so those changes are tried again at the end.
+//!   What is left are swaps, which `swap` makes.
 //! - **A row is known** by its rowid, or by its primary key where the table has no rowid, so that the answer is that of the
 //!   written row even if its key was changed.
 
@@ -34,17 +36,19 @@ use rusqlite::types::{Value as Bound, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::change::{Action, AddressPart, Change, Outcome};
+use crate::change::{Action, AddressPart, CellChange, Change, Outcome};
 use crate::diagnostic::{Place, did_you_mean};
 use crate::error::{Error, Remedy};
 use crate::frame::{Evidence, NO_ROW, Pulled, Quarantined};
 use crate::job::{Permission, SqlSettings};
+use crate::systems::batch::{self, Answer, Rejections};
 use crate::systems::{Description, Opening, System, Wanted, WriteSet, missing_columns};
 use crate::value::{Raw, Storage};
 
 use statement::{Fragment, ROW, column_of_row, delete, insert, joined, quoted, select, update};
 
 mod statement;
+mod swap;
 
 /// How long a locked database is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,6 +98,8 @@ struct Table {
     identity: Vec<String>,
     /// The column that is another name of the rowid, and so gets a number by itself.
     rowid_column: Option<String>,
+    /// Whether rows of any table refer to rows of this one.
+    is_referred_to: bool,
 }
 
 #[derive(Debug)]
@@ -103,6 +109,7 @@ struct Column {
     /// Whether the column converts nothing that is stored in it.
     is_untyped: bool,
     has_default: bool,
+    takes_null: bool,
     /// The position in the primary key, from 1; 0 outside it.
     in_key: u32,
 }
@@ -321,11 +328,8 @@ impl System for SqlTable {
     }
 
     fn write(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error> {
-        let table = self.writable()?;
-        let mut outcomes = Vec::with_capacity(set.changes.len());
-        let writer = Writer { connection: &self.connection, table, id: self.id.as_deref(), origin: &self.origin, failures_max: set.failures_max };
-        writer.write(set.changes, &mut outcomes)?;
-        Ok(outcomes)
+        let writer = Writer { connection: &self.connection, table: self.writable()?, id: self.id.as_deref(), origin: &self.origin };
+        batch::send(set.changes, set.failures_max, &mut |changes, rejections| writer.transaction(changes, rejections))
     }
 
     fn read_back(&mut self, wanted: &Wanted) -> Result<Pulled, Error> {
@@ -631,18 +635,24 @@ fn new_value(column: &Column, before: Option<&Raw>, after: &Raw) -> Bound {
     bound(after)
 }
 
-/// Makes the changes of one set.
+/// What must still be so for a row to be written.
+fn expected(change: &Change) -> Vec<Fragment<Bound>> {
+    let address = change.address.iter().map(|part| holds(&part.column, &part.raw));
+    let cells = change.cells.iter().filter_map(|cell| cell.before_raw.as_ref().map(|raw| holds(&cell.column, raw)));
+    address.chain(cells).collect()
+}
+
+/// Makes changes in transactions.
 struct Writer<'w> {
     connection: &'w Connection,
     table: &'w Table,
     id: Option<&'w str>,
     origin: &'w str,
-    failures_max: usize,
 }
 
 /// Why a transaction cannot go on.
 enum Broken {
-    /// The change with this number took the whole transaction along when it was refused.
+    /// The change at this position took the whole transaction along when it was refused.
     By(usize, String),
     /// The database failed.
     Database(rusqlite::Error),
@@ -655,51 +665,35 @@ impl From<rusqlite::Error> for Broken {
 }
 
 impl<'w> Writer<'w> {
-    /// Makes `changes` in one transaction and adds an outcome for each. An error means that nothing was written; after a part
-    /// of the set was committed there is none.
-    fn write(&self, changes: &[Change], outcomes: &mut Vec<Outcome>) -> Result<(), Error> {
-        let start = outcomes.len();
-        let mut refused: HashMap<usize, String> = HashMap::new();
-        loop {
-            outcomes.truncate(start);
-            let attempt = match self.connection.execute_batch("BEGIN IMMEDIATE") {
-                Ok(()) => self.attempt(changes, &refused, outcomes),
-                Err(error) => Err(Broken::Database(error)),
-            };
-            match attempt {
-                Ok(()) => break,
-                Err(Broken::By(index, reason)) => {
-                    self.roll_back();
-                    refused.insert(index, reason);
-                }
-                Err(Broken::Database(error)) => {
-                    self.roll_back();
-                    let error_for_all = database_error(self.origin, &error, "nothing was written");
-                    if start == 0 {
-                        return Err(error_for_all);
-                    }
-                    outcomes.truncate(start);
-                    let reason = format!("the database failed: {}", words(&error));
-                    outcomes.extend(changes.iter().map(|_| Outcome::Rejected { reason: reason.clone() }));
-                    return Ok(());
-                }
+    /// Makes `changes` in one transaction. An error means that nothing was written.
+    fn transaction(&self, changes: &[&Change], rejections: Rejections) -> Result<Answer, Error> {
+        let attempt = match self.connection.execute_batch("BEGIN IMMEDIATE") {
+            Ok(()) => self.attempt(changes, rejections),
+            Err(error) => Err(Broken::Database(error)),
+        };
+        let mut outcomes = match attempt {
+            Ok(outcomes) => outcomes,
+            Err(broken) => {
+                self.roll_back();
+                return match broken {
+                    Broken::By(position, reason) => Ok(Answer::RefusedFor(position, reason)),
+                    Broken::Database(error) => Err(database_error(self.origin, &error, "nothing was written")),
+                };
             }
-        }
-        let Err(error) = self.connection.execute_batch("COMMIT") else { return Ok(()) };
-        let is_undone = self.roll_back();
-        let done = outcomes[start..].iter().filter(|outcome| matches!(outcome, Outcome::Done { .. })).count();
-        if is_undone && code_of(&error) == Some(ErrorCode::ConstraintViolation) && done > 1 {
-            outcomes.truncate(start);
-            let (first, second) = changes.split_at(changes.len() / 2);
-            self.write(first, outcomes)?;
-            return self.write(second, outcomes);
-        }
+        };
+        let Err(error) = self.connection.execute_batch("COMMIT") else { return Ok(Answer::Each(outcomes)) };
+        let is_undone = self.roll_back() && is_undone_with(&error);
         let reason = format!("the database refused to commit: {}", words(&error));
-        for outcome in outcomes[start..].iter_mut().filter(|outcome| matches!(outcome, Outcome::Done { .. })) {
-            *outcome =
-                if is_undone && is_surely_undone(&error) { Outcome::Rejected { reason: reason.clone() } } else { Outcome::Unknown { reason: reason.clone() } };
+        if is_undone {
+            return match code_of(&error) {
+                Some(ErrorCode::ConstraintViolation) => Ok(Answer::Refused(reason)),
+                _ => Err(database_error(self.origin, &error, "nothing was written")),
+            };
         }
-        Ok(())
+        for outcome in outcomes.iter_mut().filter(|outcome| matches!(outcome, Outcome::Done { .. })) {
+            *outcome = Outcome::Unknown { reason: reason.clone() };
+        }
+        Ok(Answer::Each(outcomes))
     }
 
     /// Leaves no transaction open; whether one was rolled back here or had been by SQLite.
@@ -707,24 +701,66 @@ impl<'w> Writer<'w> {
         self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok()
     }
 
-    fn attempt(&self, changes: &[Change], refused: &HashMap<usize, String>, outcomes: &mut Vec<Outcome>) -> Result<(), Broken> {
+    fn attempt(&self, changes: &[&Change], mut rejections: Rejections) -> Result<Vec<Outcome>, Broken> {
         let mut statements = Statements { connection: self.connection, by_text: HashMap::new() };
-        let mut rejected = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Rejected { .. })).count();
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(changes.len());
+        // Those whose new value another row still has: it may give it up yet.
+        let mut waiting: Vec<usize> = Vec::new();
         for (index, change) in changes.iter().enumerate() {
-            let outcome = if rejected > self.failures_max {
-                Outcome::Skipped { reason: format!("{rejected} changes before it were rejected, at most {} are borne", self.failures_max) }
-            } else if let Some(reason) = refused.get(&index) {
-                Outcome::Rejected { reason: reason.clone() }
-            } else {
-                self.make_within_savepoint(index, change, &mut statements)?
-            };
-            rejected += usize::from(matches!(outcome, Outcome::Rejected { .. }));
+            if let Some(stopped) = rejections.stop() {
+                outcomes.push(stopped);
+                continue;
+            }
+            let (outcome, is_taken) = self.make_within_savepoint(index, change, &mut statements)?;
+            rejections.count(&outcome);
             outcomes.push(outcome);
+            if is_taken {
+                waiting.push(index);
+            }
+            if !waiting.is_empty() && (rejections.stop().is_some() || index + 1 == changes.len()) {
+                rejections.forgive(self.make_those_that_wait(changes, &mut waiting, &mut outcomes, &mut statements)?);
+            }
         }
-        Ok(())
+        Ok(outcomes)
     }
 
-    fn make_within_savepoint(&self, index: usize, change: &Change, statements: &mut Statements<'w>) -> Result<Outcome, Broken> {
+    /// Tries those again whose new value another row had: by now it may have given it up, or it waits for this one in turn. Gives
+    /// how many of them are no longer rejected; those that are go on waiting.
+    fn make_those_that_wait(
+        &self,
+        changes: &[&Change],
+        waiting: &mut Vec<usize>,
+        outcomes: &mut [Outcome],
+        statements: &mut Statements<'w>,
+    ) -> Result<usize, Broken> {
+        let first = waiting.clone();
+        loop {
+            let before = waiting.len();
+            let mut still = Vec::with_capacity(before);
+            for index in waiting.drain(..) {
+                match self.make_within_savepoint(index, changes[index], statements)?.0 {
+                    done @ Outcome::Done { .. } => outcomes[index] = done,
+                    _ => still.push(index),
+                }
+            }
+            *waiting = still;
+            if waiting.len() == before || waiting.is_empty() {
+                break;
+            }
+        }
+        for ring in swap::rings(changes, waiting) {
+            let members: Vec<(usize, &Change)> = ring.iter().map(|index| (*index, changes[*index])).collect();
+            for (index, outcome) in ring.iter().zip(self.swap(&members, statements)?) {
+                outcomes[*index] = outcome;
+            }
+        }
+        let is_rejected = |index: &usize| matches!(outcomes[*index], Outcome::Rejected { .. });
+        waiting.retain(is_rejected);
+        Ok(first.iter().filter(|index| !is_rejected(index)).count())
+    }
+
+    /// The outcome of a change, and whether it was refused because another row has a value that only one may have.
+    fn make_within_savepoint(&self, index: usize, change: &Change, statements: &mut Statements<'w>) -> Result<(Outcome, bool), Broken> {
         statements.rows("SAVEPOINT change_made", &[])?;
         let made = self.make(change, statements);
         if self.connection.is_autocommit() {
@@ -734,16 +770,16 @@ impl<'w> Writer<'w> {
                 Ok(_) => Broken::By(index, "the database rolled the transaction back".to_owned()),
             });
         }
-        let outcome = match made {
+        let (outcome, is_taken) = match made {
             Err(error) if !is_refusal(&error) => return Err(Broken::Database(error)),
-            Err(error) => Outcome::Rejected { reason: words(&error) },
-            Ok(outcome) => outcome,
+            Err(error) => (Outcome::Rejected { reason: words(&error) }, is_taken(&error)),
+            Ok(outcome) => (outcome, false),
         };
         if !matches!(outcome, Outcome::Done { .. }) {
             statements.rows("ROLLBACK TO change_made", &[])?;
         }
         statements.rows("RELEASE change_made", &[])?;
-        Ok(outcome)
+        Ok((outcome, is_taken))
     }
 
     fn make(&self, change: &Change, statements: &mut Statements<'w>) -> rusqlite::Result<Outcome> {
@@ -752,25 +788,14 @@ impl<'w> Writer<'w> {
         if let Some(unknown) = named.into_iter().find(|name| self.table.column(name).is_none()) {
             return rejected(format!("table `{}` has no column `{unknown}`", self.table.name));
         }
-        let new_values = || {
-            change.cells.iter().filter_map(|cell| {
-                let column = self.table.column(&cell.column)?;
-                Some((cell.column.as_str(), new_value(column, cell.before_raw.as_ref(), &cell.after_raw)))
-            })
-        };
-        let expected = || {
-            let address = change.address.iter().map(|part| holds(&part.column, &part.raw));
-            let cells = change.cells.iter().filter_map(|cell| cell.before_raw.as_ref().map(|raw| holds(&cell.column, raw)));
-            address.chain(cells).collect::<Vec<_>>()
-        };
         let identity = &self.table.identity;
         let name = &self.table.name;
         let statement = match change.action {
-            Action::Create => insert("INSERT OR ABORT", name, new_values().collect(), identity),
+            Action::Create => insert("INSERT OR ABORT", name, self.new_values(change), identity),
             _ if change.address.is_empty() => return rejected("the change does not say which row it is for".to_owned()),
-            Action::Delete => delete(name, expected(), identity),
+            Action::Delete => delete(name, expected(change), identity),
             Action::Update | Action::Archive if change.cells.is_empty() => return rejected("the change sets nothing".to_owned()),
-            Action::Update | Action::Archive => update("UPDATE OR ABORT", name, new_values().collect(), expected(), identity),
+            Action::Update | Action::Archive => update("UPDATE OR ABORT", name, self.new_values(change), expected(change), identity),
         };
         let written = statements.rows(&statement.text, &statement.values)?;
         match (change.action, written.as_slice()) {
@@ -780,6 +805,14 @@ impl<'w> Writer<'w> {
             (_, [row]) => self.answer(change, row, statements),
             (_, rows) => rejected(format!("{} matches {} rows", place_of(change), rows.len())),
         }
+    }
+
+    fn new_values<'c>(&self, change: &'c Change) -> Vec<(&'c str, Bound)> {
+        let of_cell = |cell: &'c CellChange| {
+            let column = self.table.column(&cell.column)?;
+            Some((cell.column.as_str(), new_value(column, cell.before_raw.as_ref(), &cell.after_raw)))
+        };
+        change.cells.iter().filter_map(of_cell).collect()
     }
 
     /// What the database says about a row that was just written.
@@ -911,10 +944,18 @@ fn is_refusal(error: &rusqlite::Error) -> bool {
     }
 }
 
-/// Whether a commit that failed like this, and was rolled back, cannot have reached the file.
-fn is_surely_undone(error: &rusqlite::Error) -> bool {
-    use ErrorCode::{ConstraintViolation, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, ReadOnly};
-    matches!(code_of(error), Some(ConstraintViolation | DatabaseBusy | DatabaseLocked | DiskFull | OutOfMemory | ReadOnly))
+/// Whether a change was refused because another row has a value that only one may have.
+fn is_taken(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_ROWID, SQLITE_CONSTRAINT_UNIQUE};
+    let extended = error.sqlite_error().map_or(0, |error| error.extended_code);
+    [SQLITE_CONSTRAINT_UNIQUE, SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_ROWID].contains(&extended)
+}
+
+/// Whether a commit that failed like this, and was rolled back, is undone. A disk that failed may turn out to have kept it: then the
+/// next snapshot shows the value that is owed, and it has arrived.
+fn is_undone_with(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{ConstraintViolation, DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, ReadOnly, SystemIoFailure};
+    matches!(code_of(error), Some(ConstraintViolation | DatabaseBusy | DatabaseLocked | DiskFull | OutOfMemory | ReadOnly | SystemIoFailure))
 }
 
 /// The path of a `sqlite:` address, as it is written there.
@@ -981,11 +1022,12 @@ fn tables(connection: &Connection) -> rusqlite::Result<Vec<Listed>> {
 }
 
 fn describe_table(connection: &Connection, listed: &Listed) -> rusqlite::Result<Table> {
-    let mut statement = connection.prepare("SELECT name, type, dflt_value IS NOT NULL, pk FROM pragma_table_xinfo(?) WHERE hidden <> 1")?;
+    let mut statement = connection.prepare("SELECT name, type, dflt_value IS NOT NULL, pk, \"notnull\" FROM pragma_table_xinfo(?) WHERE hidden <> 1")?;
     let columns = statement.query_map([&listed.name], |row| {
         let declared: String = row.get(1)?;
         let is_untyped = converts_nothing(&declared, listed.is_strict);
-        Ok(Column { name: row.get(0)?, declared, is_untyped, has_default: row.get(2)?, in_key: row.get(3)? })
+        let (in_key, refuses_null): (u32, bool) = (row.get(3)?, row.get(4)?);
+        Ok(Column { name: row.get(0)?, declared, is_untyped, has_default: row.get(2)?, takes_null: !refuses_null && in_key == 0, in_key })
     })?;
     let columns: Vec<Column> = columns.collect::<rusqlite::Result<_>>()?;
 
@@ -1003,7 +1045,9 @@ fn describe_table(connection: &Connection, listed: &Listed) -> rusqlite::Result<
         (true, Some(name)) => vec![name.to_owned()],
         _ => key.iter().map(|column| quoted(&column.name)).collect(),
     };
-    Ok(Table { name: listed.name.clone(), is_ordinary: listed.is_ordinary, identity, rowid_column, columns })
+    let referring = "SELECT 1 FROM pragma_table_list AS l, pragma_foreign_key_list(l.name) AS f WHERE l.schema = 'main' AND f.\"table\" = ? COLLATE NOCASE";
+    let is_referred_to = connection.query_row(referring, [&listed.name], |_| Ok(())).optional()?.is_some();
+    Ok(Table { name: listed.name.clone(), is_ordinary: listed.is_ordinary, identity, rowid_column, is_referred_to, columns })
 }
 
 /// Whether a column of a declared type stores everything as it is bound: the rules of SQLite for `BLOB` affinity, and `ANY` in
@@ -1062,14 +1106,16 @@ fn database_error(origin: &str, error: &rusqlite::Error, kept: &str) -> Error {
         Some(ErrorCode::Unknown) | None => (Remedy::MendJob, "the database does not understand what it was asked".to_owned(), "mend `table` or `query`"),
         Some(_) => (Remedy::Look, "the database failed".to_owned(), "look after the database, then run again"),
     };
-    Error::new(remedy, Place::of(origin), message).seen(format!("the database says: {}", words(error))).seen(kept).hint(hint)
+    let told = Error::new(remedy, Place::of(origin), message).seen(format!("the database says: {}", words(error))).seen(kept).hint(hint);
+    // Whoever says that nothing was done knows it, and a lock goes.
+    if matches!(code_of(error), Some(DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed)) { told.passing() } else { told }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::change::{CellChange, Reason};
+    use crate::change::Reason;
     use crate::job::{Gates, Kind, May, Role, SystemSpec};
     use crate::value::Value;
 
@@ -1139,6 +1185,7 @@ mod tests {
         for error in [table.pull().unwrap_err(), table.write(set).unwrap_err()] {
             assert_eq!(error.remedy, Remedy::GiveAccess);
             assert!(error.to_string().contains("the database is locked by another program"), "{error}");
+            assert!(error.passing.is_some(), "a lock goes");
         }
         other.execute_batch("COMMIT").unwrap();
         assert_eq!(values(&other), ["a", "b", "c"]);
@@ -1154,10 +1201,10 @@ mod tests {
         rows.next().unwrap();
         let changes = [set("1", "a", "x"), set("2", "not b", "y"), set("3", "c", "z")];
         let set = WriteSet { changes: &changes, failures_max: 0, snapshot: None };
-        let outcomes = table.write(set).unwrap();
-        assert!(matches!(&outcomes[0], Outcome::Rejected { reason } if reason == "the database refused to commit: database is locked"), "{outcomes:?}");
-        assert!(matches!(outcomes[1], Outcome::Stale { .. }), "{outcomes:?}");
-        assert!(matches!(outcomes[2], Outcome::Rejected { .. }), "{outcomes:?}");
+        // A lock is no fault of any change.
+        let error = table.write(set).unwrap_err();
+        assert_eq!(error.remedy, Remedy::GiveAccess);
+        assert!(error.to_string().contains("the database is locked by another program") && error.to_string().contains("nothing was written"), "{error}");
         drop(rows);
         assert_eq!(values(&other), ["a", "b", "c"]);
         assert!(matches!(table.write(set).unwrap()[2], Outcome::Done { .. }), "the next write is not held up");

@@ -501,9 +501,12 @@ fn a_night_of_another_day_changes_nothing_either() {
         let project = Project { root: folder.clone(), settings: Settings::default() };
         let job = project.job(name).unwrap();
         let at: jiff::Timestamp = "2026-04-01T01:00:00Z".parse().unwrap();
-        let finished =
-            run::run(&World { root: &folder, settings: &project.settings, now: &|| at, progress: &|_| {}, cancelled: &|| false }, &job, &Request::default())
-                .unwrap();
+        let finished = run::run(
+            &World { root: &folder, settings: &project.settings, now: &|| at, sleep: &|_| {}, progress: &|_| {}, cancelled: &|| false },
+            &job,
+            &Request::default(),
+        )
+        .unwrap();
         assert!(finished.report.changes.is_empty() && finished.report.drift.is_empty() && finished.report.conflicts.is_empty(), "{name}");
         assert_eq!(finished.report.breaks.len(), shown.nights[2].report.breaks.len(), "{name}");
         assert!(finished.report.breaks.iter().all(|open| open.age_days >= 1), "{name}: nothing is new");

@@ -141,7 +141,7 @@ fn plain(port: u16) -> String {
 fn night(root: &Path, at: &str) -> Finished {
     let project = Project::find(Some(root)).unwrap();
     let at: Timestamp = at.parse().unwrap();
-    let world = World { root: &project.root, settings: &project.settings, now: &|| at, progress: &|_| {}, cancelled: &|| false };
+    let world = World { root: &project.root, settings: &project.settings, now: &|| at, sleep: &|_| {}, progress: &|_| {}, cancelled: &|| false };
     run::run(&world, &project.job("customers").unwrap(), &Request { first_contact: true, ..Request::default() }).unwrap()
 }
 

@@ -10,6 +10,7 @@ mod explain;
 mod laws;
 mod ledger;
 mod mail;
+mod obstacles;
 mod oracle;
 mod report_workbook;
 mod rest;

@@ -137,7 +137,7 @@ fn the_page_of_all_jobs_is_there_after_each_run() {
     std::fs::write(reports.join("broken/runs.json"), "{").unwrap();
     let project = Project { root: root.path().join("demo"), settings: Settings::default() };
     let at: jiff::Timestamp = "2026-04-01T01:00:00Z".parse().unwrap();
-    let world = World { root: &project.root, settings: &project.settings, now: &|| at, progress: &|_| {}, cancelled: &|| false };
+    let world = World { root: &project.root, settings: &project.settings, now: &|| at, sleep: &|_| {}, progress: &|_| {}, cancelled: &|| false };
     let finished = run::run(&world, &project.job("billing").unwrap(), &Request::default()).unwrap();
     assert!(finished.afterthoughts.is_empty(), "{:?}", finished.afterthoughts);
     let page = std::fs::read_to_string(reports.join("index.html")).unwrap();

@@ -131,7 +131,7 @@ impl Twin {
         let first: Timestamp = "2026-03-02T01:00:00Z".parse().unwrap();
         let clock = Cell::new(first.checked_add(SignedDuration::from_hours(24 * night)).unwrap());
         let now = || clock.replace(clock.get().checked_add(SignedDuration::from_secs(1)).unwrap());
-        let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &|_| {}, cancelled: &|| false };
+        let world = World { root: &project.root, settings: &project.settings, now: &now, sleep: &|_| {}, progress: &|_| {}, cancelled: &|| false };
         let finished = run::run(&world, &job, &Request { every_record: self.every_record, ..request }).unwrap();
         assert!(finished.afterthoughts.is_empty(), "{:?}", finished.afterthoughts);
         finished.report

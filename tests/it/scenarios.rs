@@ -198,7 +198,7 @@ impl Stage {
             }
             told.borrow_mut().push(step);
         };
-        let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress, cancelled: &|| false };
+        let world = World { root: &project.root, settings: &project.settings, now: &now, sleep: &|_| {}, progress: &progress, cancelled: &|| false };
         let mut patience = 0..100;
         let finished = loop {
             match run::run(&world, &job, &Request { every_record: self.every_record, ..request(args) }) {
@@ -282,6 +282,7 @@ fn request(args: &str) -> Request {
             "--first-contact" => request.first_contact = true,
             "--plan" => request.plan_only = true,
             "--unfreeze" => request.unfreeze.extend(words.next().map(str::to_owned)),
+            "--retry" => request.retry.extend(words.next().map(str::to_owned)),
             "--allow" => {
                 for word in words.next().unwrap_or_default().split(',') {
                     let (gate, system) = word.split_once(':').map_or((word, None), |(gate, system)| (gate, Some(system.to_owned())));

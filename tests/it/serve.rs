@@ -161,7 +161,7 @@ fn run_at(root: &Path, name: &str, now: &str, cancelled: &dyn Fn() -> bool, firs
     let project = Project::find(Some(root)).unwrap();
     let job = project.job(name).unwrap();
     let now = || at(now);
-    let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &|_| {}, cancelled };
+    let world = World { root: &project.root, settings: &project.settings, now: &now, sleep: &|_| {}, progress: &|_| {}, cancelled };
     run::run(&world, &job, &Request { first_contact, ..Request::default() }).unwrap().report
 }
 

@@ -1095,6 +1095,131 @@ fn sqlite_foreign_keys_hold_also_where_they_wait_for_the_commit() {
 }
 
 #[test]
+fn one_bad_change_of_a_set_that_is_refused_as_a_whole_is_found_by_halves() {
+    let fixture = MemoryFixture::new("systems-wholly");
+    let people: Vec<Texts> = (1..=200).map(|n| texts([Some(&n.to_string()), Some(&format!("{n}@example.com")), Some("old"), None, None])).collect();
+    fixture.fill(&people);
+    fixture.0.set_wholly(true).reject("77", "no seventy-sevens").reject("78", "nor this one");
+    let mut system = opened(&fixture);
+    let pulled = system.pull().unwrap();
+    let changes: Vec<Change> = (0..200).map(|row| Change { key: (row + 1).to_string(), ..set(&pulled, row, &[("name", Some("new"))]) }).collect();
+    let outcomes = write(&mut *system, &pulled, &changes);
+    assert_eq!(outcomes.iter().filter(|outcome| is_done(outcome)).count(), 198);
+    assert_eq!((why_rejected(&outcomes[76]), why_rejected(&outcomes[77])), ("no seventy-sevens", "nor this one"));
+    assert_eq!(fixture.rows().iter().filter(|row| row[2].as_deref() == Some("new")).count(), 198);
+    assert!(fixture.0.calls(Call::Batch) <= 36, "{} calls for two bad of two hundred", fixture.0.calls(Call::Batch));
+}
+
+#[test]
+fn sqlite_finds_the_rows_that_only_the_commit_minds() {
+    let database = Database::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, boss INTEGER REFERENCES t(id) DEFERRABLE INITIALLY DEFERRED);
+         WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 300) INSERT INTO t SELECT n, 'a', 1 FROM i;",
+    );
+    let mut system = database.open("t", Some("id"), &["id", "v", "boss"]);
+    let pulled = system.pull().unwrap();
+    let boss = |row: u32| if row == 41 || row == 250 { "9999" } else { "2" };
+    let mut changes: Vec<Change> = (0..300).map(|row| set(&pulled, row, &[("boss", Some(boss(row)))])).collect();
+    // A row that comes first refers to one that comes last, and another half is at fault.
+    changes.insert(0, add("1001", &[("id", Some("1001")), ("boss", Some("1002"))]));
+    changes.push(add("1002", &[("id", Some("1002")), ("boss", Some("1"))]));
+    let outcomes = system.write(WriteSet { changes: &changes, failures_max: 60, snapshot: None }).unwrap();
+    let bad: Vec<usize> = (0..outcomes.len()).filter(|index| !is_done(&outcomes[*index])).collect();
+    assert_eq!(bad, [42, 251], "{:?}", bad.iter().map(|index| &outcomes[*index]).collect::<Vec<_>>());
+    assert_eq!(why_rejected(&outcomes[42]), "the database refused to commit: FOREIGN KEY constraint failed");
+    assert_eq!(database.rows("SELECT count(*) FROM t WHERE boss = 2"), ["Integer(298)"]);
+    assert_eq!(database.rows("SELECT boss FROM t WHERE id > 1000"), ["Integer(1002)", "Integer(1)"]);
+}
+
+#[test]
+fn sqlite_goes_on_after_triggers_that_roll_everything_back() {
+    let database = Database::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);
+         WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 100) INSERT INTO t SELECT n, 'a' FROM i;
+         CREATE TRIGGER closed BEFORE UPDATE ON t WHEN old.id % 40 = 0 BEGIN SELECT raise(ROLLBACK, 'closed'); END;",
+    );
+    let mut system = database.open("t", Some("id"), &["id", "v"]);
+    let pulled = system.pull().unwrap();
+    let changes: Vec<Change> = (0..100).map(|row| set(&pulled, row, &[("v", Some("b"))])).collect();
+    let outcomes = write(&mut *system, &pulled, &changes);
+    let bad: Vec<usize> = (0..100).filter(|index| !is_done(&outcomes[*index])).collect();
+    assert_eq!((bad.as_slice(), why_rejected(&outcomes[39])), (&[39, 79][..], "closed"));
+    assert_eq!(database.rows("SELECT count(*) FROM t WHERE v = 'b'"), ["Integer(98)"]);
+}
+
+/// The rows of `t` after these texts were written to `v` of its rows, and the outcomes in one letter each.
+fn after_moving(database: &Database, texts: &[(u32, &str)]) -> (String, String) {
+    let mut system = database.open("t", Some("id"), &["id", "v"]);
+    let pulled = system.pull().unwrap();
+    let changes: Vec<Change> = texts.iter().map(|(row, text)| set(&pulled, *row, &[("v", Some(text))])).collect();
+    let outcomes = write(&mut *system, &pulled, &changes);
+    let letter = |outcome: &Outcome| {
+        if is_done(outcome) {
+            'd'
+        } else if is_stale(outcome) {
+            't'
+        } else {
+            'r'
+        }
+    };
+    let rows = database.rows("SELECT v FROM t ORDER BY id").join("").replace("Text(\"", "").replace("\")", "");
+    (rows, outcomes.iter().map(letter).collect())
+}
+
+#[test]
+fn sqlite_moves_unique_values_along_chains_and_round_rings() {
+    let table = |column: &str| {
+        Database::new(&format!("CREATE TABLE t (id INTEGER PRIMARY KEY, v {column}); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd');"))
+    };
+    for column in ["TEXT UNIQUE", "TEXT NOT NULL UNIQUE", "TEXT UNIQUE COLLATE NOCASE"] {
+        // In any order of sending: a chain whose end is free, a swap, a ring of three beside a row that is not in it.
+        assert_eq!(after_moving(&table(column), &[(0, "b"), (1, "c"), (2, "d"), (3, "e")]), ("bcde".to_owned(), "dddd".to_owned()), "{column}");
+        assert_eq!(after_moving(&table(column), &[(3, "e"), (2, "d"), (0, "b"), (1, "c")]), ("bcde".to_owned(), "dddd".to_owned()), "{column}");
+        assert_eq!(after_moving(&table(column), &[(0, "b"), (1, "a")]), ("bacd".to_owned(), "dd".to_owned()), "{column}");
+        assert_eq!(after_moving(&table(column), &[(1, "c"), (2, "a"), (0, "b"), (3, "x")]), ("bcax".to_owned(), "dddd".to_owned()), "{column}");
+        // A row outside wants a value that a ring keeps: only that one is refused.
+        assert_eq!(after_moving(&table(column), &[(0, "b"), (1, "a"), (3, "a")]), ("bacd".to_owned(), "ddr".to_owned()), "{column}");
+        assert_eq!(after_moving(&table(column), &[(0, "b"), (1, "a"), (3, "c")]), ("bacd".to_owned(), "ddr".to_owned()), "{column}");
+    }
+    let database = table("TEXT UNIQUE");
+    database.run("CREATE TABLE keep (t TEXT); CREATE TRIGGER told AFTER UPDATE ON t BEGIN INSERT INTO keep VALUES (new.v); END;");
+    assert_eq!(after_moving(&database, &[(0, "b"), (1, "a")]).1, "dd");
+}
+
+#[test]
+fn sqlite_leaves_a_swap_to_a_person_that_it_cannot_make() {
+    let database = Database::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT NOT NULL UNIQUE CHECK (length(v) = 1)); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd');",
+    );
+    let mut system = database.open("t", Some("id"), &["id", "v"]);
+    let pulled = system.pull().unwrap();
+    let changes = [set(&pulled, 0, &[("v", Some("b"))]), set(&pulled, 1, &[("v", Some("a"))]), set(&pulled, 2, &[("v", Some("x"))])];
+    let outcomes = write(&mut *system, &pulled, &changes);
+    let why = "its new value is that of another row, which waits for this one's in turn: a swap of 2 rows, which the database refuses as well: \
+               CHECK constraint failed: length(v) = 1; give one of them another value first";
+    assert_eq!((why_rejected(&outcomes[0]), why_rejected(&outcomes[1]), is_done(&outcomes[2])), (why, why, true));
+    // One of the two moved: the other keeps what it has, and nothing temporary is left.
+    database.run("CREATE TABLE u (id INTEGER PRIMARY KEY, v TEXT UNIQUE, w TEXT); INSERT INTO u VALUES (1, 'a', 'k'), (2, 'b', 'k');");
+    let mut system = database.open("u", Some("id"), &["id", "v", "w"]);
+    let pulled = system.pull().unwrap();
+    database.run("UPDATE u SET w = 'edited' WHERE id = 2");
+    let changes = [set(&pulled, 0, &[("v", Some("b"))]), set(&pulled, 1, &[("v", Some("a")), ("w", Some("l"))])];
+    let outcomes = write(&mut *system, &pulled, &changes);
+    assert!(is_stale(&outcomes[1]) && !is_done(&outcomes[0]), "{outcomes:?}");
+    assert_eq!(database.rows("SELECT v, w FROM u").join(";").replace("Text", ""), r#"("a") ("k");("b") ("edited")"#);
+}
+
+#[test]
+fn rows_that_refer_to_swapped_rows_follow_them() {
+    let database = Database::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT UNIQUE); INSERT INTO t VALUES (1, 'a'), (2, 'b');
+         CREATE TABLE child (n INTEGER, v TEXT REFERENCES t(v) ON UPDATE CASCADE); INSERT INTO child VALUES (1, 'a'), (2, 'b');",
+    );
+    assert_eq!(after_moving(&database, &[(0, "b"), (1, "a")]), ("ba".to_owned(), "dd".to_owned()));
+    assert_eq!(database.rows("SELECT n, v FROM child ORDER BY n").join(";").replace("Integer", "").replace("Text", ""), r#"(1) ("b");(2) ("a")"#);
+}
+
+#[test]
 fn sqlite_ids_come_from_where_the_table_takes_them() {
     for (columns, fills, id) in [
         ("id INTEGER PRIMARY KEY, v TEXT", true, Some("1")),

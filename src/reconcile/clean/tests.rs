@@ -66,6 +66,7 @@ fn job(fields: Vec<Field>, key: Vec<usize>) -> Job {
         dedupe: Dedupe::Refuse,
         deletes: Deletes::Report,
         attempts_max: 5,
+        retry_for_s: 60,
         totals: Vec::new(),
         money: Vec::new(),
         canaries: Vec::new(),

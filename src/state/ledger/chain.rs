@@ -95,6 +95,7 @@ const TABLES_OF_RUN: &[(&str, &str, &str)] = &[
     ("discarded", "discarded values", "SELECT record, key, field, system, value, decided, reason FROM discarded WHERE run = ?1 ORDER BY rowid"),
     ("links", "events of links", "SELECT system, record, key, event FROM links WHERE run = ?1 ORDER BY rowid"),
     ("allowed", "gates that were allowed to pass", "SELECT gate, detail FROM allowed WHERE run = ?1 ORDER BY rowid"),
+    ("retries", "calls that were made again", "SELECT system, call, tries, wait_ms, reason FROM retries WHERE run = ?1 ORDER BY rowid"),
     ("break_events", "events of breaks", "SELECT id, key, event, body FROM break_events WHERE run = ?1 ORDER BY rowid"),
     ("removals", "removals", "SELECT of_run, count, remaining FROM removals WHERE run = ?1 ORDER BY rowid"),
 ];
@@ -293,6 +294,7 @@ pub(super) fn remove(connection: &Connection, run: &str, retention: Retention<'_
         count += connection.execute(&format!("DELETE FROM break_events WHERE run = ?1 AND {closed}"), [of])?;
         connection.execute("DELETE FROM breaks WHERE cleared_run = ?1", [of])?;
         count += connection.execute("DELETE FROM allowed WHERE run = ?1", [of])?;
+        count += connection.execute("DELETE FROM retries WHERE run = ?1", [of])?;
         count += connection.execute("UPDATE runs SET knowledge = NULL, job_text = '' WHERE run = ?1 AND job_text <> ''", [of])?;
         let left = rows_of(connection, of)?;
         let has_more = left.lines().any(|line| !line.starts_with("removals "));

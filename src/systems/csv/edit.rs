@@ -22,6 +22,7 @@ use super::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Layout, Rows, Stopp
 use super::sums::{Amount, Sum};
 use super::text::first_unholdable;
 use crate::change::{Action, CellChange, Change, Outcome};
+use crate::systems::batch::Rejections;
 
 /// The text with all changes made that can be made.
 #[derive(Debug)]
@@ -36,11 +37,11 @@ pub(super) struct Edited {
 pub(super) fn edit(text: &str, layout: &Layout, encoding: &'static Encoding, changes: &[Change], failures_max: usize) -> Result<Edited, Stopped> {
     let file = File::read(text, layout, encoding, changes)?;
     let mut work = Work { touched: HashMap::new(), created: String::new(), rows_created: 0, sums_created: vec![Sum::ZERO; file.summed.len()] };
-    let mut rejected = 0;
+    let mut rejections = Rejections::none(failures_max);
     let mut outcomes = Vec::with_capacity(changes.len());
     for (number, change) in changes.iter().enumerate() {
-        let outcome = if rejected > failures_max {
-            Outcome::Skipped { reason: format!("{rejected} changes before this one were rejected") }
+        let outcome = if let Some(stopped) = rejections.stop() {
+            stopped
         } else {
             let made = match change.action {
                 Action::Create => file.create(change, &mut work),
@@ -49,7 +50,7 @@ pub(super) fn edit(text: &str, layout: &Layout, encoding: &'static Encoding, cha
             };
             made.err().unwrap_or(Outcome::Done { answer: Vec::new(), id: None })
         };
-        rejected += usize::from(matches!(outcome, Outcome::Rejected { .. }));
+        rejections.count(&outcome);
         outcomes.push(outcome);
     }
     let is_changed = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Done { .. }));

@@ -44,7 +44,8 @@ use crate::error::{Error, Remedy};
 use crate::frame::{ControlSum, Evidence, Pulled, Quarantined, RawColumns, Unread};
 use crate::job::{CsvReady, CsvSettings, Role};
 use crate::systems::{
-    Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, missing_columns, no_file, outcomes_of_replacing, resolved, shown,
+    Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, missing_columns, no_file, outcomes_of_replacing, passing_if_gone,
+    resolved, shown,
 };
 
 use self::names::Unclear;
@@ -880,7 +881,7 @@ impl System for CsvFile {
         if let Some(outcomes) = self.write_held(&set)? {
             return Ok(outcomes);
         }
-        let bytes = disk::read_bytes(&self.path).map_err(|error| self.as_written(error))?;
+        let bytes = disk::read_bytes(&self.path).map_err(|error| passing_if_gone(self.as_written(error), &self.path))?;
         let (sha256, edited) = rayon::join(|| disk::digest(&bytes), || self.edited(&bytes, &set));
         if let Some(stale) = changed_since_read(&set, self.pulled_sha256.as_deref(), &sha256) {
             return Ok(stale);

@@ -22,6 +22,7 @@ use super::patch::{CellEdit, CellValue, Concern, PatchError, Patched, SheetEdits
 use super::read::{Column, Held, Reading};
 use super::spell;
 use crate::change::{Action, CellChange, Change, Outcome};
+use crate::systems::batch::Rejections;
 use crate::value::{Storage, Value};
 
 /// Excel cuts longer texts, counted in UTF-16.
@@ -137,10 +138,10 @@ impl<'a> Sheet<'a> {
 
     fn make(&self, changes: &[Change], failures_max: usize, refused: &BTreeMap<usize, String>) -> Work {
         let mut work = Work::default();
-        let mut rejected = 0;
+        let mut rejections = Rejections::none(failures_max);
         for (number, change) in changes.iter().enumerate() {
-            let outcome = if rejected > failures_max {
-                Outcome::Skipped { reason: format!("{rejected} changes before this one were rejected") }
+            let outcome = if let Some(stopped) = rejections.stop() {
+                stopped
             } else if let Some(reason) = refused.get(&number) {
                 Outcome::Rejected { reason: reason.clone() }
             } else {
@@ -151,7 +152,7 @@ impl<'a> Sheet<'a> {
                 };
                 made.err().unwrap_or(Outcome::Done { answer: Vec::new(), id: None })
             };
-            rejected += usize::from(matches!(outcome, Outcome::Rejected { .. }));
+            rejections.count(&outcome);
             work.outcomes.push(outcome);
         }
         work

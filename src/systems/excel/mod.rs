@@ -36,7 +36,9 @@ use crate::disk::{self, Contents};
 use crate::error::{Error, Remedy};
 use crate::frame::{Evidence, Pulled};
 use crate::job::ExcelSettings;
-use crate::systems::{Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, no_file, outcomes_of_replacing, resolved, shown};
+use crate::systems::{
+    Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, no_file, outcomes_of_replacing, passing_if_gone, resolved, shown,
+};
 
 use self::read::{NOTHING, Reading, Request};
 
@@ -261,20 +263,22 @@ impl System for ExcelSheet {
         disk::prove_replaceable(&self.path).map_err(|error| self.as_written(error))
     }
 
-    /// The file must still be what was pulled, or every change is stale; nobody may have it open, or every change is skipped. An
-    /// error after which the file may have been replaced has the remedy `Look`, and says so.
+    /// The file must still be what was pulled, or every change is stale; nobody may have it open. An error after which the file may
+    /// have been replaced has the remedy `Look`, and says so.
     fn write(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error> {
         if set.changes.is_empty() {
             return Ok(Vec::new());
         }
         let all = |outcome: Outcome| vec![outcome; set.changes.len()];
-        let contents = self.contents()?;
+        let contents = self.contents().map_err(|error| passing_if_gone(error, &self.path))?;
         if let Some(stale) = changed_since_read(&set, self.pulled_sha256.as_deref(), &contents.sha256) {
             return Ok(stale);
         }
         if let Some(who) = self.open_elsewhere() {
-            let reason = format!("the workbook is open{}; if it is not, remove `{}` beside it", who.by, who.file);
-            return Ok(all(Outcome::Skipped { reason }));
+            return Err(Error::new(Remedy::GiveAccess, self.place(), format!("the workbook is open{}", who.by))
+                .seen("nothing was written to it")
+                .hint(format!("close it, then run again; if it is not open, remove `{}` beside it", who.file))
+                .passing());
         }
         let bytes = Arc::new(contents.bytes);
         let reading = read::read(Arc::clone(&bytes), Request { insists_on_results: false, ..self.request.clone() })?;

@@ -481,8 +481,10 @@ fn a_workbook_that_somebody_has_open_is_left_alone() {
         let mut sheet = table.open().unwrap();
         let pulled = sheet.pull().unwrap();
         assert_eq!(pulled.evidence.notes[0], format!("the workbook is open {by}: what is not saved yet is not read"));
-        let outcomes = write(&mut sheet, &[set(&pulled, 0, vec![("Name", text("x"), "x")])]);
-        assert_eq!(outcomes, [format!("skipped: the workbook is open {by}; if it is not, remove `{file}` beside it")]);
+        let changes = [set(&pulled, 0, vec![("Name", text("x"), "x")])];
+        let error = sheet.write(WriteSet { changes: &changes, failures_max: 5, snapshot: None }).unwrap_err();
+        assert_eq!((error.remedy, error.headline(), error.passing.is_some()), (Remedy::GiveAccess, format!("the workbook is open {by}").as_str(), true));
+        assert!(error.to_string().contains(&format!("close it, then run again; if it is not open, remove `{file}` beside it")), "{error}");
         assert_eq!(fs::read(folder.path().join("book.xlsx")).unwrap(), before);
         fs::remove_file(folder.path().join(file)).unwrap();
         assert_eq!(write(&mut sheet, &[set(&pulled, 0, vec![("Name", text("x"), "x")])]), ["done"]);
