@@ -98,9 +98,20 @@ impl Night<'_> {
                 continue;
             }
             self.say(&format!("apply: {} changes to {}", gates::count(changes.len() as u64), spec.name));
-            self.state.ledger.sent(self.id, &changes)?;
+            let set = WriteSet {
+                changes: &changes,
+                failures_max: FAILURES_MIN.max(changes.len() * FAILURES_PERCENT / 100),
+                snapshot: plan.header.snapshots.get(&spec.name).map(String::as_str),
+            };
+            std::thread::scope(|scope| {
+                let staging = scope.spawn(|| system.stage(set));
+                let sent = self.state.ledger.sent(self.id, &changes);
+                // What could not be worked out before is worked out by the write.
+                let _ = staging.join();
+                sent
+            })?;
             self.obstacles.has_sent = true;
-            let answers = self.write(spec, system.as_mut(), plan, &changes)?;
+            let answers = self.write(spec, system.as_mut(), set)?;
             self.state.ledger.outcomes(self.id, changes.iter().zip(&answers).map(|(change, answer)| (change.number, answer)))?;
             outcomes.extend(changes.iter().zip(answers).map(|(change, answer)| (change.number, answer)));
         }
@@ -108,9 +119,7 @@ impl Night<'_> {
     }
 
     /// Writes to one system: an outcome for each change.
-    fn write(&mut self, spec: &SystemSpec, system: &mut dyn System, plan: &Plan, changes: &[Change]) -> Result<Vec<Outcome>, Error> {
-        let failures_max = FAILURES_MIN.max(changes.len() * FAILURES_PERCENT / 100);
-        let set = WriteSet { changes, failures_max, snapshot: plan.header.snapshots.get(&spec.name).map(String::as_str) };
+    fn write(&mut self, spec: &SystemSpec, system: &mut dyn System, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error> {
         let first = system.write(set);
         let answers = match self.again(&spec.name, "write", first, &mut || system.write(set)) {
             Ok(answers) => answers,
@@ -122,10 +131,10 @@ impl Night<'_> {
                     Remedy::MendJob | Remedy::GiveAccess | Remedy::Wait => Outcome::Skipped { reason },
                 };
                 self.obstacles.barred.push((spec.name.clone(), error));
-                return Ok(vec![outcome; changes.len()]);
+                return Ok(vec![outcome; set.changes.len()]);
             }
         };
-        self.tell_if_stopped(spec, &answers, failures_max);
+        self.tell_if_stopped(spec, &answers, set.failures_max);
         Ok(answers)
     }
 

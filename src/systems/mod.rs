@@ -77,6 +77,12 @@ pub trait System: Send {
         Ok(())
     }
 
+    /// Told of the set that [`System::write`] will be asked to make next, while it is journalled: what takes time and changes
+    /// nothing may be done already. The set is known again by the numbers of its changes.
+    fn stage(&mut self, set: WriteSet<'_>) {
+        let _ = set;
+    }
+
     /// Makes the changes; one outcome for each, in their order.
     fn write(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error>;
 

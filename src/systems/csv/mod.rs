@@ -93,6 +93,18 @@ pub struct CsvFile {
     pulled_sha256: Option<String>,
     /// The file as it was pulled last, for a write soon after.
     held: Option<Held>,
+    /// What the next write comes to, if it was worked out before.
+    staged: Option<Staged>,
+}
+
+/// What a write comes to.
+#[derive(Debug)]
+struct Staged {
+    /// The numbers of its changes.
+    numbers: Vec<u32>,
+    /// What the file will hold; nothing if no change of the set changes any byte.
+    new: Option<Vec<u8>>,
+    outcomes: Vec<Outcome>,
 }
 
 /// A file as it was pulled.
@@ -203,6 +215,7 @@ impl CsvFile {
             backups: settings.backups.unwrap_or(1),
             pulled_sha256: None,
             held: None,
+            staged: None,
         })
     }
 
@@ -585,23 +598,34 @@ impl CsvFile {
         Ok((text.map(|text| text::encode_whole(decoded.encoding, decoded.bom, text)), edited.outcomes))
     }
 
-    /// Makes the changes in the file as it was pulled, which it still is as far as its stamp tells: whether it is to the byte
-    /// is looked at before it is replaced, and after. Nothing if it is not held, or another one is meant.
-    fn write_held(&mut self, set: &WriteSet<'_>) -> Result<Option<Vec<Outcome>>, Error> {
-        let Some(Held { stamp, rows }) = self.held.take() else { return Ok(None) };
-        let (Some(sha256), Some(text)) = (&self.pulled_sha256, &rows.text) else { return Ok(None) };
-        let is_meant = set.snapshot.is_none_or(|snapshot| snapshot == sha256);
-        if !is_meant || disk::stamp(&self.path).map_err(|error| self.as_written(error))? != Some(stamp) {
-            return Ok(None);
-        }
+    /// Makes the changes in the text of the file as it was pulled. Nothing if it is not held, another one is meant, or the file
+    /// cannot be written as it stands.
+    fn worked_out(&self, set: &WriteSet<'_>) -> Option<Staged> {
+        let Held { rows, .. } = self.held.as_ref()?;
+        let (sha256, text) = (self.pulled_sha256.as_ref()?, rows.text.as_ref()?);
         let (bom, body) = text.split_at(rows.skipped);
         let decoded = Decoded { text: Cow::Borrowed(body), bom: bom.as_bytes(), encoding: rows.encoding, name: rows.name.clone() };
-        if !text::comes_back(&decoded, text.as_bytes()) {
+        if set.snapshot.is_some_and(|snapshot| snapshot != sha256) || !text::comes_back(&decoded, text.as_bytes()) {
+            return None;
+        }
+        let (new, outcomes) = self.edited_text(decoded, &rows.layout, set).ok()?;
+        Some(Staged { numbers: set.changes.iter().map(|change| change.number).collect(), new, outcomes })
+    }
+
+    /// Writes the file as it was pulled with the changes made, which it still is as far as its stamp tells: whether it is to the
+    /// byte is looked at before it is replaced, and after. Nothing if that cannot be done.
+    fn write_held(&mut self, set: &WriteSet<'_>) -> Result<Option<Vec<Outcome>>, Error> {
+        let is_of_set = |staged: &Staged| set.changes.iter().map(|change| &change.number).eq(&staged.numbers);
+        let staged = self.staged.take().filter(is_of_set).or_else(|| self.worked_out(set));
+        let (Some(Held { stamp, rows }), Some(Staged { new, outcomes, .. })) = (self.held.take(), staged) else { return Ok(None) };
+        if disk::stamp(&self.path).map_err(|error| self.as_written(error))? != Some(stamp) {
             return Ok(None);
         }
-        let (new, outcomes) = self.edited_text(decoded, &rows.layout, set)?;
-        let Some(new) = new else { return Ok(Some(outcomes)) };
-        self.replace(text.as_bytes(), sha256, &new, outcomes).map(Some)
+        match (new, &self.pulled_sha256, &rows.text) {
+            (None, ..) => Ok(Some(outcomes)),
+            (Some(new), Some(sha256), Some(text)) => self.replace(text.as_bytes(), sha256, &new, outcomes).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn replace(&self, bytes: &[u8], sha256: &str, new: &[u8], outcomes: Vec<Outcome>) -> Result<Vec<Outcome>, Error> {
@@ -872,6 +896,10 @@ impl System for CsvFile {
     /// replaced has the remedy `Look`, and says so.
     fn prepare(&mut self) -> Result<(), Error> {
         disk::prove_replaceable(&self.path).map_err(|error| self.as_written(error))
+    }
+
+    fn stage(&mut self, set: WriteSet<'_>) {
+        self.staged = self.worked_out(&set);
     }
 
     fn write(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error> {
