@@ -4,6 +4,9 @@
 //! A pass walks the raw Polars column once and fills a typed column; it makes no text and no [`Value`] of a cell that needs no
 //! cleaning. A text column in which nothing changes *is* the raw column, shared; where cells only became null, the
 //! texts are shared and only the nulls are new.
+//!
+//! Nearly every cell can be read at a glance: it is plainly spelled, or what became of it was seen a few rows before. Such a
+//! cell goes straight into the column; only the others pass through what can fail, repair and explain.
 
 use std::borrow::Cow;
 use std::rc::Rc;

@@ -577,3 +577,58 @@ fn is_shortened_number(bytes: &[u8]) -> bool {
     let is_mantissa = mantissa.is_empty() || (matches!(mantissa[0], b'.' | b',') && mantissa.len() > 1 && mantissa[1..].iter().all(u8::is_ascii_digit));
     is_mantissa && exponent.iter().all(u8::is_ascii_digit)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_cell() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            4 => "[ -~]{0,12}",
+            1 => proptest::sample::select(vec![" ", "  ", "\u{a0}", "\u{7f}", "\u{1f}", "\u{80}", "ü", "Ã", "Â", "Ÿ", "ă", "ʯ", "\u{300}", "€", "é", "E+15", "1.2E+11", "@", "\t", "\u{200b}"])
+                .prop_map(str::to_owned),
+        ];
+        proptest::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// What is found of eight bytes at once is what is found of each.
+        #[test]
+        fn a_look_at_words_is_a_look_at_characters(cell in any_cell()) {
+            let is_usual = |c: char| matches!(c, ' '..='~' | '\u{c0}'..='\u{2ff}');
+            let plain = cell.chars().all(is_usual) && !cell.starts_with(' ') && !cell.ends_with(' ');
+            prop_assert_eq!(is_plain(&cell), plain, "{:?}", cell);
+            prop_assert_eq!(has_double_space(cell.as_bytes()), cell.contains("  "), "{:?}", cell);
+            if plain {
+                let mut counts = Counts::new();
+                prop_assert_eq!(tidy(&cell, &mut counts), Cow::Borrowed(cell.as_str()));
+                flag(&cell, &mut counts);
+                prop_assert!(!is_sound(&cell) || counts.touched() == Counts::new().touched(), "{:?}", cell);
+                prop_assert!(is_sound(&cell) || cell.contains('Ã') || cell.contains("E+"), "{:?}", cell);
+            }
+        }
+
+        #[test]
+        fn a_text_respelled_at_a_glance_is_what_the_rule_makes_of_it(
+            cell in prop_oneof![any_cell(), "[a-z.]{1,6}@[A-Za-z.-]{1,9}[.][a-zA-Z]{2,3}", "mailto:[a-z]{1,3}@[A-Z]{1,3}.de"],
+        ) {
+            use CleanRule::{AsciiPunct, CollapseInLines, CollapseSpaces, Digits, Email, Lower, Upper};
+            for rule in [AsciiPunct, CollapseInLines, CollapseSpaces, Digits, Email, Lower, Upper] {
+                let rules = [rule];
+                let texts = Texts { rules: &rules, keeps_digits: false };
+                let mut spelled = String::new();
+                if !cell.is_empty() && is_sound(&cell) && !texts.leaves(&cell) && let Some(counted) = texts.respell(&cell, &mut spelled) {
+                    let (mut once, mut read) = (Counts::new(), Counts::new());
+                    once.add(counted);
+                    let text = texts.read(&cell, None, &NullTokens::of([]), &mut read);
+                    prop_assert_eq!(text.as_deref(), Some(spelled.as_str()), "{:?} by {:?}", cell, rule);
+                    prop_assert_eq!(read.touched(), once.touched(), "{:?} by {:?}", cell, rule);
+                }
+            }
+        }
+    }
+}
