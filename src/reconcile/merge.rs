@@ -15,6 +15,7 @@
 //! | several voters | differ | conflict: the rule decides, the losers are listed | `conflict_priority` |
 //! | several voters, rule `sum-of-changes` | | last decided value + all differences | `both_add_one` |
 //! | several voters | the rule's condition fails, or it is `review` | held | `conflict_review` |
+//! | several voters, rule `most-restrictive` | one holds what the rule does not list | held, whatever `then` says | `rule_most_restrictive` |
 //! | a voter that is owed another value | | conflict with the owed value, which votes for where it came from | `own_write_no_vote` |
 //! | never seen in any voter | equal | adopted | `first_night` |
 //! | never seen in any voter | differ | owner, else rule, nulls filled, else review | `first_contact_differs` |
