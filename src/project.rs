@@ -28,17 +28,32 @@ impl Project {
     /// # Errors
     /// `MendJob` if there is none, or if `tieout.toml` has mistakes.
     pub fn find(named: Option<&Path>) -> Result<Project, Error> {
-        let root = match named {
-            Some(root) if root.is_dir() => root.to_owned(),
-            Some(root) => {
-                return Err(
-                    Error::new(Remedy::MendJob, Place::of(root.display().to_string()), "the root is not a folder").hint("name a folder with `jobs/` in it")
-                );
-            }
-            None => nearest_root()?,
-        };
+        let root = find_root(named)?;
         let settings = read_settings(&root)?;
         Ok(Project { root, settings })
+    }
+
+    /// As [`Project::find`], with the named jobs, or all, as [`Project::check`] gives them.
+    ///
+    /// # Errors
+    /// `MendJob` with every mistake of `tieout.toml` and of these jobs' files: a mistake in one never hides those of others.
+    pub fn find_and_check(named: Option<&Path>, jobs: &[String]) -> Result<(Project, Vec<Job>), Error> {
+        let root = find_root(named)?;
+        let (settings, mistakes) = match read_settings(&root) {
+            Ok(settings) => (settings, None),
+            // What a job inherits is never wrong in the job: the settings as they are without a file do as well.
+            Err(error) if error.remedy == Remedy::MendJob => (Settings::default(), Some(error)),
+            Err(error) => return Err(error),
+        };
+        let project = Project { root, settings };
+        match (mistakes, project.check(jobs)) {
+            (None, checked) => checked.map(|jobs| (project, jobs)),
+            (Some(mistakes), Ok(_)) => Err(mistakes),
+            (Some(mut mistakes), Err(of_jobs)) => {
+                mistakes.diagnostics.extend(of_jobs.diagnostics);
+                Err(mistakes)
+            }
+        }
     }
 
     /// The same root with its settings as they are now.
@@ -273,6 +288,16 @@ fn read_settings(root: &Path) -> Result<Settings, Error> {
         return Ok(Settings::default());
     }
     job::read_settings(SETTINGS_FILE, &read_text(&path)?).map_err(|diagnostics| Error { remedy: Remedy::MendJob, diagnostics, passing: None })
+}
+
+fn find_root(named: Option<&Path>) -> Result<PathBuf, Error> {
+    match named {
+        Some(root) if root.is_dir() => Ok(root.to_owned()),
+        Some(root) => {
+            Err(Error::new(Remedy::MendJob, Place::of(root.display().to_string()), "the root is not a folder").hint("name a folder with `jobs/` in it"))
+        }
+        None => nearest_root(),
+    }
 }
 
 fn nearest_root() -> Result<PathBuf, Error> {

@@ -19,8 +19,7 @@ pub struct Check {
 impl Check {
     /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<u8, Error> {
-        let project = context.project()?;
-        let jobs = project.check(&self.jobs)?;
+        let (project, jobs) = context.project_and_jobs(&self.jobs)?;
         let mut told = Vec::new();
         for job in &jobs {
             let connected = if self.connect { Some(run::connect(&project.root, job)?) } else { None };

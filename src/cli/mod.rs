@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tieout::error::Error;
+use tieout::job::Job;
 use tieout::project::Project;
 
 mod check;
@@ -76,6 +77,11 @@ impl Context {
     /// The root with its settings.
     pub fn project(&self) -> Result<Project, Error> {
         Project::find(self.root.as_deref())
+    }
+
+    /// The root with its settings, and the named jobs, or all: every mistake of all of them at once.
+    pub fn project_and_jobs(&self, names: &[String]) -> Result<(Project, Vec<Job>), Error> {
+        Project::find_and_check(self.root.as_deref(), names)
     }
 
     /// Prints a line of progress on standard error, where somebody watches.

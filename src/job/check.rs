@@ -1732,6 +1732,15 @@ fn check_totals(table: &JobTable, fields: &[FieldDraft<'_>], mode: Mode, page: &
         if let (Some(written), true) = (written, by.is_some() && by == field) {
             page.refuse(&written.span, format!("the total of field `{}` is grouped by itself", name.value));
         }
+        let beside = field.and_then(|field| match &fields[field].table.currency.as_ref()?.value {
+            BesideWritten::Field(other) => Some(&other.value),
+            BesideWritten::Constant(_) => None,
+        });
+        if let (None, Some(beside)) = (written, beside) {
+            page.refuse(&name.span, format!("the total of field `{}` would add up amounts of several currencies", name.value))
+                .seen(format!("the currency of each amount stands in field `{beside}`"))
+                .hint(format!("group it: `{} = {{ by = \"{beside}\" }}`; or give the one currency in `[fields.{}]`", name.value, name.value));
+        }
         if let (Some(most), Some(field)) = (total.as_ref().and_then(|total| total.change_max.as_ref()), field) {
             if mode == Mode::Audit {
                 page.refuse(&most.span, "`change_max` says nothing in an audit, which never writes");

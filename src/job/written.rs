@@ -936,7 +936,7 @@ table! {
     RuleTable {
         /// Systems: the first of them among those that changed the field.
         Optional "priority" priority: Vec<At<String>>,
-        /// Values: the first of them that a system holds. For consent.
+        /// Values: the first of them that a system holds. For consent: of a value that is not among them a person is asked.
         Optional "most-restrictive" most_restrictive: Vec<At<Scalar>>,
     }
 }

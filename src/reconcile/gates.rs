@@ -147,7 +147,8 @@ pub fn trips(job: &Job, state: &State, nows: &[Keyed], decisions: &Decisions, re
             trip(Gate::Complete, format!("`{}` announced {} and delivered {}", spec.name, rows(announced), rows(evidence.rows_read)));
         }
         for sum in evidence.sums.iter().filter(|sum| sum.announced != sum.delivered) {
-            trip(Gate::Complete, format!("`{}` announced the sum {} of `{}` and delivered {}", spec.name, sum.announced, sum.column, sum.delivered));
+            let (announced, delivered) = (amount(&sum.announced), amount(&sum.delivered));
+            trip(Gate::Complete, format!("`{}` announced the sum {announced} of `{}` and delivered {delivered}", spec.name, sum.column));
         }
         if last.is_some_and(|last| last.rows_read.contains_key(&spec.name)) {
             let over = job.money.iter().flat_map(|limit| money(job, limit, system, nows, decisions));
@@ -438,7 +439,20 @@ fn share(part: u64, whole: u64) -> String {
 
 /// A number with separated thousands.
 pub fn count(number: u64) -> String {
-    let digits = number.to_string();
+    with_thousands(&number.to_string())
+}
+
+/// A number as text, `-1234.5`, with separated thousands; words stay as they are.
+fn amount(text: &str) -> String {
+    let (sign, number) = text.strip_prefix('-').map_or(("", text), |number| ("-", number));
+    let (whole, decimals) = number.split_at(number.find('.').unwrap_or(number.len()));
+    match whole.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => format!("{sign}{}{decimals}", with_thousands(whole)),
+        false => text.to_owned(),
+    }
+}
+
+fn with_thousands(digits: &str) -> String {
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -460,6 +474,14 @@ fn records(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sum_is_told_with_separated_thousands() {
+        for (sum, told) in [("0", "0"), ("999.5", "999.5"), ("-1349.05", "-1,349.05"), ("12345678901234567890.123", "12,345,678,901,234,567,890.123")] {
+            assert_eq!(amount(sum), told);
+        }
+        assert_eq!(amount("more than can be told"), "more than can be told");
+    }
 
     #[test]
     fn limits_trip_above_never_at() {

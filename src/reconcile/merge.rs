@@ -15,6 +15,7 @@
 //! | several voters | differ | conflict: the rule decides, the losers are listed | `conflict_priority` |
 //! | several voters, rule `sum-of-changes` | | last decided value + all differences | `both_add_one` |
 //! | several voters | the rule's condition fails, or it is `review` | held | `conflict_review` |
+//! | several voters, rule `most-restrictive` | one holds what the rule does not list | held, whatever `then` says | `rule_most_restrictive` |
 //! | a voter that is owed another value | | conflict with the owed value, which votes for where it came from | `own_write_no_vote` |
 //! | never seen in any voter | equal | adopted | `first_night` |
 //! | never seen in any voter | differ | owner, else rule, nulls filled, else review | `first_contact_differs` |
@@ -434,11 +435,19 @@ impl<'a> Case<'a> {
             return Ruling::Value(Decided { value: first.value.clone(), reason, from, overridden: Vec::new(), conflict: false, active: true });
         }
         let mut tried: Vec<&str> = Vec::new();
+        let mut unranked = String::new();
         for rule in &self.field.merge {
             if *rule == MergeRule::Review {
                 break;
             }
             tried.push(rule.word());
+            if let MergeRule::MostRestrictive(order) = rule
+                && let Some(other) = contenders.iter().find(|c| !order.contains(&c.value))
+            {
+                // How strict it is nobody said: no later rule may guess.
+                unranked = format!(": what `{}` holds is none of its values", self.name(other.system));
+                break;
+            }
             let Some((value, system)) = self.apply_rule(rule, contenders) else { continue };
             let from: Vec<usize> = match system {
                 Some(_) => contenders.iter().filter(|c| c.value == value).map(|c| c.system).collect(),
@@ -456,7 +465,7 @@ impl<'a> Case<'a> {
         }
         let systems: Vec<usize> = contenders.iter().map(|c| c.system).collect();
         let who = crate::change::join_names(&names(&systems));
-        let because = if tried.is_empty() { String::new() } else { format!(", and the rule {} cannot decide", tried.join(", then ")) };
+        let because = if tried.is_empty() { String::new() } else { format!(", and the rule {} cannot decide{unranked}", tried.join(", then ")) };
         let unseen = |contender: &Contender| self.voices.iter().any(|v| v.system == contender.system && v.is_unseen());
         let what =
             if contenders.iter().any(unseen) { "hold different values, and no earlier run knows which is right" } else { "changed it to different values" };
@@ -520,12 +529,8 @@ impl<'a> Case<'a> {
                 all.dedup();
                 Some((Value::List(all), None))
             }
-            MergeRule::MostRestrictive(order) => {
-                if contenders.iter().any(|c| !order.contains(&c.value)) {
-                    return None;
-                }
-                order.iter().find_map(|value| contenders.iter().find(|c| c.value == *value)).map(taken)
-            }
+            // Every value is in the list: a person was asked of others.
+            MergeRule::MostRestrictive(order) => order.iter().find_map(|value| contenders.iter().find(|c| c.value == *value)).map(taken),
             MergeRule::SumOfChanges | MergeRule::Review => None,
         }
     }

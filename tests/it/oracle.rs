@@ -307,7 +307,18 @@ fn elect(case: &FieldCase, mut contenders: Vec<Contender>) -> Option<Cell> {
     if contenders.iter().all(|c| c.value == first.value) {
         return Some(first.value.clone());
     }
-    case.rules.iter().find_map(|rule| apply(rule, &contenders))
+    for rule in &case.rules {
+        // How strict a value is that the list does not have, no later rule may say.
+        if let Rule::MostRestrictive(order) = rule
+            && !contenders.iter().all(|c| c.value.as_ref().is_some_and(|v| order.contains(&v.as_str())))
+        {
+            return None;
+        }
+        if let Some(value) = apply(rule, &contenders) {
+            return Some(value);
+        }
+    }
+    None
 }
 
 fn apply(rule: &Rule, contenders: &[Contender]) -> Option<Cell> {
@@ -325,13 +336,7 @@ fn apply(rule: &Rule, contenders: &[Contender]) -> Option<Cell> {
             let items: BTreeSet<&str> = solid.iter().flat_map(|v| v.split(';')).collect();
             Some(Some(items.into_iter().collect::<Vec<_>>().join(";")))
         }
-        Rule::MostRestrictive(order) => {
-            let known = |c: &Contender| c.value.as_ref().is_some_and(|v| order.contains(&v.as_str()));
-            if !contenders.iter().all(known) {
-                return None;
-            }
-            order.iter().find(|v| solid.iter().any(|s| s == *v)).map(|v| Some((*v).to_owned()))
-        }
+        Rule::MostRestrictive(order) => order.iter().find(|v| solid.iter().any(|s| s == *v)).map(|v| Some((*v).to_owned())),
         Rule::Latest => {
             let times: Option<Vec<i64>> = contenders.iter().map(|c| c.edited_at).collect();
             let newest = times?.into_iter().max()?;

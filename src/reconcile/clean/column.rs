@@ -4,6 +4,9 @@
 //! A pass walks the raw Polars column once and fills a typed column; it makes no text and no [`Value`] of a cell that needs no
 //! cleaning. A text column in which nothing changes *is* the raw column, shared; where cells only became null, the
 //! texts are shared and only the nulls are new.
+//!
+//! Nearly every cell can be read at a glance: it is plainly spelled, or what became of it was seen a few rows before. Such a
+//! cell goes straight into the column; only the others pass through what can fail, repair and explain.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -13,12 +16,12 @@ use rayon::prelude::*;
 
 use crate::frame::{FieldColumn, Pulled};
 use crate::job::{Beside, CleanRule, ColumnSpec, Field};
-use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
+use crate::reconcile::clean::counts::{Counts, Rule, Touched, Unreadable};
 use crate::reconcile::clean::memo::{Became, Memo};
 use crate::reconcile::clean::moment::Moments;
 use crate::reconcile::clean::number::Numbers;
-use crate::reconcile::clean::phone::{E164, Plans};
-use crate::reconcile::clean::text::{NullTokens, Texts, is_plain, may_be_flagged, tidy};
+use crate::reconcile::clean::phone::{E164, Plans, Read};
+use crate::reconcile::clean::text::{NullTokens, Texts, is_sound, tidy, without_padding};
 use crate::value::{Decimal, FieldType, Storage, Value};
 
 /// A stretch of a column that is cleaned beside others has at least so many rows.
@@ -84,9 +87,12 @@ pub(super) struct Pass {
 }
 
 /// What a cell of a text column is.
+#[derive(Clone)]
 enum TextCell<'a> {
     Null,
     Same(&'a str),
+    /// What is left of it when its ends are cut.
+    Part(&'a str),
     Other(Rc<str>),
     Phone(E164),
 }
@@ -134,21 +140,35 @@ impl<'a> Cells<'a> {
         Pass { column: columns[0].stacked(&below), counts, unreadable }
     }
 
-    /// Reads each cell in turn and hands on the value; nothing for a null, for a cell that could not be read, and outside.
-    fn each<T>(
+    /// Reads each cell in turn and takes the value; nothing for a null, for a cell that could not be read, and outside.
+    ///
+    /// `glance` takes the value of a text that can be read at a glance, and says whether it did; the others are `read`. What is
+    /// taken and counted is the same.
+    fn each<S, T>(
         &self,
-        mut read: impl FnMut(&'a str, Storage, Option<&'a str>, &mut Counts) -> Result<Option<T>, Unreadable>,
-        mut take: impl FnMut(usize, Option<T>),
+        taken: &mut S,
+        glance: impl Fn(&mut S, usize, &'a str, Option<&'a str>, &mut Counts) -> bool,
+        read: impl Fn(&mut S, &'a str, Storage, Option<&'a str>, &mut Counts) -> Result<Option<T>, Unreadable>,
+        take: impl Fn(&mut S, usize, Option<T>),
     ) -> (Counts, Vec<(u32, Unreadable)>) {
         let (mut counts, mut uncounted) = (Counts::new(), Counts::new());
         let mut unreadable = Vec::new();
         let mut beside = self.beside.map(|column| column.iter());
         // Nearly every column is of text alone, all of which is wanted.
         if self.storage.is_none() && self.faults.is_empty() && self.outside.is_empty() {
-            for (row, cell) in self.raw.iter().enumerate() {
+            let cells = self.raw.downcast_iter().flat_map(|chunk| chunk.iter());
+            for (row, cell) in cells.enumerate() {
                 let beside = beside.as_mut().and_then(Iterator::next).flatten();
-                let value = cell.map(|cell| read(cell, Storage::Text, beside, &mut counts));
-                take(row, value.and_then(|value| settled(value, row, &mut counts, &mut unreadable)));
+                let Some(cell) = cell else {
+                    take(taken, row, None);
+                    continue;
+                };
+                if glance(taken, row, cell, beside, &mut counts) {
+                    counts.keep();
+                } else {
+                    let value = settled(read(taken, cell, Storage::Text, beside, &mut counts), row, &mut counts, &mut unreadable);
+                    take(taken, row, value);
+                }
             }
             return (counts, unreadable);
         }
@@ -164,15 +184,19 @@ impl<'a> Cells<'a> {
                     unreadable.extend(fault.filter(|_| !is_outside).map(|(row, why)| (*row, Unreadable::But(why.clone()))));
                     None
                 }
-                Some(cell) if is_outside => if self.reads_outside { read(cell, storage, beside, &mut uncounted) } else { Ok(None) }.unwrap_or(None),
+                Some(cell) if is_outside => if self.reads_outside { read(taken, cell, storage, beside, &mut uncounted) } else { Ok(None) }.unwrap_or(None),
+                Some(cell) if storage == Storage::Text && glance(taken, row, cell, beside, &mut counts) => {
+                    counts.keep();
+                    continue;
+                }
                 Some(cell) => {
                     let is_bytes = storage == Storage::Blob;
-                    let value = if is_bytes { Err(Unreadable::But("holds bytes".to_owned())) } else { read(cell, storage, beside, &mut counts) };
+                    let value = if is_bytes { Err(Unreadable::But("holds bytes".to_owned())) } else { read(taken, cell, storage, beside, &mut counts) };
                     settled(value, row, &mut counts, &mut unreadable)
                 }
                 None => None,
             };
-            take(row, value);
+            take(taken, row, value);
         }
         (counts, unreadable)
     }
@@ -240,46 +264,85 @@ impl<'a> Reader<'a> {
         let height = cells.raw.len();
         let no_name = || PlSmallStr::EMPTY;
         let (column, (counts, unreadable)) = match &self.kind {
-            Kind::Text(texts) if texts.reads_identifiers() => return cells.in_stretches(|stretch| self.text_pass(texts, stretch)),
+            Kind::Text(texts) if texts.is_dear() => return cells.in_stretches(|stretch| self.text_pass(texts, stretch)),
             Kind::Text(texts) => return self.text_pass(texts, cells),
             Kind::Integer(numbers) => {
                 let mut values = PrimitiveChunkedBuilder::<Int64Type>::new(no_name(), height);
-                let seen =
-                    cells.each(|cell, storage, beside, counts| self.integer(numbers, cell, storage, beside, counts), |_, value| values.append_option(value));
+                let seen = cells.each(
+                    &mut values,
+                    |values, _, cell, _, counts| {
+                        let units = self.units_at_a_glance(numbers, cell, Storage::Text, counts).and_then(|units| i64::try_from(units).ok());
+                        units.map(|units| values.append_value(units)).is_some()
+                    },
+                    |_, cell, storage, beside, counts| self.integer(numbers, cell, storage, beside, counts),
+                    |values, _, value| values.append_option(value),
+                );
                 (FieldColumn::Integer(values.finish()), seen)
             }
             Kind::Decimal(numbers, scale) => {
                 let mut values = PrimitiveChunkedBuilder::<Int128Type>::new(no_name(), height);
-                let seen =
-                    cells.each(|cell, storage, beside, counts| self.units(numbers, cell, storage, beside, counts), |_, value| values.append_option(value));
+                let seen = cells.each(
+                    &mut values,
+                    |values, _, cell, _, counts| {
+                        let units = self.units_at_a_glance(numbers, cell, Storage::Text, counts);
+                        units.map(|units| values.append_value(units)).is_some()
+                    },
+                    |_, cell, storage, beside, counts| self.units(numbers, cell, storage, beside, counts),
+                    |values, _, value| values.append_option(value),
+                );
                 (FieldColumn::Decimal(values.finish(), *scale), seen)
             }
             Kind::Boolean(booleans) => {
                 let mut values = BooleanChunkedBuilder::new(no_name(), height);
-                let seen = cells.each(|cell, storage, _, counts| self.boolean(booleans, cell, storage, counts), |_, value| values.append_option(value));
+                let seen = cells.each(
+                    &mut values,
+                    |values, _, cell, _, _| {
+                        let said = if self.null.may_be(cell) { None } else { booleans.as_declared(cell) };
+                        said.map(|said| values.append_value(said)).is_some()
+                    },
+                    |_, cell, storage, _, counts| self.boolean(booleans, cell, storage, counts),
+                    |values, _, value| values.append_option(value),
+                );
                 (FieldColumn::Boolean(values.finish()), seen)
             }
             Kind::Date(moments) => {
                 let mut values = PrimitiveChunkedBuilder::<Int32Type>::new(no_name(), height);
-                let seen = cells.each(|cell, storage, _, counts| self.date(moments.stored_as(storage), cell, counts), |_, value| values.append_option(value));
+                let seen = cells.each(
+                    &mut values,
+                    |values, _, cell, _, _| self.date_at_a_glance(moments, cell).map(|days| values.append_value(days)).is_some(),
+                    |_, cell, storage, _, counts| self.date(moments.stored_as(storage), cell, counts),
+                    |values, _, value| values.append_option(value),
+                );
                 (FieldColumn::Date(values.finish()), seen)
             }
             Kind::Instant(moments) => {
                 let mut values = PrimitiveChunkedBuilder::<Int64Type>::new(no_name(), height);
-                let seen =
-                    cells.each(|cell, storage, _, counts| self.instant(moments.stored_as(storage), cell, counts), |_, value| values.append_option(value));
+                let seen = cells.each(
+                    &mut values,
+                    |_, _, _, _, _| false,
+                    |_, cell, storage, _, counts| self.instant(moments.stored_as(storage), cell, counts),
+                    |values, _, value| values.append_option(value),
+                );
                 (FieldColumn::Instant(values.finish()), seen)
             }
             Kind::Datetime(moments) => {
                 let mut values = PrimitiveChunkedBuilder::<Int64Type>::new(no_name(), height);
-                let seen =
-                    cells.each(|cell, storage, _, counts| self.datetime(moments.stored_as(storage), cell, counts), |_, value| values.append_option(value));
+                let seen = cells.each(
+                    &mut values,
+                    |_, _, _, _, _| false,
+                    |_, cell, storage, _, counts| self.datetime(moments.stored_as(storage), cell, counts),
+                    |values, _, value| values.append_option(value),
+                );
                 (FieldColumn::Datetime(values.finish()), seen)
             }
             Kind::List(lists) => {
                 let mut values = StringChunkedBuilder::new(no_name(), height);
-                let read = |cell: &str, _: Storage, beside: Option<&str>, counts: &mut Counts| Ok(self.list(lists, cell, beside, counts));
-                let seen = cells.each(read, |_, items: Option<Vec<String>>| values.append_option(items.map(|items| Value::List(items).to_string())));
+                let seen = cells.each(
+                    &mut values,
+                    |_, _, _, _, _| false,
+                    |_, cell, _, beside, counts| Ok(self.list(lists, cell, beside, counts)),
+                    |values, _, items| values.append_option(items.map(|items| Value::List(items).to_string())),
+                );
                 (FieldColumn::List(values.finish()), seen)
             }
         };
@@ -311,15 +374,17 @@ impl<'a> Reader<'a> {
         (!self.null.is_null(&text, counts)).then_some(text)
     }
 
+    /// The units of a plainly spelled number.
+    fn units_at_a_glance(&self, numbers: &Numbers, cell: &str, storage: Storage, counts: &mut Counts) -> Option<i128> {
+        if self.null.may_be(cell) {
+            return None;
+        }
+        numbers.plain(cell, storage).or_else(|| numbers.grouped(cell, storage).inspect(|_| counts.add(Rule::Groups)))
+    }
+
     fn units(&self, numbers: &Numbers, cell: &str, storage: Storage, beside: Option<&str>, counts: &mut Counts) -> Result<Option<i128>, Unreadable> {
-        if !self.null.may_be(cell) {
-            if let Some(units) = numbers.plain(cell, storage) {
-                return Ok(Some(units));
-            }
-            if let Some(units) = numbers.grouped(cell, storage) {
-                counts.add(Rule::Groups);
-                return Ok(Some(units));
-            }
+        if let Some(units) = self.units_at_a_glance(numbers, cell, storage, counts) {
+            return Ok(Some(units));
         }
         self.tidy(cell, counts).map(|text| numbers.read(&text, storage, beside, counts)).transpose()
     }
@@ -337,10 +402,13 @@ impl<'a> Reader<'a> {
         booleans.read(text).map(Some).ok_or_else(|| Unreadable::IsNot("true or false".to_owned()))
     }
 
+    /// The days of a plainly spelled date.
+    fn date_at_a_glance(&self, moments: &Moments, cell: &str) -> Option<i32> {
+        if self.null.may_be(cell) { None } else { moments.plain_date(cell) }
+    }
+
     fn date(&self, moments: &Moments, cell: &str, counts: &mut Counts) -> Result<Option<i32>, Unreadable> {
-        if !self.null.may_be(cell)
-            && let Some(days) = moments.plain_date(cell)
-        {
+        if let Some(days) = self.date_at_a_glance(moments, cell) {
             return Ok(Some(days));
         }
         self.tidy(cell, counts).map(|text| moments.date(&text, counts)).transpose()
@@ -367,56 +435,176 @@ impl<'a> Reader<'a> {
     }
 
     fn text_pass(&self, texts: &Texts<'_>, cells: &Cells<'_>) -> Pass {
-        let mut cleaned = CleanedTexts::new(cells.raw);
-        let mut memo = texts.reads_identifiers().then(Memo::default);
+        let reads_identifiers = texts.reads_identifiers();
         // A number could only be read as null where some token begins as numbers do.
         let reads_plans = texts.rules == [CleanRule::Phone] && !self.null.may_be("+");
-        let mut plans = if reads_plans { Plans::for_rows(cells.raw.len()) } else { None };
-        let read = |cell, _: Storage, beside: Option<&str>, counts: &mut Counts| {
-            let cell: &str = cell;
-            let region = beside.or(self.region);
-            if cell.is_empty() {
-                return Ok(Some(TextCell::Null));
-            }
-            if is_plain(cell) && !may_be_flagged(cell) {
-                if self.null.may_be(cell) && self.null.is_null(cell, counts) {
-                    return Ok(Some(TextCell::Null));
-                }
-                if texts.leaves(cell) {
-                    return Ok(Some(TextCell::Same(cell)));
-                }
-                if let Some(number) = plans.as_mut().and_then(|plans| plans.read(cell, region)) {
-                    if number.as_bytes() == cell.as_bytes() {
-                        return Ok(Some(TextCell::Same(cell)));
-                    }
-                    counts.add(Rule::Phone);
-                    return Ok(Some(TextCell::Phone(number)));
-                }
-            }
-            if let Some(fault) = texts.fault(cell) {
-                return Err(fault);
-            }
-            let became = match &mut memo {
-                None => texts.became(cell, region, &self.null, counts),
-                Some(memo) => {
-                    let (became, touched) = memo.read(cell, region, || {
-                        let mut counts = Counts::new();
-                        (texts.became(cell, region, &self.null, &mut counts), counts.touched())
-                    });
-                    counts.add_all(touched);
-                    became
-                }
-            };
-            Ok(Some(match became {
-                Became::Null => TextCell::Null,
-                Became::Same => TextCell::Same(cell),
-                Became::Other(text) => TextCell::Other(text),
-            }))
+        let mut taken = TakenTexts {
+            cleaned: CleanedTexts::new(cells.raw),
+            recent: if reads_identifiers { Recent::new() } else { Recent::none() },
+            spelled: String::new(),
+            memo: reads_identifiers.then(Memo::default),
+            plans: if reads_plans { Plans::for_rows(cells.raw.len()) } else { None },
         };
-        let (counts, unreadable) = cells.each(read, |row, cell| {
-            cleaned.push(row, cell.unwrap_or(TextCell::Null));
+        let (counts, unreadable) = cells.each(
+            &mut taken,
+            |taken, row, cell, beside, counts| self.text_at_a_glance(texts, taken, row, cell, beside.or(self.region), counts),
+            |taken, cell, _, beside, counts| self.text(texts, taken, cell, beside.or(self.region), counts).map(Some),
+            |taken, row, cell| taken.cleaned.push(row, &cell.unwrap_or(TextCell::Null)),
+        );
+        Pass { column: FieldColumn::Text(taken.cleaned.finish()), counts, unreadable }
+    }
+
+    /// Takes what becomes of a cell that holds nothing damaged and needs little cleaning.
+    #[inline(always)]
+    fn text_at_a_glance<'c>(
+        &self,
+        texts: &Texts<'_>,
+        taken: &mut TakenTexts<'c>,
+        row: usize,
+        cell: &'c str,
+        region: Option<&'c str>,
+        counts: &mut Counts,
+    ) -> bool {
+        if cell.is_empty() {
+            taken.cleaned.push_null(row);
+            return true;
+        }
+        if let Some(known) = taken.recent.find(cell, region) {
+            counts.add_all(known.touched);
+            taken.cleaned.push(row, &known.became);
+            return true;
+        }
+        if !is_sound(cell) {
+            // What was padded, and nothing else. `Â` before a no-break space is half of a letter that was wrongly decoded.
+            let bare = without_padding(cell);
+            if texts.rules.is_empty() && bare.len() < cell.len() && !self.null.may_be(bare) && is_sound(bare) && !bare.ends_with('Â') {
+                taken.cleaned.push_other(row, &tidy(cell, counts));
+                return true;
+            }
+            return false;
+        }
+        if self.null.may_be(cell) && self.null.is_null(cell, counts) {
+            taken.cleaned.push_null(row);
+            return true;
+        }
+        if texts.leaves(cell) {
+            taken.cleaned.push_same(cell);
+            return true;
+        }
+        if let Some(plans) = &mut taken.plans {
+            match plans.read(cell, region) {
+                None => return false,
+                Some(Read::NoNumber) => {
+                    counts.add(Rule::NoPhone);
+                    taken.cleaned.push_same(cell);
+                }
+                Some(Read::Number(number)) if number.as_bytes() == cell.as_bytes() => taken.cleaned.push_same(cell),
+                Some(Read::Number(number)) => {
+                    counts.add(Rule::Phone);
+                    taken.cleaned.push_other(row, number.as_str());
+                    taken.recent.keep(Known { cell, region, became: TextCell::Phone(number), touched: counts.touched() });
+                }
+            }
+            return true;
+        }
+        taken.spelled.clear();
+        let Some(rule) = texts.respell(cell, &mut taken.spelled).filter(|_| !self.null.may_be(&taken.spelled)) else { return false };
+        counts.add(rule);
+        taken.cleaned.push_other(row, &taken.spelled);
+        true
+    }
+
+    /// What becomes of a cell.
+    fn text<'c>(
+        &self,
+        texts: &Texts<'_>,
+        taken: &mut TakenTexts<'c>,
+        cell: &'c str,
+        region: Option<&'c str>,
+        counts: &mut Counts,
+    ) -> Result<TextCell<'c>, Unreadable> {
+        if let Some(fault) = texts.fault(cell) {
+            return Err(fault);
+        }
+        let Some(memo) = &mut taken.memo else {
+            return Ok(match texts.read(cell, region, &self.null, counts) {
+                None => TextCell::Null,
+                Some(text) if text == cell => TextCell::Same(cell),
+                Some(Cow::Borrowed(part)) => TextCell::Part(part),
+                Some(Cow::Owned(text)) => TextCell::Other(text.into()),
+            });
+        };
+        let (became, touched) = memo.read(cell, region, || {
+            let mut counts = Counts::new();
+            (texts.became(cell, region, &self.null, &mut counts), counts.touched())
         });
-        Pass { column: FieldColumn::Text(cleaned.finish()), counts, unreadable }
+        counts.add_all(touched);
+        let became = match became {
+            Became::Null => TextCell::Null,
+            Became::Same => TextCell::Same(cell),
+            Became::Other(text) => TextCell::Other(text),
+        };
+        taken.recent.keep(Known { cell, region, became: became.clone(), touched });
+        Ok(became)
+    }
+}
+
+/// The texts of a column so far, and what is known of its cells.
+struct TakenTexts<'c> {
+    cleaned: CleanedTexts<'c>,
+    recent: Recent<'c>,
+    /// The text that is being spelled.
+    spelled: String,
+    memo: Option<Memo>,
+    plans: Option<Plans>,
+}
+
+/// What became of the last few cells: a column of countries has a dozen different ones, and the records of one customer often
+/// stand together. A cell takes the place of another one that looks alike.
+struct Recent<'c> {
+    places: Vec<Option<Known<'c>>>,
+}
+
+/// A cell, and what became of it.
+struct Known<'c> {
+    cell: &'c str,
+    region: Option<&'c str>,
+    became: TextCell<'c>,
+    touched: Touched,
+}
+
+impl<'c> Recent<'c> {
+    const PLACES_BITS: u32 = 7;
+
+    fn new() -> Recent<'c> {
+        Recent { places: (0..1 << Self::PLACES_BITS).map(|_| None).collect() }
+    }
+
+    /// That knows nothing, and never will.
+    fn none() -> Recent<'c> {
+        Recent { places: Vec::new() }
+    }
+
+    /// The place of a cell, by its length and three of its bytes.
+    fn place(cell: &str) -> usize {
+        const SPREAD: u32 = 0x9e37_79b1;
+        let bytes = cell.as_bytes();
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
+        let looks = [bytes.len() as u8, byte(0), byte(bytes.len() / 2), byte(bytes.len().wrapping_sub(1))];
+        (u32::from_le_bytes(looks).wrapping_mul(SPREAD) >> (u32::BITS - Self::PLACES_BITS)) as usize
+    }
+
+    fn find(&self, cell: &str, region: Option<&str>) -> Option<&Known<'c>> {
+        if self.places.is_empty() {
+            return None;
+        }
+        self.places[Self::place(cell)].as_ref().filter(|known| known.cell == cell && known.region == region)
+    }
+
+    fn keep(&mut self, known: Known<'c>) {
+        if let Some(place) = self.places.get_mut(Self::place(known.cell)) {
+            *place = Some(known);
+        }
     }
 }
 
@@ -426,6 +614,13 @@ fn declared(spelling: &str) -> String {
 }
 
 impl Booleans {
+    /// What a cell of ASCII says that is spelled to the letter as the column declares.
+    fn as_declared(&self, cell: &str) -> Option<bool> {
+        let (yes, no) = self.declared.as_ref()?;
+        let said = if cell == yes { Some(true) } else { (cell == no).then_some(false) };
+        said.filter(|_| cell.is_ascii())
+    }
+
     fn read(&self, text: &str) -> Option<bool> {
         const TRUE: [&str; 5] = ["true", "yes", "y", "t", "1"];
         const FALSE: [&str; 5] = ["false", "no", "n", "f", "0"];
@@ -509,20 +704,33 @@ impl<'a> CleanedTexts<'a> {
     }
 
     /// The cell of the next row.
-    fn push(&mut self, row: usize, cell: TextCell<'_>) {
+    fn push(&mut self, row: usize, cell: &TextCell<'_>) {
         match cell {
-            TextCell::Other(text) => self.copy(row).append_value(text),
-            TextCell::Phone(number) => self.copy(row).append_value(number.as_str()),
-            TextCell::Same(text) => {
-                if let Some(copy) = &mut self.copy {
-                    copy.append_value(text);
-                }
-            }
-            TextCell::Null => match &mut self.copy {
-                Some(copy) => copy.append_null(),
-                None if self.raw.get(row).is_some() => self.nulls.push(row),
-                None => {}
-            },
+            TextCell::Other(text) => self.push_other(row, text),
+            TextCell::Part(text) => self.push_other(row, text),
+            TextCell::Phone(number) => self.push_other(row, number.as_str()),
+            TextCell::Same(text) => self.push_same(text),
+            TextCell::Null => self.push_null(row),
+        }
+    }
+
+    /// Another text than the raw one.
+    fn push_other(&mut self, row: usize, text: &str) {
+        self.copy(row).append_value(text);
+    }
+
+    /// The raw text.
+    fn push_same(&mut self, text: &str) {
+        if let Some(copy) = &mut self.copy {
+            copy.append_value(text);
+        }
+    }
+
+    fn push_null(&mut self, row: usize) {
+        match &mut self.copy {
+            Some(copy) => copy.append_null(),
+            None if self.raw.get(row).is_some() => self.nulls.push(row),
+            None => {}
         }
     }
 

@@ -117,34 +117,35 @@ pub(super) fn is_plain_address(text: &str) -> bool {
     if local.is_empty() || local.len() > LOCAL_BYTES_MAX || domain.len() > DOMAIN_BYTES_MAX {
         return false;
     }
-    let mut before = b'.';
+    // Neither a point at an end nor two of them; a domain has no hyphen beside a point either, and no two: these may begin what
+    // is encoded.
+    let (mut before, mut stands) = (b'.', true);
     for byte in local {
-        let stands = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'&' | b'\'' | b'=') || (*byte == b'.' && before != b'.');
-        if !stands {
-            return false;
-        }
+        stands &= IN_LOCAL[usize::from(*byte)] && !(*byte == b'.' && before == b'.');
         before = *byte;
     }
-    if before == b'.' {
-        return false;
-    }
-    let (mut labels, mut length, mut before) = (1, 0, b'.');
+    stands &= before != b'.';
+    let (mut before, mut labels, mut length) = (b'.', 1, 0);
     for byte in domain {
-        let stands = match byte {
-            b'a'..=b'z' | b'0'..=b'9' => true,
-            // Two hyphens may begin what is encoded.
-            b'-' => !matches!(before, b'.' | b'-'),
-            b'.' => !matches!(before, b'.' | b'-'),
-            _ => false,
-        };
+        let is_mark = matches!(byte, b'.' | b'-');
+        stands &= (is_mark || byte.is_ascii_lowercase() || byte.is_ascii_digit()) && !(is_mark && matches!(before, b'.' | b'-'));
         (labels, length) = if *byte == b'.' { (labels + 1, 0) } else { (labels, length + 1) };
-        if !stands || length > LABEL_BYTES_MAX {
-            return false;
-        }
+        stands &= length <= LABEL_BYTES_MAX;
         before = *byte;
     }
-    labels > 1 && before.is_ascii_alphanumeric()
+    stands && labels > 1 && before.is_ascii_alphanumeric()
 }
+
+/// Which bytes stand before the `@` of a plain address.
+const IN_LOCAL: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        allowed[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'_' | b'-' | b'+' | b'&' | b'\'' | b'=' | b'.');
+        byte += 1;
+    }
+    allowed
+};
 
 /// An address without `mailto:`, without angle brackets round all of it, and without punctuation after it.
 fn bare_address(text: &str) -> &str {

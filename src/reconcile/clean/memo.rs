@@ -5,9 +5,10 @@
 //! with and without. It is bounded: a full memo is emptied and starts anew. One that was hardly ever asked for what it knew gives
 //! up, because remembering costs more than reading again.
 
+use std::hash::BuildHasher;
 use std::rc::Rc;
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::reconcile::clean::counts::Touched;
 
@@ -32,11 +33,18 @@ pub(super) enum Became {
 /// What was read of the cells of one column.
 #[derive(Default)]
 pub(super) struct Memo {
-    known: HashMap<Box<[u8]>, (Became, Touched)>,
+    known: HashTable<Known>,
+    hasher: DefaultHashBuilder,
     /// How often something was known since the memo was empty.
     hits: usize,
     has_given_up: bool,
-    key: Vec<u8>,
+}
+
+/// A cell beside a text, and what was read of it.
+struct Known {
+    cell: Box<str>,
+    beside: Option<Box<str>>,
+    became: (Became, Touched),
 }
 
 impl Memo {
@@ -45,26 +53,24 @@ impl Memo {
         if self.has_given_up || cell.len() > CELL_BYTES_MAX {
             return read();
         }
-        self.key.clear();
-        // The length tells where the text beside ends, and none is different from an empty one.
-        self.key.extend_from_slice(&beside.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
-        self.key.extend_from_slice(beside.unwrap_or_default().as_bytes());
-        self.key.extend_from_slice(cell.as_bytes());
-        if let Some(known) = self.known.get(self.key.as_slice()) {
+        let hasher = &self.hasher;
+        let hash = hasher.hash_one((cell, beside));
+        if let Some(known) = self.known.find(hash, |known| *known.cell == *cell && known.beside.as_deref() == beside) {
             self.hits += 1;
-            return known.clone();
+            return known.became.clone();
         }
         let fresh = read();
         if self.known.len() == CELLS_ON_TRIAL && self.hits < CELLS_ON_TRIAL / 8 {
             self.has_given_up = true;
-            self.known = HashMap::new();
+            self.known = HashTable::new();
             return fresh;
         }
         if self.known.len() >= CELLS_MAX {
             self.hits = 0;
             self.known.clear();
         }
-        self.known.insert(self.key.as_slice().into(), fresh.clone());
+        let known = Known { cell: cell.into(), beside: beside.map(Into::into), became: fresh.clone() };
+        self.known.insert_unique(hash, known, |known| hasher.hash_one((&*known.cell, known.beside.as_deref())));
         fresh
     }
 }

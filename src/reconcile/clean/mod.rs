@@ -35,6 +35,7 @@ mod marks;
 mod memo;
 mod moment;
 mod number;
+mod pattern;
 mod phone;
 mod spelling;
 mod text;
@@ -67,13 +68,10 @@ pub fn clean(job: &Job, system: usize, pulled: Arc<Pulled>) -> Clean {
                     None => not_delivered(&job.fields[index], pulled.height()),
                 })
             };
-            // What depends on another field of the same system is read after it, and before the others: it is the dearest.
-            let depends = |index: usize| needed(&job.fields[index]).is_some();
-            let is_needed = |index: usize| job.fields.iter().any(|field| needed(field) == Some(index));
-            let (needed_by_others, mut others): (Vec<usize>, Vec<usize>) = (0..job.fields.len()).partition(|index| is_needed(*index) && !depends(*index));
-            others.sort_by_key(|index| !depends(*index));
+            // What depends on another field of the same system is read after it.
+            let (alone, beside_others): (Vec<usize>, Vec<usize>) = (0..job.fields.len()).partition(|index| needed(&job.fields[*index]).is_none());
             let mut passes: Vec<Option<Pass>> = job.fields.iter().map(|_| None).collect();
-            for round in [needed_by_others, others] {
+            for round in [alone, beside_others] {
                 let read = |index: &usize| {
                     let beside = needed(&job.fields[*index]).and_then(|other| match &passes[other].as_ref()?.column {
                         FieldColumn::Text(texts) => Some(texts),

@@ -6,19 +6,19 @@
 //!
 //! # Design
 //! - The library looks for each of its patterns in a shared cache behind a lock, and tries ten of them for each number. A plan
-//!   here has its own patterns, all kinds of numbers of one length in one; they are those of the library, from its own tables.
+//!   here has one [`Pattern`] for all kinds of numbers of one length; what it asks for is what the library's own tables say.
 //! - A country takes part only if its prefixes are plain digits (`0`, `00`); where a prefix is a pattern, as in Argentina, or is
 //!   rewritten, as in Mexico, numbers go to [`phone`].
-//! - A plan is made when the first number needs it. That costs as much as reading a hundred numbers, so that short columns do
-//!   without ([`Plans::for_rows`]).
+//! - A plan is made when the first number needs it, and its patterns learn from the numbers that come; short columns do without
+//!   ([`Plans::for_rows`]).
 
 use hashbrown::HashMap;
 use phonenumber::metadata::{DATABASE, Descriptor, Metadata};
 use phonenumber::{Mode, country};
-use regex::bytes::{Regex, RegexBuilder};
 
 use crate::reconcile::clean::counts::Rule;
 use crate::reconcile::clean::identifier::{Identified, country_code, left, valid};
+use crate::reconcile::clean::pattern::Pattern;
 
 /// No number has more characters.
 const NUMBER_BYTES_MAX: usize = 40;
@@ -72,11 +72,16 @@ fn without_extension(text: &str) -> (&str, Option<&str>) {
 /// No number in E.164 has more digits.
 const DIGITS_MAX: usize = 15;
 
+/// No code of a country has more digits.
+const CODE_DIGITS_MAX: usize = 3;
+
 /// How many letters the codes of countries are made of.
 const LETTERS: usize = 26;
 
 /// The numbering plans that the numbers of a column needed so far.
 pub(super) struct Plans {
+    /// The number that is being read: a place of its own, because what was written byte by byte is slow to move.
+    dialled: Dialled,
     codes: Codes,
     countries: Vec<Country>,
     /// By the text that names a country its place in `countries`; nothing where its numbers are not dialled plainly.
@@ -93,28 +98,31 @@ impl Plans {
     }
 
     pub(super) fn new() -> Plans {
-        Plans { codes: Codes::new(), countries: Vec::new(), named: HashMap::new(), lettered: vec![None; LETTERS * LETTERS] }
+        Plans { dialled: Dialled::nothing(), codes: Codes::new(), countries: Vec::new(), named: HashMap::new(), lettered: vec![None; LETTERS * LETTERS] }
     }
 
-    /// A plain text as a number that exists; nothing if [`phone`] must look closer.
-    pub(super) fn read(&mut self, text: &str, region: Option<&str>) -> Option<E164> {
-        let mut dialled = Dialled::of(text.as_bytes())?;
+    /// A plain text as a number; nothing if [`phone`] must look closer.
+    pub(super) fn read(&mut self, text: &str, region: Option<&str>) -> Option<Read> {
+        if !self.dialled.take(text.as_bytes()) {
+            return None;
+        }
         let country = match region {
             None => None,
             Some(region) => Some(self.country(region)?),
         };
-        let country = country.and_then(|place| self.countries.get(place));
-        let abroad = country.and_then(|country| country.abroad.iter().find(|prefix| dialled.starts_with(prefix))).map(Vec::len);
+        let Plans { dialled, codes, countries, .. } = self;
+        let country = country.and_then(|place| countries.get(place));
+        let abroad = country.and_then(|country| country.abroad.iter().find(|prefix| begins(dialled.digits(), prefix))).map(Vec::len);
         if dialled.is_whole && abroad.is_some() {
             return None;
         }
         if !dialled.is_whole
-            && let Some(prefix) = if country.is_none() { dialled.starts_with(b"00").then_some(2) } else { abroad }
+            && let Some(prefix) = if country.is_none() { begins(dialled.digits(), b"00").then_some(2) } else { abroad }
         {
             dialled.from += prefix;
             dialled.is_whole = true;
         }
-        if dialled.is_whole { self.codes.foreign(dialled.digits(), country) } else { self.codes.national(dialled.digits(), country?) }
+        if dialled.is_whole { codes.foreign(dialled.digits(), country).map(Read::Number) } else { codes.national(dialled.digits(), country?) }
     }
 
     /// The place of a country. One that nobody knows is none, which is rare enough to be left to [`phone`].
@@ -146,6 +154,15 @@ impl Plans {
     }
 }
 
+/// What a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// A number that exists.
+    Number(E164),
+    /// A number that does not exist.
+    NoNumber,
+}
+
 /// What is dialled.
 struct Dialled {
     bytes: [u8; NUMBER_BYTES_MAX],
@@ -156,36 +173,42 @@ struct Dialled {
 }
 
 impl Dialled {
-    /// The digits among the marks that people put between them; nothing for any other text.
-    fn of(text: &[u8]) -> Option<Dialled> {
+    fn nothing() -> Dialled {
+        Dialled { bytes: [0; NUMBER_BYTES_MAX], from: 0, length: 0, is_whole: false }
+    }
+
+    /// Takes the digits among the marks that people put between them; whether there is nothing else.
+    fn take(&mut self, text: &[u8]) -> bool {
         if text.len() > NUMBER_BYTES_MAX {
-            return None;
+            return false;
         }
-        let mut dialled = Dialled { bytes: [0; NUMBER_BYTES_MAX], from: 0, length: 0, is_whole: false };
+        let (mut length, mut is_whole) = (0, false);
         let mut at = 0;
         while let Some(byte) = text.get(at) {
             match byte {
                 b'0'..=b'9' => {
-                    dialled.bytes[dialled.length] = *byte;
-                    dialled.length += 1;
+                    self.bytes[length] = *byte;
+                    length += 1;
                 }
                 b'(' if text[at..].starts_with(b"(0)") => at += 2,
                 b' ' | b'(' | b')' | b'-' | b'/' | b'.' => {}
-                b'+' if dialled.length == 0 && !dialled.is_whole => dialled.is_whole = true,
-                _ => return None,
+                b'+' if length == 0 && !is_whole => is_whole = true,
+                _ => return false,
             }
             at += 1;
         }
-        Some(dialled)
+        (self.from, self.length, self.is_whole) = (0, length, is_whole);
+        true
     }
 
     fn digits(&self) -> &[u8] {
         &self.bytes[self.from..self.length]
     }
+}
 
-    fn starts_with(&self, prefix: &[u8]) -> bool {
-        self.digits().starts_with(prefix)
-    }
+/// Whether a number begins with these few digits.
+fn begins(digits: &[u8], prefix: &[u8]) -> bool {
+    digits.len() >= prefix.len() && digits.iter().zip(prefix).all(|(digit, expected)| digit == expected)
 }
 
 /// How numbers are dialled in a country.
@@ -230,8 +253,9 @@ impl Country {
 
     /// A number without what is dialled before it at home; nothing if that is not certain.
     fn bare<'d>(&self, digits: &'d [u8]) -> Option<&'d [u8]> {
-        let bare = self.prefixes.iter().find_map(|prefix| digits.strip_prefix(prefix.as_slice())).unwrap_or(digits);
-        self.prefix.as_ref().is_none_or(|prefix| !bare.starts_with(prefix)).then_some(bare)
+        let prefix = self.prefixes.iter().find(|prefix| begins(digits, prefix)).map_or(0, Vec::len);
+        let bare = &digits[prefix..];
+        self.prefix.as_ref().is_none_or(|prefix| !begins(bare, prefix)).then_some(bare)
     }
 }
 
@@ -267,7 +291,6 @@ impl Codes {
 
     /// A number that begins with the code of a country. `country` is that of its record, whose habits the library asks first.
     fn foreign(&mut self, digits: &[u8], country: Option<&Country>) -> Option<E164> {
-        const CODE_DIGITS_MAX: usize = 3;
         let number = |digits: &[u8]| digits.iter().fold(0, |number: usize, digit| number * 10 + usize::from(digit - b'0'));
         if digits.len() <= CODE_DIGITS_MAX || digits[0] == b'0' {
             return None;
@@ -284,13 +307,17 @@ impl Codes {
     }
 
     /// A number as it is dialled at home.
-    fn national(&mut self, digits: &[u8], country: &Country) -> Option<E164> {
-        if digits.starts_with(&country.code_digits) {
+    fn national(&mut self, digits: &[u8], country: &Country) -> Option<Read> {
+        if begins(digits, &country.code_digits) {
             return None;
         }
+        let code = usize::from(country.code);
         let bare = country.bare(digits).filter(|bare| bare.len() >= country.length_min.max(1))?;
-        self.plan_of(usize::from(country.code), bare)?;
-        E164::new(&country.code_digits, bare)
+        if self.plan_of(code, bare).is_some() {
+            return E164::new(&country.code_digits, bare).map(Read::Number);
+        }
+        // The library keeps what is dialled at home where only the whole is a number.
+        (bare[0] != b'0' && self.plan_of(code, digits).is_none()).then_some(Read::NoNumber)
     }
 
     /// The plan in which a number exists.
@@ -308,7 +335,7 @@ impl Codes {
         let mut found = None;
         for (place, plan) in plans.iter_mut().enumerate() {
             // Where a number begins like those of a country, that country decides.
-            match plan.leading.as_ref().map(|leading| leading.is_match(national)) {
+            match plan.leading.as_mut().map(|leading| leading.begins(national)) {
                 Some(false) => {}
                 Some(true) => {
                     found = plan.has(national).then_some(place);
@@ -338,12 +365,12 @@ fn plans_of(code: u16) -> Vec<Plan> {
 /// Which numbers of one country exist.
 struct Plan {
     /// What its numbers begin with, where that tells them from those of other countries with its calling code.
-    leading: Option<Regex>,
+    leading: Option<Pattern>,
     general: Numbers,
     /// Each kind of number: landlines, mobiles and so on.
     kinds: Vec<Numbers>,
-    /// By length; made when a number needs it.
-    of_length: Vec<Option<OfLength>>,
+    /// The numbers of each length that exist, made when a number needs them; nothing where there are none.
+    of_length: Vec<Option<Option<Pattern>>>,
     country: Option<Country>,
 }
 
@@ -351,16 +378,6 @@ struct Plan {
 struct Numbers {
     pattern: String,
     lengths: Vec<u16>,
-}
-
-/// The numbers of one length that exist.
-enum OfLength {
-    None,
-    /// Those that fit both.
-    Those {
-        general: Regex,
-        kinds: Regex,
-    },
 }
 
 impl Numbers {
@@ -389,7 +406,7 @@ impl Plan {
             all.voicemail(),
         ];
         Plan {
-            leading: metadata.leading_digits().and_then(|pattern| begins_with(pattern.as_str())),
+            leading: metadata.leading_digits().and_then(|pattern| Pattern::all_of(&[pattern.as_str()])),
             general: Numbers::of(all.general()),
             kinds: kinds.into_iter().flatten().map(Numbers::of).collect(),
             of_length: (0..=DIGITS_MAX).map(|_| None).collect(),
@@ -402,35 +419,35 @@ impl Plan {
         let Some(known) = self.of_length.get_mut(length) else { return false };
         let known = known.get_or_insert_with(|| {
             let kinds: Vec<String> = self.kinds.iter().filter(|kind| kind.has_length(length)).map(|kind| format!("(?:{})", kind.pattern)).collect();
-            let those = (!kinds.is_empty() && self.general.has_length(length))
-                .then(|| Some(OfLength::Those { general: begins_with(&self.general.pattern)?, kinds: begins_with(&kinds.join("|"))? }));
-            those.flatten().unwrap_or(OfLength::None)
+            let is_known = !kinds.is_empty() && self.general.has_length(length);
+            // The library looks at no more than the beginning of a number: its length is told apart.
+            is_known.then(|| Pattern::all_of(&[&self.general.pattern, &kinds.join("|")])).flatten()
         });
-        match known {
-            OfLength::None => false,
-            OfLength::Those { general, kinds } => general.is_match(national) && kinds.is_match(national),
-        }
+        known.as_mut().is_some_and(|known| known.begins(national))
     }
-}
-
-/// A pattern at the start of a number. The library looks no further: the length is told apart.
-fn begins_with(pattern: &str) -> Option<Regex> {
-    RegexBuilder::new(&format!("^(?:{pattern})")).unicode(false).ignore_whitespace(true).build().ok()
 }
 
 /// A number in E.164.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct E164 {
-    bytes: [u8; DIGITS_MAX + 1],
+    bytes: [u8; E164_ROOM],
     length: usize,
 }
 
+/// Room for a number after the code of a country, whose unused digits are copied too: copying a fixed number of bytes is no call.
+const E164_ROOM: usize = 1 + CODE_DIGITS_MAX + DIGITS_MAX;
+
 impl E164 {
+    /// Nothing if it has too many digits. `code` has at most [`CODE_DIGITS_MAX`].
     fn new(code: &[u8], national: &[u8]) -> Option<E164> {
         let length = 1 + code.len() + national.len();
-        let mut bytes = [b'+'; DIGITS_MAX + 1];
-        bytes.get_mut(1..1 + code.len())?.copy_from_slice(code);
-        bytes.get_mut(1 + code.len()..length)?.copy_from_slice(national);
+        if length > 1 + DIGITS_MAX {
+            return None;
+        }
+        let mut bytes = [b'+'; E164_ROOM];
+        for (place, digit) in bytes[1..].iter_mut().zip(code.iter().chain(national)) {
+            *place = *digit;
+        }
         Some(E164 { bytes, length })
     }
 

@@ -1295,6 +1295,35 @@ fn any_value() -> impl Strategy<Value = (FieldType, Value)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
+    /// A column in one pass, with what it remembers and sees at a glance, is its cells one by one.
+    #[test]
+    fn a_column_is_its_cells(cells in proptest::collection::vec(any_text(), 1..8), order in proptest::collection::vec(0_usize..8, 1..40), rules in any_rules()) {
+        let spec = column("c");
+        let field = Field { clean: rules, ..field("f", FieldType::Text, spec.clone()) };
+        let reader = Reader::new(&field, &spec);
+        let cells: Vec<&str> = order.iter().map(|place| cells[place % cells.len()].as_str()).collect();
+        let pass = |cells: &[&str]| {
+            let raw = StringChunked::from_iter_options("c".into(), cells.iter().map(|cell| Some(*cell)));
+            reader.pass(&Cells { raw: &raw, storage: None, outside: &[], reads_outside: false, faults: &[], beside: None })
+        };
+        let whole = pass(&cells);
+        let mut counts = Counts::new();
+        for (row, cell) in cells.iter().enumerate() {
+            let alone = pass(&[cell]);
+            counts.join(&alone.counts);
+            let unread = |pass: &Pass, row: u32| pass.unreadable.iter().find(|(bad, _)| *bad == row).map(|(_, why)| why.clone());
+            match reader.value(cell, Storage::Text, None) {
+                Ok(value) => {
+                    prop_assert_eq!(&whole.column.value(row as u32), &value, "{:?}", cell);
+                    prop_assert_eq!(&alone.column.value(0), &value, "{:?}", cell);
+                    prop_assert_eq!(unread(&whole, row as u32), None);
+                }
+                Err(why) => prop_assert_eq!((unread(&whole, row as u32), unread(&alone, 0)), (Some(why.clone()), Some(why))),
+            }
+        }
+        prop_assert_eq!(whole.counts.of("f"), counts.of("f"));
+    }
+
     #[test]
     fn cleaning_twice_is_cleaning_once(text in any_text(), rules in any_rules()) {
         let name = Field { clean: rules, ..field("name", FieldType::Text, column("c")) };

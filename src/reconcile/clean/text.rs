@@ -28,8 +28,82 @@ use crate::reconcile::clean::memo::Became;
 /// invisible or a control character.
 pub(super) fn is_plain(cell: &str) -> bool {
     let bytes = cell.as_bytes();
-    let odd = bytes.iter().fold(false, |odd, byte| odd | (*byte < 0x20) | (*byte == 0x7f) | (*byte == 0xc2) | (*byte > 0xcb));
-    !odd && bytes.first() != Some(&b' ') && bytes.last() != Some(&b' ')
+    !has_space_at_ends(bytes) && words(bytes, |word| odd(word) == 0)
+}
+
+/// Whether a cell [is plain](is_plain), and certainly is none that [is flagged](flag).
+pub(super) fn is_sound(cell: &str) -> bool {
+    let bytes = cell.as_bytes();
+    let mut may_be_latin = 0;
+    let is_plain = !has_space_at_ends(bytes)
+        && words(bytes, |word| {
+            may_be_latin |= equal(word, SECOND_OF_A_TILDE);
+            odd(word) == 0
+        });
+    is_plain && !may_be_shortened(bytes) && (may_be_latin == 0 || !cell.contains('Ã'))
+}
+
+fn has_space_at_ends(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&b' ') || bytes.last() == Some(&b' ')
+}
+
+// Eight bytes are looked at together, in a word: what is found of a byte is found in its highest bit.
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+const HIGHS: u64 = ONES << 7;
+
+/// `Ã` is C3 83.
+const SECOND_OF_A_TILDE: u8 = 0x83;
+
+/// Whether all words of a text are so. The bytes of a word may come twice, in any order, and with `0`s among those of a short text.
+fn words(bytes: &[u8], mut is_so: impl FnMut(u64) -> bool) -> bool {
+    const BYTES: usize = 8;
+    let (whole, rest) = bytes.as_chunks::<BYTES>();
+    if rest.is_empty() || !whole.is_empty() {
+        let last = bytes.last_chunk::<BYTES>().filter(|_| !rest.is_empty());
+        return whole.iter().chain(last).all(|word| is_so(u64::from_le_bytes(*word)));
+    }
+    is_so(match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        (Some(first), Some(last)) => u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32,
+        // One to three bytes.
+        _ => u64::from_le_bytes([rest[0], rest[rest.len() / 2], rest[rest.len() - 1], b'0', b'0', b'0', b'0', b'0']),
+    })
+}
+
+/// Marks a word in which some byte is this one.
+fn equal(word: u64, byte: u8) -> u64 {
+    let zero_where_equal = word ^ (ONES * u64::from(byte));
+    zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & HIGHS
+}
+
+/// Marks a word in which some byte is in no plain text: control characters, and what begins others than Latin letters.
+fn odd(word: u64) -> u64 {
+    const BEFORE_LATIN: u8 = 0xc2;
+    const BEYOND_LATIN: u64 = 0xcc;
+    let below_space = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
+    let beyond = ((word & !HIGHS) + ONES * (0x100 - BEYOND_LATIN)) & word;
+    ((below_space | beyond) & HIGHS) | equal(word, 0x7f) | equal(word, BEFORE_LATIN)
+}
+
+/// Whether two spaces stand side by side.
+fn has_double_space(bytes: &[u8]) -> bool {
+    const BYTES: usize = 8;
+    const LOWS: u64 = !HIGHS;
+    let is_double = |word: &[u8; BYTES]| {
+        let zero_where_space = u64::from_le_bytes(*word) ^ (ONES * u64::from(b' '));
+        // Exact in each byte, because the neighbour counts.
+        let spaces = !(((zero_where_space & LOWS) + LOWS) | zero_where_space | LOWS);
+        spaces & (spaces >> BYTES) != 0
+    };
+    let Some(last) = bytes.last_chunk::<BYTES>() else { return bytes.windows(2).any(|pair| pair == b"  ") };
+    // Each word begins with the last byte of the one before.
+    let mut rest = bytes;
+    while let Some(word) = rest.first_chunk::<BYTES>() {
+        if is_double(word) {
+            return true;
+        }
+        rest = &rest[BYTES - 1..];
+    }
+    is_double(last)
 }
 
 /// What cannot be seen at the end of a text and means nothing there, white space apart. The joiners U+200C and U+200D are not
@@ -51,10 +125,30 @@ pub(super) fn trim(cell: &str) -> &str {
     cell.trim_matches(is_trimmed)
 }
 
+const NO_BREAK_SPACE: char = '\u{a0}';
+
+/// A cell without the spaces at its ends, of the two usual kinds.
+pub(super) fn without_padding(cell: &str) -> &str {
+    cell.trim_matches([' ', NO_BREAK_SPACE])
+}
+
 /// What always happens to text.
 pub(super) fn tidy<'a>(cell: &'a str, counts: &mut Counts) -> Cow<'a, str> {
     if is_plain(cell) {
         return Cow::Borrowed(cell);
+    }
+    let bare = without_padding(cell);
+    if is_plain(bare) {
+        let start = bare.as_ptr() as usize - cell.as_ptr() as usize;
+        for cut in [&cell[..start], &cell[start + bare.len()..]] {
+            if cut.contains(' ') {
+                counts.add(Rule::WhiteSpace);
+            }
+            if cut.contains(NO_BREAK_SPACE) {
+                counts.add(Rule::NoBreakSpace);
+            }
+        }
+        return Cow::Borrowed(bare);
     }
     let mut text = Cow::Borrowed(cell);
     if cell.chars().any(|c| c == '\r' || is_dropped(c)) {
@@ -202,12 +296,53 @@ impl Texts<'_> {
 
     /// Whether the rules certainly leave a plain text as it is.
     pub(super) fn leaves(&self, plain: &str) -> bool {
-        self.rules.iter().all(|rule| leaves(*rule, plain))
+        self.rules.is_empty() || self.rules.iter().all(|rule| leaves(*rule, plain))
+    }
+
+    /// Whether reading a cell takes so long that several stretches of a column are worth reading at once.
+    pub(super) fn is_dear(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule, CleanRule::Phone | CleanRule::Iban | CleanRule::VatId))
     }
 
     /// Whether the same cell is worth remembering.
     pub(super) fn reads_identifiers(&self) -> bool {
         self.rules.iter().any(|rule| rule.is_identifier())
+    }
+
+    /// Adds what the only rule makes of a [sound](is_sound) cell that it does not leave, and gives what that counts as; nothing if
+    /// [`Texts::read`] must look closer. Whether it means null is not looked at.
+    pub(super) fn respell(&self, sound: &str, spelled: &mut String) -> Option<Rule> {
+        let [rule] = self.rules else { return None };
+        match rule {
+            CleanRule::CollapseSpaces | CleanRule::CollapseInLines => {
+                let mut before = b'x';
+                let mut from = 0;
+                for (at, byte) in sound.bytes().enumerate() {
+                    if byte == b' ' && before == b' ' {
+                        spelled.push_str(&sound[from..at]);
+                        from = at + 1;
+                    }
+                    before = byte;
+                }
+                spelled.push_str(&sound[from..]);
+            }
+            CleanRule::Upper if sound.is_ascii() => {
+                spelled.push_str(sound);
+                spelled.make_ascii_uppercase();
+            }
+            CleanRule::Lower if sound.is_ascii() => {
+                spelled.push_str(sound);
+                spelled.make_ascii_lowercase();
+            }
+            CleanRule::Email => {
+                let at = memchr::memchr(b'@', sound.as_bytes())?;
+                spelled.push_str(sound);
+                spelled[at..].make_ascii_lowercase();
+                is_plain_address(spelled).then_some(())?;
+            }
+            _ => return None,
+        }
+        Some(counted_as(*rule))
     }
 
     /// What becomes of a cell.
@@ -241,7 +376,7 @@ impl Texts<'_> {
         // An identifier alone is done after one round, and by far the dearest rule.
         let rounds = if matches!(self.rules, [only] if only.is_identifier()) { 1 } else { ROUNDS_MAX };
         for round in 0..rounds {
-            let before = text.clone();
+            let mut is_done = true;
             for rule in self.rules {
                 let now = if rule.is_identifier() {
                     if text.is_empty() {
@@ -263,10 +398,14 @@ impl Texts<'_> {
                     if round == 0 {
                         counts.add(counted_as(*rule));
                     }
-                    text = Cow::Owned(tidy(&now, &mut Counts::new()).into_owned());
+                    is_done = false;
+                    text = Cow::Owned(match tidy(&now, &mut Counts::new()) {
+                        Cow::Borrowed(whole) if whole.len() == now.len() => now,
+                        tidied => tidied.into_owned(),
+                    });
                 }
             }
-            if text == before {
+            if is_done || (is_plain(&text) && self.leaves(&text)) {
                 break;
             }
         }
@@ -279,7 +418,7 @@ fn leaves(rule: CleanRule, plain: &str) -> bool {
     let bytes = plain.as_bytes();
     match rule {
         // The only white space of a plain text is the space.
-        CleanRule::CollapseSpaces | CleanRule::CollapseInLines => !bytes.windows(2).any(|pair| pair == b"  "),
+        CleanRule::CollapseSpaces | CleanRule::CollapseInLines => !has_double_space(bytes),
         CleanRule::Upper => bytes.iter().all(|byte| byte.is_ascii() && !byte.is_ascii_lowercase()),
         CleanRule::Lower => bytes.iter().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()),
         CleanRule::AsciiPunct => plain.is_ascii(),
@@ -385,12 +524,10 @@ fn digit(c: char) -> Option<char> {
     char::from_digit(u32::from(c) - zero, 10)
 }
 
-/// Whether a plain cell may be [flagged](flag), at a quick look.
-pub(super) fn may_be_flagged(cell: &str) -> bool {
-    match cell.bytes().next() {
-        Some(b'0'..=b'9') if cell.contains("E+") => true,
-        _ => !cell.is_ascii() && cell.contains('Ã'),
-    }
+/// Whether a cell may be a [number that a spreadsheet shortened](is_shortened_number), seen only by its exponent.
+fn may_be_shortened(bytes: &[u8]) -> bool {
+    let has_exponent = |digits: usize| bytes.len().checked_sub(digits + 2).is_some_and(|at| bytes[at] == b'E' && bytes[at + 1] == b'+');
+    bytes.first().is_some_and(u8::is_ascii_digit) && (has_exponent(2) || has_exponent(3))
 }
 
 /// Counts what looks damaged. Nobody can tell what stood there before, so that it is left as it is.
@@ -439,4 +576,59 @@ fn is_shortened_number(bytes: &[u8]) -> bool {
     let (mantissa, exponent) = (&rest[..exponent], &rest[exponent + 2..]);
     let is_mantissa = mantissa.is_empty() || (matches!(mantissa[0], b'.' | b',') && mantissa.len() > 1 && mantissa[1..].iter().all(u8::is_ascii_digit));
     is_mantissa && exponent.iter().all(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_cell() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            4 => "[ -~]{0,12}",
+            1 => proptest::sample::select(vec![" ", "  ", "\u{a0}", "\u{7f}", "\u{1f}", "\u{80}", "ü", "Ã", "Â", "Ÿ", "ă", "ʯ", "\u{300}", "€", "é", "E+15", "1.2E+11", "@", "\t", "\u{200b}"])
+                .prop_map(str::to_owned),
+        ];
+        proptest::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// What is found of eight bytes at once is what is found of each.
+        #[test]
+        fn a_look_at_words_is_a_look_at_characters(cell in any_cell()) {
+            let is_usual = |c: char| matches!(c, ' '..='~' | '\u{c0}'..='\u{2ff}');
+            let plain = cell.chars().all(is_usual) && !cell.starts_with(' ') && !cell.ends_with(' ');
+            prop_assert_eq!(is_plain(&cell), plain, "{:?}", cell);
+            prop_assert_eq!(has_double_space(cell.as_bytes()), cell.contains("  "), "{:?}", cell);
+            if plain {
+                let mut counts = Counts::new();
+                prop_assert_eq!(tidy(&cell, &mut counts), Cow::Borrowed(cell.as_str()));
+                flag(&cell, &mut counts);
+                prop_assert!(!is_sound(&cell) || counts.touched() == Counts::new().touched(), "{:?}", cell);
+                prop_assert!(is_sound(&cell) || cell.contains('Ã') || cell.contains("E+"), "{:?}", cell);
+            }
+        }
+
+        #[test]
+        fn a_text_respelled_at_a_glance_is_what_the_rule_makes_of_it(
+            cell in prop_oneof![any_cell(), "[a-z.]{1,6}@[A-Za-z.-]{1,9}[.][a-zA-Z]{2,3}", "mailto:[a-z]{1,3}@[A-Z]{1,3}.de"],
+        ) {
+            use CleanRule::{AsciiPunct, CollapseInLines, CollapseSpaces, Digits, Email, Lower, Upper};
+            for rule in [AsciiPunct, CollapseInLines, CollapseSpaces, Digits, Email, Lower, Upper] {
+                let rules = [rule];
+                let texts = Texts { rules: &rules, keeps_digits: false };
+                let mut spelled = String::new();
+                if !cell.is_empty() && is_sound(&cell) && !texts.leaves(&cell) && let Some(counted) = texts.respell(&cell, &mut spelled) {
+                    let (mut once, mut read) = (Counts::new(), Counts::new());
+                    once.add(counted);
+                    let text = texts.read(&cell, None, &NullTokens::of([]), &mut read);
+                    prop_assert_eq!(text.as_deref(), Some(spelled.as_str()), "{:?} by {:?}", cell, rule);
+                    prop_assert_eq!(read.touched(), once.touched(), "{:?} by {:?}", cell, rule);
+                }
+            }
+        }
+    }
 }
