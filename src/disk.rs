@@ -476,11 +476,9 @@ pub fn prove_replaceable(path: &Path) -> Result<(), Error> {
     let part = target.part();
     let _ = fs::remove_file(&part);
     // Who may not remove it again may not put it in the file's place either.
-    let made = write_like(&part, b"", &meta).and_then(|()| fs::remove_file(&part));
-    made.map_err(|error| {
-        let _ = fs::remove_file(&part);
-        target.untouched("no file can be made beside it", &error)
-    })
+    let made = write_like(&part, b"", &meta);
+    let removed = fs::remove_file(&part);
+    made.and(removed).map_err(|error| target.untouched("no file can be made beside it", &error))
 }
 
 fn replaceable(target: &Target) -> Result<fs::Metadata, Error> {

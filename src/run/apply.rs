@@ -9,6 +9,7 @@
 //! *retries* is in the journal before it is waited for.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Night, gates};
 use crate::change::{Change, Outcome, Plan};
@@ -45,7 +46,7 @@ impl Obstacles {
 impl Night<'_> {
     /// Makes a call again for as long as it meets something that passes. `first` is what it gave the first time.
     pub(super) fn again<T>(&mut self, system: &str, call: &str, first: Result<T, Error>, make: &mut dyn FnMut() -> Result<T, Error>) -> Result<T, Error> {
-        let (mut result, mut tries, mut waited_ms) = (first, 1, 0);
+        let (mut result, mut tries, mut waited) = (first, 1, Duration::ZERO);
         loop {
             let mut error = match result {
                 Ok(value) => return Ok(value),
@@ -54,8 +55,8 @@ impl Night<'_> {
             let Some(at_least) = error.passing else { return Err(error) };
             let Some(wait) = self.obstacles.patience.wait(&format!("{call} {system}"), tries, at_least) else {
                 if tries > 1 {
-                    let seconds = gates::count(waited_ms / 1000);
-                    error = error.seen(format!("it was tried {} times, with {seconds} seconds between the first and the last", gates::count(u64::from(tries))));
+                    let seconds = gates::count(waited.as_secs());
+                    error = error.seen(format!("it was tried {} times, with {seconds} seconds of waiting", gates::count(u64::from(tries))));
                 }
                 return Err(error);
             };
@@ -67,7 +68,7 @@ impl Night<'_> {
             if !self.obstacles.has_sent {
                 self.stop_if_asked()?;
             }
-            waited_ms += wait_ms;
+            waited += wait;
             tries += 1;
             result = make();
         }

@@ -10,7 +10,7 @@
 //!   the outcome of every change is unknown, as the error's remedy says.
 //! - A row is only written if it still holds what the change expects; otherwise it is [`Outcome::Stale`].
 //! - Whatever a change does not name stays as it is, to the byte.
-//! - An error that is [passing](Error::passing) means that nothing was done: the same call is made again after a while.
+//! - An error that is [passing](method@Error::passing) means that nothing was done: the same call is made again after a while.
 //! - `read_back` delivers at least the rows that hold one of the wanted ids or key texts, as `pull` would.
 
 use std::collections::BTreeMap;

@@ -1187,6 +1187,27 @@ fn sqlite_moves_unique_values_along_chains_and_round_rings() {
 }
 
 #[test]
+fn sqlite_swaps_within_an_index_of_several_columns() {
+    let database = Database::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, list TEXT, v TEXT, UNIQUE (list, v));
+         INSERT INTO t VALUES (1, 'x', 'a'), (2, 'x', 'b'), (3, 'y', 'a'), (4, 'y', 'b'), (5, 'z', 'a');",
+    );
+    assert_eq!(after_moving(&database, &[(0, "b"), (1, "a"), (2, "b"), (3, "a")]), ("babaa".to_owned(), "dddd".to_owned()));
+    // Many pairs at once, and more of them than failures are borne.
+    let database = Database::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT UNIQUE);
+         WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 400) INSERT INTO t SELECT n, 'v' || n FROM i;",
+    );
+    let mut system = database.open("t", Some("id"), &["id", "v"]);
+    let pulled = system.pull().unwrap();
+    let other = |row: u32| if row.is_multiple_of(2) { row + 2 } else { row };
+    let changes: Vec<Change> = (0..400).map(|row| set(&pulled, row, &[("v", Some(&format!("v{}", other(row))))])).collect();
+    let outcomes = write(&mut *system, &pulled, &changes);
+    assert!(outcomes.iter().all(is_done), "{:?}", outcomes.iter().find(|outcome| !is_done(outcome)));
+    assert_eq!(database.rows("SELECT count(*) FROM t WHERE v = 'v' || CASE id % 2 WHEN 1 THEN id + 1 ELSE id - 1 END"), ["Integer(400)"]);
+}
+
+#[test]
 fn sqlite_leaves_a_swap_to_a_person_that_it_cannot_make() {
     let database = Database::new(
         "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT NOT NULL UNIQUE CHECK (length(v) = 1)); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd');",

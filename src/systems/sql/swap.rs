@@ -19,6 +19,9 @@ use super::statement::{Fragment, ROW, update};
 use super::{Broken, Statements, Writer, expected, is_refusal, words};
 use crate::change::{Action, CellChange, Change, Outcome};
 
+/// A value that more rows than this give up is in no column of its own, and hardly in any index: it makes no ring.
+const RIVALS_MAX: usize = 16;
+
 /// What a column holds where two rows would clash: column and text, without regard to case.
 fn clash(column: &str, text: Option<&String>) -> Option<(String, String)> {
     Some((column.to_owned(), text?.to_lowercase()))
@@ -33,48 +36,59 @@ fn released(cell: &CellChange) -> Option<(String, String)> {
 }
 
 /// Among these changes, by position, the updates that wait for each other's values, ring by ring. What waits for a value that
-/// nobody among them gives up is in none.
+/// nobody among them gives up is in none, and so is what nobody waits for.
 pub(super) fn rings(changes: &[&Change], waiting: &[usize]) -> Vec<Vec<usize>> {
-    let mut members: Vec<usize> = waiting.iter().copied().filter(|index| changes[*index].action == Action::Update).collect();
-    loop {
-        // Only who takes from one of them and gives to one of them can be in a ring.
-        let of = |index: &usize, which: fn(&CellChange) -> Option<(String, String)>| -> Vec<(String, String)> {
-            changes[*index].cells.iter().filter_map(which).collect()
-        };
-        let mut givers: HashMap<(String, String), Vec<usize>> = HashMap::new();
-        let mut takers: HashMap<(String, String), Vec<usize>> = HashMap::new();
-        for index in &members {
-            of(index, released).into_iter().for_each(|value| givers.entry(value).or_default().push(*index));
-            of(index, taken).into_iter().for_each(|value| takers.entry(value).or_default().push(*index));
+    let members: Vec<usize> = waiting.iter().copied().filter(|index| changes[*index].action == Action::Update).collect();
+    let of = |which: fn(&CellChange) -> Option<(String, String)>| -> HashMap<(String, String), Vec<usize>> {
+        let mut places: HashMap<(String, String), Vec<usize>> = HashMap::new();
+        for (place, index) in members.iter().enumerate() {
+            changes[*index].cells.iter().filter_map(which).for_each(|value| places.entry(value).or_default().push(place));
         }
-        let others = |map: &HashMap<(String, String), Vec<usize>>, values: Vec<(String, String)>, index: usize| -> Vec<usize> {
-            values.iter().filter_map(|value| map.get(value)).flatten().copied().filter(|other| *other != index).collect()
-        };
-        let neighbours: HashMap<usize, (Vec<usize>, Vec<usize>)> =
-            members.iter().map(|index| (*index, (others(&givers, of(index, taken), *index), others(&takers, of(index, released), *index)))).collect();
-        let before = members.len();
-        members.retain(|index| neighbours.get(index).is_some_and(|(from, to)| !from.is_empty() && !to.is_empty()));
-        if members.len() < before {
-            continue;
-        }
-        let mut rings: Vec<Vec<usize>> = Vec::new();
-        let mut ring_of: HashMap<usize, usize> = HashMap::new();
-        for first in &members {
-            if ring_of.contains_key(first) {
-                continue;
+        places
+    };
+    let (givers, takers) = (of(released), of(taken));
+    // By place among the members: from whom each takes, and who takes from it.
+    let (mut from, mut to): (Vec<Vec<usize>>, Vec<Vec<usize>>) = (vec![Vec::new(); members.len()], vec![Vec::new(); members.len()]);
+    for (value, giving) in givers.iter().filter(|(_, giving)| giving.len() <= RIVALS_MAX) {
+        for (taker, giver) in takers.get(value).into_iter().flatten().flat_map(|taker| giving.iter().map(move |giver| (*taker, *giver))) {
+            if taker != giver {
+                from[taker].push(giver);
+                to[giver].push(taker);
             }
-            let (mut ring, mut open) = (Vec::new(), vec![*first]);
-            while let Some(index) = open.pop() {
-                if ring_of.insert(index, rings.len()).is_none() {
-                    ring.push(index);
-                    open.extend(neighbours.get(&index).into_iter().flat_map(|(from, to)| from.iter().chain(to)));
-                }
-            }
-            ring.sort_unstable();
-            rings.push(ring);
         }
-        return rings;
     }
+    // Only who takes from one of them and gives to one of them can be in a ring.
+    let mut left: Vec<(usize, usize)> = from.iter().zip(&to).map(|(from, to)| (from.len(), to.len())).collect();
+    let is_out = |counts: (usize, usize)| counts.0 == 0 || counts.1 == 0;
+    let mut out: Vec<bool> = left.iter().map(|counts| is_out(*counts)).collect();
+    let mut open: Vec<usize> = (0..members.len()).filter(|place| out[*place]).collect();
+    while let Some(place) = open.pop() {
+        for other in &to[place] {
+            left[*other].0 -= 1;
+        }
+        for other in &from[place] {
+            left[*other].1 -= 1;
+        }
+        for other in to[place].iter().chain(&from[place]) {
+            if !out[*other] && is_out(left[*other]) {
+                out[*other] = true;
+                open.push(*other);
+            }
+        }
+    }
+    let mut rings: Vec<Vec<usize>> = Vec::new();
+    for first in 0..members.len() {
+        let (mut ring, mut open) = (Vec::new(), vec![first]);
+        while let Some(place) = open.pop() {
+            if !std::mem::replace(&mut out[place], true) {
+                ring.push(members[place]);
+                open.extend(from[place].iter().chain(&to[place]));
+            }
+        }
+        ring.sort_unstable();
+        rings.extend((!ring.is_empty()).then_some(ring));
+    }
+    rings
 }
 
 /// Why a swap was not made.
