@@ -111,6 +111,22 @@ pub enum Reason {
     Person {
         /// Who.
         who: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+        /// The system that was chosen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        system: Option<String>,
+    },
+    /// It waited for a person, who accepted it.
+    Accepted {
+        /// Who.
+        who: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+        /// What had decided it.
+        decided: Box<Reason>,
     },
 }
 
@@ -132,9 +148,17 @@ impl fmt::Display for Reason {
             Reason::Recreated { because } => write!(f, "recreated: {because}"),
             Reason::DeletedIn { system } => write!(f, "deleted in `{system}`"),
             Reason::WithinFilter => f.write_str("keeps the new row within the job's filter"),
-            Reason::Person { who } => write!(f, "decided by {who}"),
+            Reason::Person { who, why, system } => {
+                let side = system.as_ref().map(|system| format!("`{system}` is right, ")).unwrap_or_default();
+                write!(f, "{side}decided by {who}{}", because(why.as_deref()))
+            }
+            Reason::Accepted { who, why, decided } => write!(f, "{decided}; accepted by {who}{}", because(why.as_deref())),
         }
     }
+}
+
+fn because(why: Option<&str>) -> String {
+    why.map(|why| format!(": {why}")).unwrap_or_default()
 }
 
 /// Names in backticks, joined for a sentence: `a`, `b` and `c`.
@@ -458,6 +482,10 @@ pub struct PlanHeader {
     /// The version of the program that made it.
     #[serde(default)]
     pub version: String,
+    /// By the number of a person's answer that the plan follows: the changes that it led to. Without one it is followed by
+    /// deciding alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<u64, Vec<u32>>,
 }
 
 /// What is done to each system.

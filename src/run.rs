@@ -21,6 +21,7 @@ use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
 use crate::job::{Job, LockWhen, Mode, Permission, Role, Settings};
+use crate::reconcile::answers::{self, Answers, Became};
 use crate::reconcile::approved::{Stale, compare};
 use crate::reconcile::base::State;
 use crate::reconcile::clean::{Marks, clean};
@@ -237,6 +238,8 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         notes,
         lost_mails,
         allowed: Vec::new(),
+        answers: Answers::default(),
+        thawed: Vec::new(),
         left: BTreeMap::new(),
         snapshot_days: world.settings.snapshots_days,
     };
@@ -288,6 +291,10 @@ struct Night<'a> {
     /// Mails that did not arrive, told by this run's report.
     lost_mails: Vec<LostMail>,
     allowed: Vec<String>,
+    /// What people decided about open breaks, and no run has made use of yet.
+    answers: Answers,
+    /// Those that let a frozen field be written again.
+    thawed: Vec<u64>,
     /// By system whose file was written: its SHA-256 as it was read back; nothing where it could not be.
     left: BTreeMap<String, Option<String>>,
     snapshot_days: u32,
@@ -300,6 +307,8 @@ struct CutOff {
     /// The systems that something had been sent to.
     written: BTreeSet<String>,
     fates: BTreeMap<u32, Fate>,
+    /// The answers that it was done with.
+    answered: Vec<u64>,
 }
 
 /// The arithmetic of a run.
@@ -327,11 +336,12 @@ impl Night<'_> {
             before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
         }
         self.unfreeze(&mut before)?;
+        self.take_in_answers(&mut before)?;
         self.say("dedupe, link, diff, merge");
         let nows = self.dedupe(cleaned, &before);
         self.stop_if_asked()?;
-        let linked = link(&self.job, &before, &nows, self.is_allowed(Gate::Restored, None));
-        let decisions = plan(&self.job, &before, &nows, linked, self.header(&nows));
+        let linked = link(&self.job, &before, &nows, &self.answers, self.is_allowed(Gate::Restored, None));
+        let decisions = plan(&self.job, &before, &nows, linked, &self.answers, self.header(&nows));
         let (decisions, stale) = self.keep_to_the_approved(&before, &nows, decisions);
         let at_rest = rest.sums(&self.job, &resting);
         let mut figures = self.figures(&before, &nows, &decisions, &at_rest);
@@ -351,6 +361,7 @@ impl Night<'_> {
             identities: &figures.identities,
             plan_digest: None,
             stale: &stale,
+            answers: &self.answers,
         };
         if let Some(report) = self.stop_at_the_plan(facts, &trips) {
             return Ok((report, Some(decisions.plan)));
@@ -388,6 +399,7 @@ impl Night<'_> {
             identities: &figures.identities,
             plan_digest: plan_digest.as_deref(),
             stale: &stale,
+            answers: &self.answers,
         };
         let mut report = assemble::report(&self.heading(), &facts, &breaks);
         self.promote((&before, &after), &nows, &decisions, (&rest, &resting), &breaks, &report, closings, &settlement.fates)?;
@@ -583,6 +595,22 @@ impl Night<'_> {
         Ok(())
     }
 
+    /// What people decided since the last run, and what holds of it. What a run that was cut off is done with is not done again.
+    fn take_in_answers(&mut self, state: &mut State) -> Result<(), Error> {
+        let done: BTreeSet<u64> = self.cut_off.iter().flat_map(|cut_off| &cut_off.answered).copied().collect();
+        let all = self.state.ledger.answers()?;
+        // What thawed for a run that was cut off is still frozen in the state.
+        self.thawed = Answers::new(all.clone()).unfreeze(&self.job, state);
+        self.answers = Answers::new(all.into_iter().filter(|answer| !done.contains(&answer.number)));
+        let may_be_told = !self.job.key.iter().any(|field| self.job.fields[*field].sensitive);
+        for answer in self.answers.iter().filter(|answer| self.thawed.contains(&answer.number)) {
+            let key = if may_be_told { format!("`{}`", key_for_people(&answer.to.key)) } else { "a record".to_owned() };
+            let (field, system) = (answer.to.field.as_deref().unwrap_or_default(), answer.to.system.as_deref().unwrap_or_default());
+            self.allowed.push(format!("unfreeze: `{field}` of {key} is written in `{system}` again, decided by {}", answer.by()));
+        }
+        Ok(())
+    }
+
     fn open(&self) -> Result<Vec<Box<dyn System>>, Error> {
         let known = self.promoted.as_ref().map(|p| &p.knowledge.found);
         let opened = self.job.systems.iter().enumerate().map(|(index, spec)| {
@@ -636,6 +664,12 @@ impl Night<'_> {
             snapshots: state::snapshot_digests(self.pulled(nows)),
             next_record: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            answers: self
+                .thawed
+                .iter()
+                .filter(|number| self.answers.iter().any(|answer| answer.number == **number))
+                .map(|number| (*number, Vec::new()))
+                .collect(),
         }
     }
 
@@ -662,7 +696,7 @@ impl Night<'_> {
             let held: BTreeSet<u64> = comparison.withheld.keys().map(|position| linked.records[*position as usize]).collect();
             linked.events.retain(|event| !held.contains(&event.record));
             linked.held.extend(comparison.withheld);
-            decisions = plan(&self.job, before, nows, linked, self.header(nows));
+            decisions = plan(&self.job, before, nows, linked, &self.answers, self.header(nows));
         }
         let mut note = format!(
             "this run applies the plan of run {}: {} of its {} changes still fit tonight's rows",
@@ -912,7 +946,8 @@ impl Night<'_> {
         ));
         let sent = plan.changes.iter().filter(|change| interrupted.sent.contains_key(&change.number));
         let written = sent.map(|change| change.system.clone()).collect();
-        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, fates: settlement.fates, written });
+        let answered = answers::done(&plan.header, &settlement.fates);
+        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, fates: settlement.fates, written, answered });
         Ok(settled)
     }
 
@@ -927,7 +962,7 @@ impl Night<'_> {
         breaks: &[Break],
         report: &Report,
         closings: Vec<Closing>,
-        fates: &BTreeMap<u32, Fate>,
+        fates_of_run: &BTreeMap<u32, Fate>,
     ) -> Result<(), Error> {
         let leaving = Leaving {
             state: after,
@@ -951,17 +986,23 @@ impl Night<'_> {
         // What a cut-off run decided, and the values that lost there, belong to the story too.
         let settles: Vec<&str> = self.cut_off.iter().map(|c| c.run.as_str()).collect();
         let decided: Vec<Decision> = self.cut_off.iter().flat_map(|c| &c.decisions).chain(&decisions.plan.decisions).cloned().collect();
-        let fates: Vec<_> = self.cut_off.iter().map(|c| (c.run.as_str(), &c.fates)).chain([(self.id, fates)]).collect();
+        let fates: Vec<_> = self.cut_off.iter().map(|c| (c.run.as_str(), &c.fates)).chain([(self.id, fates_of_run)]).collect();
         let open = after.open.fields.keys().map(|(record, _)| *record).chain(after.open.records.keys().map(|(record, _)| *record)).collect();
         let mut links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
         links.extend(before.key_changes(&self.job, after));
         let stakes = report.breaks.iter().filter_map(|one| Some((one.id.clone(), report.stake(one)?))).filter(|(_, (amount, _))| amount.in_range()).collect();
+        let today = self.heading().today();
+        let judged = answers::judge(&self.job, &self.answers, &decisions.plan.header, &decisions.asks, fates_of_run, breaks, &today);
+        let of_cut_off = self.cut_off.iter().flat_map(|c| c.answered.iter().map(|number| (c.run.as_str(), *number, Became::Applied)));
+        let answered: Vec<_> = of_cut_off.chain(judged.into_iter().map(|(number, became)| (self.id, number, became))).collect();
         self.state.ledger.promote(Promotion {
             run: self.id,
             settles: &settles,
             knowledge: &knowledge,
             breaks,
             stakes: &stakes,
+            asks: &decisions.asks,
+            answered: &answered,
             fates: &fates,
             decisions: &decided,
             links: &links,

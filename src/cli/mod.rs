@@ -13,6 +13,7 @@ mod demo;
 mod explain;
 mod history;
 mod mail;
+mod review;
 mod run;
 mod serve;
 mod show;
@@ -59,6 +60,8 @@ enum Command {
     Show(show::Show),
     /// Explain a record: what each system held, what is open, what every run did to it.
     Explain(explain::Explain),
+    /// List the breaks that wait for a person, or decide about them; the next run applies it.
+    Review(review::ReviewJob),
     /// Send the mails that wait; with `test`, one that tells whether mail works.
     Mail(mail::Mail),
     /// Print the JSON Schema of the job file, for editors.
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::History(command) => command.run(&context),
         Command::Show(command) => command.run(&context),
         Command::Explain(command) => command.run(&context),
+        Command::Review(command) => command.run(&context),
         Command::Mail(command) => command.run(&context),
         Command::Schema => {
             print(&tieout::job::schema());

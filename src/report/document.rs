@@ -304,7 +304,7 @@ pub(super) fn open_line(report: &Report) -> String {
     if more > 0 { format!("{} and {}", shown.join(", "), plural(more, "more currency", "more currencies")) } else { shown.join(", ") }
 }
 
-/// The breaks in the order in which a person should look at them: those in fields that the job calls important, then by
+/// The breaks in the order in which a person should look at them, last those that somebody set aside: those in fields that the job calls important, then by
 /// severity, then amount, then age. Plain differences, a record that is missing among them, are of one severity here: what
 /// they are worth tells them apart. Money comes before numbers that count something else.
 pub(super) fn most_urgent(report: &Report) -> Vec<&BreakReport> {
@@ -314,8 +314,8 @@ pub(super) fn most_urgent(report: &Report) -> Vec<&BreakReport> {
     };
     let mut breaks: Vec<(&BreakReport, Option<Decimal>)> = report.breaks.iter().map(|one| (one, one.at_stake())).collect();
     breaks.sort_by(|(a, a_amount), (b, b_amount)| {
-        b.important
-            .cmp(&a.important)
+        (a.set_aside.is_some().cmp(&b.set_aside.is_some()))
+            .then_with(|| b.important.cmp(&a.important))
             .then_with(|| class(a).cmp(&class(b)))
             .then_with(|| (b_amount.is_some() && b.unit.is_none()).cmp(&(a_amount.is_some() && a.unit.is_none())))
             .then_with(|| b_amount.cmp(a_amount))
@@ -681,7 +681,7 @@ impl Page<'_> {
     }
 
     fn needs(&self) -> Option<Section> {
-        let urgent = most_urgent(self.report);
+        let urgent: Vec<&BreakReport> = most_urgent(self.report).into_iter().filter(|one| one.set_aside.is_none()).collect();
         let needs: Vec<Need> = urgent
             .iter()
             .take(NEEDS_MAX)

@@ -13,6 +13,7 @@ mod mail;
 mod oracle;
 mod report_workbook;
 mod rest;
+mod review;
 mod scenarios;
 mod serve;
 mod systems;
