@@ -121,7 +121,8 @@ pub fn review(job: &Job, ledger: Option<&Ledger>, ids: &[String], now: jiff::Tim
     let mut open: Vec<(bool, u8, OpenBreak)> = wanted
         .into_iter()
         .map(|known| {
-            let answer = answers.iter().rev().find(|answer| answer.id == known.id);
+            // That something was taken back is why it is open.
+            let answer = answers.iter().rev().find(|answer| answer.id == known.id && !matches!(answer.act, Act::Undone { .. }));
             (answer.is_some_and(Answer::sets_aside), severity(known.open.kind), told(known, answer, now))
         })
         .collect();
@@ -265,6 +266,7 @@ fn what_comes_of_it(act: &Act, ask: Option<&Ask>) -> String {
         Act::Reject => "it is left as it is, and asked again when a value changes".to_owned(),
         Act::Snooze { until } => format!("it calls nobody until {until}"),
         Act::Unfreeze => "the next run writes it again".to_owned(),
+        Act::Undone { run } => format!("run {run} stays undone"),
     }
 }
 

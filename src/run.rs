@@ -21,15 +21,15 @@ use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
 use crate::job::{Job, LockWhen, Mode, Permission, Role, Settings};
-use crate::reconcile::answers::{self, Answers, Became};
+use crate::reconcile::answers::{self, Answer, Answers, Became};
 use crate::reconcile::approved::{Stale, compare};
 use crate::reconcile::base::State;
 use crate::reconcile::clean::{Marks, clean};
 use crate::reconcile::dedupe::dedupe;
 use crate::reconcile::differences;
 use crate::reconcile::gates::{self, Allowed, Gate, LastRun, Trip};
-use crate::reconcile::link::link;
-use crate::reconcile::plan::{Decisions, plan};
+use crate::reconcile::link::{Linked, link};
+use crate::reconcile::plan::{Decisions, Undo, plan, undo};
 use crate::reconcile::rest::{Rest, Resting, RestingSums};
 use crate::reconcile::settle::{Fate, ReadBack, Settlement, advance, settle, settle_interrupted};
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
@@ -75,6 +75,8 @@ pub struct Request {
     pub plan_only: bool,
     /// Make the changes of this plan and no others, as far as tonight's rows still ask for them.
     pub approved: Option<Arc<Approved>>,
+    /// Take back what a run wrote, and do nothing else.
+    pub undo: Option<Arc<Undo>>,
     /// Accept the plan of a first contact.
     pub first_contact: bool,
     /// Gates that this run may pass.
@@ -94,6 +96,7 @@ impl Request {
     fn command(&self) -> &'static str {
         match (self.plan_only, &self.approved) {
             (true, _) => "plan",
+            (false, None) if self.undo.is_some() => "undo",
             (false, Some(_)) => "apply",
             (false, None) => "run",
         }
@@ -309,6 +312,8 @@ struct CutOff {
     fates: BTreeMap<u32, Fate>,
     /// The answers that it was done with.
     answered: Vec<u64>,
+    /// What it took back, which is held.
+    holds: Vec<Answer>,
 }
 
 /// The arithmetic of a run.
@@ -341,8 +346,13 @@ impl Night<'_> {
         let nows = self.dedupe(cleaned, &before);
         self.stop_if_asked()?;
         let linked = link(&self.job, &before, &nows, &self.answers, self.is_allowed(Gate::Restored, None));
-        let decisions = plan(&self.job, &before, &nows, linked, &self.answers, self.header(&nows));
-        let (decisions, stale) = self.keep_to_the_approved(&before, &nows, decisions);
+        let (decisions, stale) = match self.request.undo.clone() {
+            Some(of) => self.undo(&before, &nows, linked, &of),
+            None => {
+                let decisions = plan(&self.job, &before, &nows, linked, &self.answers, self.header(&nows));
+                self.keep_to_the_approved(&before, &nows, decisions)
+            }
+        };
         let at_rest = rest.sums(&self.job, &resting);
         let mut figures = self.figures(&before, &nows, &decisions, &at_rest);
         self.check_arithmetic(&figures.identities)?;
@@ -386,7 +396,7 @@ impl Night<'_> {
         figures.identities.extend(of_after);
         let (differences, of_differences) = differences::differences(&self.job, &decisions, &after, &figures.totals);
         figures.identities.extend(of_differences);
-        let breaks = assemble::breaks(&self.job, &before, &nows, &decisions, Some(&settlement), &earlier);
+        let breaks = self.still_open(assemble::breaks(&self.job, &before, &nows, &decisions, Some(&settlement), &earlier), &earlier);
         let facts = Facts {
             before: &before,
             nows: &nows,
@@ -598,7 +608,8 @@ impl Night<'_> {
     /// What people decided since the last run, and what holds of it. What a run that was cut off is done with is not done again.
     fn take_in_answers(&mut self, state: &mut State) -> Result<(), Error> {
         let done: BTreeSet<u64> = self.cut_off.iter().flat_map(|cut_off| &cut_off.answered).copied().collect();
-        let all = self.state.ledger.answers()?;
+        let mut all = self.state.ledger.answers()?;
+        all.extend(self.cut_off.iter().flat_map(|cut_off| cut_off.holds.iter().cloned()));
         // What thawed for a run that was cut off is still frozen in the state.
         self.thawed = Answers::new(all.clone()).unfreeze(&self.job, state);
         self.answers = Answers::new(all.into_iter().filter(|answer| !done.contains(&answer.number)));
@@ -664,6 +675,7 @@ impl Night<'_> {
             snapshots: state::snapshot_digests(self.pulled(nows)),
             next_record: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            holds: Vec::new(),
             answers: self
                 .thawed
                 .iter()
@@ -711,6 +723,28 @@ impl Night<'_> {
         }
         self.notes.push(note);
         (decisions, stale.into_values().collect())
+    }
+
+    /// The plan that takes back what a run wrote, with the changes of it that cannot be taken back.
+    fn undo(&mut self, before: &State, nows: &[Keyed], linked: Linked, of: &Undo) -> (Decisions, Vec<Stale>) {
+        let (decisions, stale) = undo(&self.job, before, nows, linked, of, self.header(nows));
+        self.notes.push(format!(
+            "this run undoes run {}: {} of its {} changes can be taken back; nothing else is decided",
+            of.run,
+            gates::count(decisions.plan.changes.len() as u64),
+            gates::count(of.changes.len() as u64)
+        ));
+        (decisions, stale)
+    }
+
+    /// Where nothing is decided but what is taken back, everything that was open stays so.
+    fn still_open(&self, mut breaks: Vec<Break>, earlier: &BTreeMap<String, Earlier>) -> Vec<Break> {
+        if self.request.undo.is_some() {
+            let known: BTreeSet<String> = breaks.iter().map(|open| open.id(&self.job.name)).collect();
+            breaks.extend(earlier.iter().filter(|(id, _)| !known.contains(*id)).map(|(_, earlier)| earlier.open.clone()));
+            breaks = assemble::sorted(breaks);
+        }
+        breaks
     }
 
     fn figures(&self, before: &State, nows: &[Keyed], decisions: &Decisions, at_rest: &RestingSums) -> Figures {
@@ -776,7 +810,7 @@ impl Night<'_> {
         let facts = Facts { plan_digest: Some(&digest), ..facts };
         // What a gate does not trust is told by the gate alone: open is what was open before.
         let breaks: Vec<Break> = if trips.is_empty() {
-            assemble::breaks(&self.job, before, nows, decisions, None, earlier)
+            self.still_open(assemble::breaks(&self.job, before, nows, decisions, None, earlier), earlier)
         } else {
             earlier.values().map(|earlier| earlier.open.clone()).collect()
         };
@@ -947,7 +981,8 @@ impl Night<'_> {
         let sent = plan.changes.iter().filter(|change| interrupted.sent.contains_key(&change.number));
         let written = sent.map(|change| change.system.clone()).collect();
         let answered = answers::done(&plan.header, &settlement.fates);
-        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, fates: settlement.fates, written, answered });
+        let holds = answers::held(&plan.header, &settlement.fates);
+        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, fates: settlement.fates, written, answered, holds });
         Ok(settled)
     }
 
@@ -995,6 +1030,8 @@ impl Night<'_> {
         let judged = answers::judge(&self.job, &self.answers, &decisions.plan.header, &decisions.asks, fates_of_run, breaks, &today);
         let of_cut_off = self.cut_off.iter().flat_map(|c| c.answered.iter().map(|number| (c.run.as_str(), *number, Became::Applied)));
         let answered: Vec<_> = of_cut_off.chain(judged.into_iter().map(|(number, became)| (self.id, number, became))).collect();
+        let of_this = answers::held(&decisions.plan.header, fates_of_run);
+        let holds: Vec<Answer> = self.cut_off.iter().flat_map(|cut_off| cut_off.holds.iter().cloned()).chain(of_this).collect();
         self.state.ledger.promote(Promotion {
             run: self.id,
             settles: &settles,
@@ -1003,6 +1040,7 @@ impl Night<'_> {
             stakes: &stakes,
             asks: &decisions.asks,
             answered: &answered,
+            holds: &holds,
             fates: &fates,
             decisions: &decided,
             links: &links,

@@ -18,6 +18,7 @@ mod run;
 mod serve;
 mod show;
 mod status;
+mod undo;
 
 /// Reconciles systems on schedule: pulls full snapshots, computes keyed diffs, merges by rule, writes the changes back,
 /// proves that they arrived, and mails a report that ties out.
@@ -62,6 +63,8 @@ enum Command {
     Explain(explain::Explain),
     /// List the breaks that wait for a person, or decide about them; the next run applies it.
     Review(review::ReviewJob),
+    /// Take back what a run wrote, where it still stands: print the plan, with --yes make it.
+    Undo(undo::UndoRun),
     /// Send the mails that wait; with `test`, one that tells whether mail works.
     Mail(mail::Mail),
     /// Print the JSON Schema of the job file, for editors.
@@ -122,6 +125,7 @@ pub fn main() -> ExitCode {
         Command::Show(command) => command.run(&context),
         Command::Explain(command) => command.run(&context),
         Command::Review(command) => command.run(&context),
+        Command::Undo(command) => command.run(&context),
         Command::Mail(command) => command.run(&context),
         Command::Schema => {
             print(&tieout::job::schema());

@@ -116,12 +116,7 @@ impl ReviewJob {
                 .seen("nothing was kept")
                 .hint(format!("`tieout review {}` lists them with their ids", job.name)));
         }
-        let who = self.by.clone().or_else(login).map(|who| who.trim().to_owned()).filter(|who| !who.is_empty());
-        let Some(who) = who else {
-            return Err(Error::new(Remedy::MendJob, Place::of("--by"), "nobody knows who decides: the login has no name")
-                .seen("nothing was kept")
-                .hint("name yourself with `--by NAME`"));
-        };
+        let who = signer(self.by.as_deref())?;
         let folder = project.state_folder(&job.name);
         if JobState::read_ledger(&folder)?.is_none() {
             return Err(Error::new(Remedy::MendJob, Place::of(&job.name), "the job never ran: nothing waits for a decision")
@@ -137,6 +132,16 @@ impl ReviewJob {
         }
         Ok(0)
     }
+}
+
+/// Who decides: who is named, else the login.
+pub fn signer(by: Option<&str>) -> Result<String, Error> {
+    let who = by.map(str::to_owned).or_else(login).map(|who| who.trim().to_owned()).filter(|who| !who.is_empty());
+    who.ok_or_else(|| {
+        Error::new(Remedy::MendJob, Place::of("--by"), "nobody knows who decides: the login has no name")
+            .seen("nothing was kept")
+            .hint("name yourself with `--by NAME`")
+    })
 }
 
 /// The name of the login, as the shell sees it.

@@ -30,105 +30,11 @@ use xxhash_rust::xxh3::Xxh3;
 use super::base::State;
 use super::link::Linked;
 use super::settle::Fate;
+pub use crate::change::{Act, Answer, Ask, Hold};
 use crate::change::{Break, BreakKind, PlanHeader, Settled, SystemValue, key_for_people};
 use crate::frame::{Keyed, NO_ROW};
 use crate::job::{Job, Role};
 use crate::value::Value;
-
-/// What a person decided.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Act {
-    /// What was proposed is done.
-    Accept,
-    /// It is not done, and the difference is accepted.
-    Reject,
-    /// This system is right.
-    Choose {
-        /// The system.
-        system: String,
-    },
-    /// It calls nobody until this day.
-    Snooze {
-        /// The day on which it calls again, as `2026-12-31`.
-        until: String,
-    },
-    /// The frozen field is written again.
-    Unfreeze,
-}
-
-impl std::fmt::Display for Act {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Act::Accept => f.write_str("accept"),
-            Act::Reject => f.write_str("reject"),
-            Act::Choose { system } => write!(f, "choose {system}"),
-            Act::Snooze { until } => write!(f, "snooze until {until}"),
-            Act::Unfreeze => f.write_str("unfreeze"),
-        }
-    }
-}
-
-/// What a break asks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
-    /// A hash of what it is about. Another one: something changed since.
-    pub about: String,
-    /// What accepting it does, in words without a value; nothing where nothing is proposed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proposal: Option<String>,
-    /// The value that accepting it writes, where it is about a field.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<Value>,
-    /// The systems between which can be chosen.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub sides: Vec<String>,
-}
-
-/// A person's answer to a break.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
-    /// Its number in the ledger.
-    #[serde(skip)]
-    pub number: u64,
-    /// The identity of the break.
-    pub id: String,
-    /// The break as it was when it was answered.
-    pub to: Break,
-    /// What it was about, as in its [`Ask`].
-    pub about: String,
-    /// What was decided.
-    pub act: Act,
-    /// Who decided.
-    pub who: String,
-    /// Why.
-    pub why: Option<String>,
-    /// When, RFC 3339.
-    pub at: String,
-}
-
-impl Answer {
-    /// Who and why, for a sentence: `anna: the customer moved`.
-    pub fn by(&self) -> String {
-        match &self.why {
-            Some(why) => format!("{}: {why}", self.who),
-            None => self.who.clone(),
-        }
-    }
-
-    /// Whether the break stays, and only calls nobody. Of a suspected key change, rejecting it decides it.
-    pub fn sets_aside(&self) -> bool {
-        match self.act {
-            Act::Reject => self.to.kind != BreakKind::SuggestedLink,
-            Act::Snooze { .. } => true,
-            Act::Accept | Act::Choose { .. } | Act::Unfreeze => false,
-        }
-    }
-
-    fn is_over(&self, today: &str) -> bool {
-        matches!(&self.act, Act::Snooze { until } if until.as_str() <= today)
-    }
-}
 
 /// The answers that no run has made use of yet, and those that hold: at most one a break.
 #[derive(Clone, Debug, Default)]
@@ -168,6 +74,11 @@ impl Answers {
     /// Whether somebody answered this break, whatever it was about.
     pub fn has(&self, id: &str) -> bool {
         self.by_id.contains_key(id)
+    }
+
+    /// What was taken back and is not written again by itself, if it is about this. It stays so while it is set aside.
+    pub fn holds(&self, id: &str, about: &str) -> Option<&Answer> {
+        self.to(id, about).filter(|answer| answer.sets_aside() || matches!(answer.act, Act::Undone { .. }))
     }
 
     /// The system that was chosen for a field of a record, if it is about this.
@@ -284,7 +195,7 @@ pub fn judge(
             Some(changes) if is_done(changes, fates) => Became::Applied,
             // It was sent and did not arrive: what it was about tells whether it is sent again.
             Some(_) => return None,
-            None if answer.is_over(today) => Became::Ended,
+            None if answer.is_over(today) && answer.to.kind != BreakKind::Undone => Became::Ended,
             None if !open.contains(&answer.id) => Became::Over,
             None if asks.get(&answer.id).is_some_and(|ask| ask.about != answer.about) => Became::Stale,
             None => return None,
@@ -292,6 +203,11 @@ pub fn judge(
         Some((answer.number, became))
     });
     judged.collect()
+}
+
+/// The answers that hold what a plan took back.
+pub fn held(header: &PlanHeader, fates: &BTreeMap<u32, Fate>) -> Vec<Answer> {
+    header.holds.iter().filter(|hold| is_done(&hold.changes, fates)).map(|hold| hold.answer.clone()).collect()
 }
 
 /// The answers that a plan made use of and that are done.
@@ -313,6 +229,7 @@ pub fn notes(answers: &Answers, judged: &[(u64, Became)]) -> Vec<String> {
         };
         let decision = format!("the decision of {} about {what} ({})", answer.who, answer.act);
         match became {
+            _ if matches!(answer.act, Act::Undone { .. }) => None,
             Became::Stale if answer.sets_aside() => Some(format!("{decision} is over: a value changed since, so it is asked again")),
             Became::Stale => Some(format!("{decision} was not applied: a value changed since, so it is asked again")),
             Became::Over if !answer.sets_aside() => Some(format!("{decision} was not applied: the break is gone")),
@@ -348,7 +265,7 @@ pub fn misfit(open: &Break, ask: Option<&Ask>, act: &Act) -> Option<String> {
     match act {
         Act::Snooze { .. } => None,
         Act::Unfreeze if open.kind == BreakKind::Frozen => None,
-        Act::Unfreeze => Some("nothing is frozen here".to_owned()),
+        Act::Unfreeze | Act::Undone { .. } => Some("nothing is frozen here".to_owned()),
         Act::Accept if ask.is_some_and(|ask| ask.proposal.is_some()) => None,
         Act::Choose { system } if sides().contains(system) => None,
         Act::Reject if may_be_rejected(open, ask) => None,
@@ -391,6 +308,7 @@ fn can_be_accepted_as_it_is(kind: BreakKind) -> bool {
         | BreakKind::Locked
         | BreakKind::Review
         | BreakKind::SuggestedLink
+        | BreakKind::Undone
         | BreakKind::Frozen => true,
         BreakKind::Duplicate | BreakKind::Quarantined | BreakKind::WriteRejected | BreakKind::WriteNotKept | BreakKind::Restored => false,
     }
@@ -418,6 +336,18 @@ pub fn about_suggestion(job: &Job, nows: &[Keyed], linked: &Linked, old: u32, ne
     let mut hasher = Xxh3::new();
     add_record(&mut hasher, job, nows, linked, old);
     add_record(&mut hasher, job, nows, linked, new);
+    format!("{:032x}", hasher.digest128())
+}
+
+/// What a record that is not made in some system is about: every value of it where it is, witnesses aside. `rows` gives by system
+/// the values of its row by field; nothing where it is not.
+pub fn about_elsewhere(job: &Job, rows: impl Fn(usize) -> Option<Vec<Option<Value>>>) -> String {
+    let mut hasher = Xxh3::new();
+    for (system, spec) in job.systems.iter().enumerate().filter(|(_, spec)| spec.role != Role::Witness) {
+        let Some(values) = rows(system) else { continue };
+        add(&mut hasher, &spec.name);
+        values.iter().for_each(|value| add(&mut hasher, &format!("{value:?}")));
+    }
     format!("{:032x}", hasher.digest128())
 }
 

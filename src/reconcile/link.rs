@@ -539,7 +539,7 @@ fn follow_answers(job: &Job, nows: &[Keyed], answers: &Answers, linked: &mut Lin
                 format!("its key was changed to `{}`", key_for_people(now))
             }
             Act::Reject => "it is gone, and the row like it is another record".to_owned(),
-            Act::Choose { .. } | Act::Snooze { .. } | Act::Unfreeze => continue,
+            Act::Choose { .. } | Act::Snooze { .. } | Act::Unfreeze | Act::Undone { .. } => continue,
         };
         linked.answered.push((answer.number, old));
         linked.suggested.remove(&old);

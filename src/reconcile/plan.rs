@@ -15,6 +15,7 @@
 //! | its key is on an archived row | either | held: no second row is made, and a person is asked | `archived_and_created_again` |
 //! | there, and locked by `immutable_when` | yes | no change of ours is made in it: a break | `immutable_rows`, `immutable_field` |
 //! | there, and a field of it frozen | yes | that field is not written there: a break | `frozen` |
+//! | not there, and its create was undone | never | a break, until a value changes or a person decides | `undo` |
 //! | archived | lives on elsewhere | a break, until the archive is taken back | `archived_and_kept_elsewhere` |
 //!
 //! An absence counts only where the record was read in that system since it was linked, and where no row with an unreadable
@@ -35,6 +36,10 @@ use crate::change::{
 use crate::frame::{Keyed, NO_ROW, Silence};
 use crate::job::{Blank, ColumnSpec, Deletes, Field, Job, Lock, LockWhen, MergeRule, Mode, OnDrift, Permission, Role};
 use crate::value::{FieldType, KEY_SEPARATOR, Raw, Value};
+
+mod undo;
+
+pub use undo::{Undo, undo};
 
 /// What happens to a field's bases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,26 +109,7 @@ pub struct Tolerated {
 /// Decides every record, under what people answered to breaks.
 pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, answers: &Answers, header: PlanHeader) -> Decisions {
     let restless = diff::restless(job, state, nows, &linked);
-    let mut planner = Planner {
-        job,
-        state,
-        nows,
-        linked: &linked,
-        unproven: nows.iter().map(|now| now.clean.silent.hides_a_key()).collect(),
-        told_keys: job.systems.iter().zip(nows).map(|(spec, now)| told_keys(now, &spec.name, &linked.loose)).collect(),
-        breaks: linked.loose.clone(),
-        drift: Vec::new(),
-        decisions: Vec::new(),
-        conflicts: Vec::new(),
-        tolerated: Vec::new(),
-        changes: Vec::new(),
-        events: Vec::new(),
-        comes_back: BTreeMap::new(),
-        flips: BTreeMap::new(),
-        answers,
-        asks: BTreeMap::new(),
-        followed: linked.answered.iter().filter(|(_, record)| !linked.held.contains_key(record)).map(|(number, _)| (*number, Vec::new())).collect(),
-    };
+    let mut planner = Planner::new(job, state, nows, &linked, answers);
     let mut treatments = BTreeMap::new();
     for record in restless {
         let told = planner.breaks.len();
@@ -131,7 +117,16 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, answers: &
         planner.ask(record, told);
         treatments.insert(record, treatment);
     }
-    let Planner { mut changes, mut breaks, drift, decisions, conflicts, tolerated, events, comes_back, flips, asks, followed, .. } = planner;
+    let Planner { changes, mut breaks, drift, decisions, conflicts, tolerated, events, comes_back, flips, asks, followed, .. } = planner;
+    let changes = ordered(job, changes);
+    breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
+    let mut header = PlanHeader { next_record: linked.next_record, ..header };
+    header.answers.extend(with_changes(followed, &changes));
+    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, tolerated, treatments, events, linked, comes_back, flips, asks }
+}
+
+/// The changes in the order in which they are made, numbered.
+fn ordered(job: &Job, mut changes: Vec<Change>) -> Vec<Change> {
     // What must be released comes before what may take it over: deletes first, creates last.
     let rank = |action: Action| match action {
         Action::Delete => 0,
@@ -145,10 +140,7 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, answers: &
     for (index, change) in changes.iter_mut().enumerate() {
         change.number = index as u32 + 1;
     }
-    breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
-    let mut header = PlanHeader { next_record: linked.next_record, ..header };
-    header.answers.extend(with_changes(followed, &changes));
-    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, tolerated, treatments, events, linked, comes_back, flips, asks }
+    changes
 }
 
 /// The answers that were followed, each with the numbers of the changes that it led to. One that was to lead to changes and led
@@ -268,12 +260,37 @@ enum OfDelete<'a> {
 }
 
 impl<'a> Planner<'a> {
+    fn new(job: &'a Job, state: &'a State, nows: &'a [Keyed], linked: &'a Linked, answers: &'a Answers) -> Planner<'a> {
+        let followed = linked.answered.iter().filter(|(_, record)| !linked.held.contains_key(record));
+        Planner {
+            job,
+            state,
+            nows,
+            linked,
+            unproven: nows.iter().map(|now| now.clean.silent.hides_a_key()).collect(),
+            told_keys: job.systems.iter().zip(nows).map(|(spec, now)| told_keys(now, &spec.name, &linked.loose)).collect(),
+            breaks: linked.loose.clone(),
+            drift: Vec::new(),
+            decisions: Vec::new(),
+            conflicts: Vec::new(),
+            tolerated: Vec::new(),
+            changes: Vec::new(),
+            events: Vec::new(),
+            comes_back: BTreeMap::new(),
+            flips: BTreeMap::new(),
+            answers,
+            asks: BTreeMap::new(),
+            followed: followed.map(|(number, _)| (*number, Vec::new())).collect(),
+        }
+    }
+
     /// Notes what the breaks of a record ask that were told from `from` on.
     fn ask(&mut self, record: u32, from: usize) {
         let mut of_record: Option<String> = None;
         for open in &self.breaks[from..] {
             let about = match &open.field {
                 Some(_) => answers::about_field(self.job, &open.values),
+                None if open.kind == BreakKind::Undone => self.about_elsewhere(record),
                 None => of_record.get_or_insert_with(|| self.about_record(record)).clone(),
             };
             let ask = self.asks.entry(open.id(&self.job.name)).or_default();
@@ -290,6 +307,17 @@ impl<'a> Planner<'a> {
             Some(new) => answers::about_suggestion(self.job, self.nows, self.linked, record, *new),
             None => answers::about_record(self.job, self.nows, self.linked, record),
         }
+    }
+
+    /// What the break of a record is about that is not made in some system.
+    fn about_elsewhere(&self, record: u32) -> String {
+        answers::about_elsewhere(self.job, |system| self.row_values(record, system))
+    }
+
+    /// By field the values of a record in a system; nothing where it is not.
+    fn row_values(&self, record: u32, system: usize) -> Option<Vec<Option<Value>>> {
+        let row = self.linked.now_rows[system][record as usize];
+        (row != NO_ROW).then(|| self.nows[system].clean.fields.iter().map(|column| column.as_ref().map(|column| column.value(row))).collect())
     }
 
     /// The identity of a break.
@@ -730,7 +758,7 @@ impl<'a> Planner<'a> {
                 let voices = self.voices(record, index, presence, forgotten);
                 let field = &self.job.fields[index];
                 let case = Case { job: self.job, field, voices: &voices, open: self.open_field(record, index) };
-                let ruling = match self.chosen(key, case).unwrap_or_else(|| merge::decide(case)) {
+                let ruling = match self.chosen(key, case).or_else(|| self.undone(key, index, &voices)).unwrap_or_else(|| merge::decide(case)) {
                     Ruling::Value(decided) if self.job.key.contains(&index) && decided.value.is_null() => Ruling::Held {
                         kind: BreakKind::Cleared,
                         why: "a key field must not become empty".to_owned(),
@@ -763,6 +791,16 @@ impl<'a> Planner<'a> {
         let overridden = lost.filter(|(_, now)| !now.is_null() && !case.field.equivalent(now, &value)).collect();
         let reason = Reason::Person { who: answer.who.clone(), why: answer.why.clone(), system: Some(system.to_owned()) };
         Some(Ruling::Value(Decided { value, reason, from, overridden, conflict: true, active: true }))
+    }
+
+    /// A field that a person took back what a run had written in waits, if all values are still as they were then.
+    fn undone(&self, key: &str, index: usize, voices: &[Voice]) -> Option<Ruling> {
+        if self.answers.is_empty() {
+            return None;
+        }
+        let about = answers::about_field(self.job, &self.seen(voices));
+        let held = self.answers.holds(&self.identity(BreakKind::Undone, key, Some(index), None), &about)?;
+        Some(Ruling::Held { kind: BreakKind::Undone, why: held.to.why.clone(), next_step: held.to.next_step.clone() })
     }
 
     /// The systems between which a person can choose for a field: its owner alone, else those that vote.
@@ -1342,13 +1380,24 @@ impl<'a> Planner<'a> {
             return false;
         }
         let mut accepted: Option<&Answer> = None;
+        let undone = self.identity(BreakKind::Undone, key, None, Some(system));
+        if self.answers.has(&undone) {
+            let (answers, about) = (self.answers, self.about_elsewhere(record));
+            if let Some(held) = answers.holds(&undone, &about) {
+                self.offer(undone, Some(format!("add it to `{name}`")), None, Vec::new());
+                let (why, next_step) = (held.to.why.clone(), held.to.next_step.clone());
+                self.push_break(BreakKind::Undone, key, None, Some(name), Vec::new(), why, next_step);
+                return false;
+            }
+            accepted = answers.to(&undone, &about).filter(|answer| answer.act == Act::Accept);
+        }
         match spec.may.create {
             Permission::Apply => {}
             Permission::Never => {
                 self.missing(key, system, format!("the job never creates records in `{name}`"), format!("add it to `{name}` by hand"));
                 return false;
             }
-            Permission::Review if matches!(reason, Reason::Person { .. }) => {}
+            Permission::Review if accepted.is_some() || matches!(reason, Reason::Person { .. }) => {}
             Permission::Review => {
                 let id = self.identity(BreakKind::Review, key, None, Some(system));
                 accepted = self.answer_of_record(record, &id).filter(|answer| answer.act == Act::Accept);

@@ -551,7 +551,7 @@ pub(super) fn tell_each_amount_once(breaks: &mut [BreakReport]) {
 fn concerns_whole_record(open: &Break) -> bool {
     match open.kind {
         BreakKind::Missing | BreakKind::Orphan | BreakKind::Duplicate | BreakKind::Quarantined | BreakKind::Restored => true,
-        BreakKind::Review | BreakKind::WriteRejected | BreakKind::WriteNotKept => open.field.is_none(),
+        BreakKind::Review | BreakKind::WriteRejected | BreakKind::WriteNotKept | BreakKind::Undone => open.field.is_none(),
         BreakKind::Amount
         | BreakKind::Field
         | BreakKind::Conflict

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use similar::{ChangeTag, TextDiff};
 
 use super::shown::{self, EMPTY, count, plural};
-use super::{AmountRoll, BreakReport, ChangeReport, JobChange, Report, RollForward, TotalReport, Verdict, severity};
+use super::{AmountRoll, BreakReport, ChangeReport, JobChange, Report, RollForward, SetAside, TotalReport, Verdict, severity};
 use crate::change::{Action, Break, BreakKind, Settled, SystemValue, key_for_people};
 use crate::diagnostic::Diagnostic;
 use crate::value::{Decimal, Value};
@@ -900,6 +900,14 @@ impl Page<'_> {
                 row
             }));
         }
+        let aside: Vec<&BreakReport> = report.breaks.iter().filter(|one| one.set_aside.is_some()).collect();
+        if !aside.is_empty() {
+            let columns = vec![column("Id"), column("Record"), column("Decision")];
+            blocks.extend(self.table("Set aside by a person", columns, &aside, |one| {
+                let decision = one.set_aside.as_ref().map(SetAside::words).unwrap_or_default();
+                vec![cell(words(self.text(&one.id))), line_cell(self.break_subject(&one.open)), cell(words(self.text(&decision)))]
+            }));
+        }
         if cleared > 0 {
             let mut columns = vec![column("Id"), column("Break"), column("Record"), column("Field"), column("First seen"), column("Cleared")];
             columns.push(number_column("Amount"));
@@ -1399,6 +1407,7 @@ pub(super) fn kind_words(one: &BreakReport) -> &'static str {
         BreakKind::SuggestedLink => "suggested key change",
         BreakKind::Restored => "restored",
         BreakKind::Frozen => "frozen",
+        BreakKind::Undone => "undone",
     }
 }
 

@@ -159,7 +159,7 @@ fn replaced(text: &str, secret: &str) -> String {
 /// Masks what a person said of a decision.
 fn hide_in_reason(reason: &mut Reason, secrets: &Secrets) {
     match reason {
-        Reason::Person { why, .. } => why.iter_mut().for_each(|why| secrets.hide(why)),
+        Reason::Person { why, .. } | Reason::Undone { why, .. } => why.iter_mut().for_each(|why| secrets.hide(why)),
         Reason::Accepted { why, decided, .. } => {
             why.iter_mut().for_each(|why| secrets.hide(why));
             hide_in_reason(decided, secrets);
@@ -321,22 +321,12 @@ fn mask_records(report: &mut Report) {
         let secrets = records.entry(one.key.clone()).or_default();
         keys.mask(&mut one.key, secrets);
     }
-    // What a person said of a decision may quote any value of its record.
-    for change in &mut report.changes {
-        if let Some(secrets) = records.get(&change.key).filter(|_| !keys.any()) {
-            let reasons = change.cells.iter_mut().map(|cell| &mut cell.reason).chain(std::iter::once(&mut change.reason));
-            reasons.for_each(|reason| hide_in_reason(reason, secrets));
-        }
-    }
-    for conflict in &mut report.conflicts {
-        if let Some(secrets) = records.get(&conflict.key).filter(|_| !keys.any()) {
-            hide_in_reason(&mut conflict.reason, secrets);
-        }
-    }
     records.into_values().for_each(|secrets| all.extend(secrets));
-    if keys.any() {
-        let of_changes = report.changes.iter_mut().flat_map(|change| change.cells.iter_mut().map(|cell| &mut cell.reason).chain([&mut change.reason]));
-        of_changes.chain(report.conflicts.iter_mut().map(|conflict| &mut conflict.reason)).for_each(|reason| hide_in_reason(reason, &all));
+    // What a person said of a decision may quote any value, and of several records at once.
+    let of_changes = report.changes.iter_mut().flat_map(|change| change.cells.iter_mut().map(|cell| &mut cell.reason).chain([&mut change.reason]));
+    of_changes.chain(report.conflicts.iter_mut().map(|conflict| &mut conflict.reason)).for_each(|reason| hide_in_reason(reason, &all));
+    for one in report.breaks.iter_mut().filter(|one| one.set_aside.is_some()) {
+        one.set_aside.iter_mut().filter_map(|aside| aside.why.as_mut()).chain([&mut one.open.why]).for_each(|text| all.hide(text));
     }
     let sensitive_totals = report.totals.iter().any(|total| sensitive(&total.field));
     for one in &mut report.cleared {

@@ -390,7 +390,7 @@ pub fn severity(kind: BreakKind) -> u8 {
         BreakKind::WriteRejected => 1,
         BreakKind::Conflict => 2,
         BreakKind::Cleared => 3,
-        BreakKind::Frozen => 4,
+        BreakKind::Frozen | BreakKind::Undone => 4,
         BreakKind::Duplicate => 5,
         BreakKind::Quarantined => 6,
         BreakKind::Restored => 7,

@@ -14,7 +14,7 @@ use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
 use crate::frame::Pulled;
 use crate::job::Job;
-use crate::reconcile::answers::{Ask, Became};
+use crate::reconcile::answers::{Answer, Ask, Became};
 use crate::reconcile::settle::Fate;
 use crate::reconcile::totals::Closing;
 use crate::value::Decimal;
@@ -284,6 +284,8 @@ pub struct Promotion<'a> {
     pub asks: &'a BTreeMap<String, Ask>,
     /// By run, its own and those that it settles: what became of people's answers, by their number.
     pub answered: &'a [(&'a str, u64, Became)],
+    /// What was taken back and is held from now on.
+    pub holds: &'a [Answer],
     /// By run, its own and those that it settles: what became of every change, by its number.
     pub fates: &'a [(&'a str, &'a BTreeMap<u32, Fate>)],
     /// Its decisions with the values that lost.
@@ -554,7 +556,7 @@ impl Ledger {
         let wrong = self.wrong();
         let json = |value: &dyn erased::Json| value.json().map_err(|e| damaged(&self.path, &e));
         let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
-        let Promotion { run, settles, knowledge, breaks, stakes, asks, answered, fates, decisions, links, retention, now } = promotion;
+        let Promotion { run, settles, knowledge, breaks, stakes, asks, answered, holds, fates, decisions, links, retention, now } = promotion;
         transaction.execute("UPDATE runs SET status = 'promoted', knowledge = ?2 WHERE run = ?1", params![run, json(knowledge)?]).map_err(&wrong)?;
         transaction.execute("INSERT INTO promoted VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET run = excluded.run", [run]).map_err(&wrong)?;
         for cut_off in settles {
@@ -578,6 +580,7 @@ impl Ledger {
                 }
             }
             answers::note(&transaction, answered, now).map_err(&wrong)?;
+            answers::hold(&transaction, run, holds, now).map_err(&wrong)?;
             let mut known = transaction.prepare("SELECT body FROM breaks WHERE id = ?1 AND cleared_run IS NULL").map_err(&wrong)?;
             let mut event = transaction.prepare("INSERT INTO break_events VALUES (?1, ?2, ?3, ?4, ?5)").map_err(&wrong)?;
             let mut insert = transaction

@@ -18,4 +18,5 @@ mod scenarios;
 mod serve;
 mod systems;
 mod tidy;
+mod undo;
 mod workbooks;

@@ -94,7 +94,7 @@ fn the_list_tells_every_side_the_words_that_fit_and_no_secret() {
     assert!(out(&say(root.path(), &["--reveal"])).contains("SECRET-CRM"));
     let id = id_of(root.path(), "limit");
     let one = out(&say(root.path(), &[&id[..4]]));
-    assert!(one.contains("limit") && !one.contains("iban"), "an id shows its break alone: {one}");
+    assert!(one.contains("7 limit") && !one.contains("8 iban"), "an id shows its break alone: {one}");
 }
 
 #[test]

@@ -7,7 +7,8 @@
 //!   <name>.sql              statements that are run against `data/<name>.db`
 //!   <name>.delete           the file `data/<name>` goes
 //!   job.toml                the job file changed
-//!   args                    arguments of the run; the first night accepts its first contact where there are none
+//!   args                    arguments of the run; the first night accepts its first contact where there are none; `--undo`
+//!                           takes back what the run before wrote
 //!   decide                  what people decide about open breaks, a line each: `KEY FIELD SYSTEM WORD.. by NAME: WHY`, with `-` for
 //!                           no field or system
 //!   at-apply/ at-verify/    the same, done by somebody while the run is about to write, or to read back
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -39,7 +41,8 @@ use tieout::reconcile::gates::{Allowed, Gate};
 use tieout::report::{ChangeReport, Report};
 use tieout::review::{self, Say, Signature};
 use tieout::run::{self, Request, World};
-use tieout::state::JobState;
+use tieout::state::{JobState, Stored};
+use tieout::undo;
 use tieout::value::Value;
 
 #[test]
@@ -249,9 +252,15 @@ impl Stage {
             told.borrow_mut().push(step);
         };
         let world = World { root: &project.root, settings: &project.settings, now: &now, progress: &progress, cancelled: &|| false };
+        let undo = args.split_whitespace().any(|word| word == "--undo").then(|| {
+            let stored = Stored::open(&project.state_folder(&job.name))?.unwrap();
+            let last = stored.ledger.promoted()?.unwrap().run;
+            undo::of_run(&job, &stored, &last, Signature { who: "anna", why: Some("a mistake"), at: "2026-03-01T12:00:00Z" }).map(Arc::new)
+        });
+        let undo = undo.transpose()?;
         let mut patience = 0..100;
         let finished = loop {
-            match run::run(&world, &job, &Request { every_record: self.every_record, ..request(args) }) {
+            match run::run(&world, &job, &Request { every_record: self.every_record, undo: undo.clone(), ..request(args) }) {
                 // A program that another test starts holds our locks for the instant between its fork and its exec.
                 Err(error) if error.remedy == Remedy::Wait && patience.next().is_some() => std::thread::sleep(Duration::from_millis(10)),
                 other => break other?,
@@ -330,6 +339,7 @@ fn request(args: &str) -> Request {
     while let Some(word) = words.next() {
         match word {
             "--first-contact" => request.first_contact = true,
+            "--undo" => {}
             "--plan" => request.plan_only = true,
             "--unfreeze" => request.unfreeze.extend(words.next().map(str::to_owned)),
             "--allow" => {
@@ -393,6 +403,7 @@ fn describe(report: &Report, discarded: &[String]) -> String {
         format!("{} {}: {survivor}, not {} ({})", d.system, d.key, d.losers_for_people(20), d.rule)
     });
     section("duplicates", duplicates.collect());
+    section("stale", report.stale.iter().map(|s| format!("{} {} {}: {}", s.system, s.action, s.key, s.why)).collect());
     section("links", report.links.iter().map(|l| format!("{} {}: {}", l.system, l.key, l.event)).collect());
     section("notes", report.notes.clone());
     section("arithmetic that does not hold", report.identities.iter().filter(|i| !i.holds).map(|i| format!("{}: {}", i.of, i.equation)).collect());

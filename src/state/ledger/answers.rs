@@ -66,6 +66,24 @@ pub(super) fn note(connection: &Connection, answered: &[(&str, u64, Became)], no
     Ok(())
 }
 
+/// Keeps the answers that hold what a run took back.
+pub(super) fn hold(connection: &Connection, run: &str, holds: &[Answer], now: &str) -> rusqlite::Result<()> {
+    for answer in holds {
+        keep(connection, run, answer, now)?;
+    }
+    Ok(())
+}
+
+/// Keeps an answer, which takes the place of the one before.
+fn keep(connection: &Connection, run: &str, answer: &Answer, now: &str) -> rusqlite::Result<()> {
+    let json = serde_json::to_string(answer).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let replace = "INSERT INTO answer_events (run, answer, event, body) SELECT ?3, number, 'replaced', ?2 FROM answers
+         WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM answer_events WHERE answer = answers.number)";
+    connection.execute(replace, params![answer.id, body(now, None), run])?;
+    connection.execute("INSERT INTO answers (run, id, key, body) VALUES (?1, ?2, ?3, ?4)", params![run, answer.id, answer.to.key, json])?;
+    Ok(())
+}
+
 /// Gives what was decided since the last run to this one, with which it is sealed.
 pub(super) fn take_in(connection: &Connection, run: &str) -> rusqlite::Result<()> {
     connection.execute("UPDATE answers SET run = ?1 WHERE run = ''", [run])?;
@@ -101,11 +119,7 @@ impl Ledger {
         let wrong = self.wrong();
         let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
         for answer in answers {
-            let json = serde_json::to_string(answer).map_err(|e| damaged(&self.path, &e.to_string()))?;
-            let replace = "INSERT INTO answer_events (answer, event, body) SELECT number, 'replaced', ?2 FROM answers
-                 WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM answer_events WHERE answer = answers.number)";
-            transaction.execute(replace, params![answer.id, body(now, None)]).map_err(&wrong)?;
-            transaction.execute("INSERT INTO answers (id, key, body) VALUES (?1, ?2, ?3)", params![answer.id, answer.to.key, json]).map_err(&wrong)?;
+            keep(&transaction, "", answer, now).map_err(&wrong)?;
         }
         transaction.commit().map_err(&wrong)
     }
