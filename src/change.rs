@@ -111,6 +111,32 @@ pub enum Reason {
     Person {
         /// Who.
         who: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+        /// The system that was chosen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        system: Option<String>,
+    },
+    /// What an earlier run had written is taken back.
+    Undone {
+        /// The run.
+        run: String,
+        /// Who undoes it.
+        who: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// It waited for a person, who accepted it.
+    Accepted {
+        /// Who.
+        who: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+        /// What had decided it.
+        decided: Box<Reason>,
     },
 }
 
@@ -132,9 +158,18 @@ impl fmt::Display for Reason {
             Reason::Recreated { because } => write!(f, "recreated: {because}"),
             Reason::DeletedIn { system } => write!(f, "deleted in `{system}`"),
             Reason::WithinFilter => f.write_str("keeps the new row within the job's filter"),
-            Reason::Person { who } => write!(f, "decided by {who}"),
+            Reason::Person { who, why, system } => {
+                let side = system.as_ref().map(|system| format!("`{system}` is right, ")).unwrap_or_default();
+                write!(f, "{side}decided by {who}{}", because(why.as_deref()))
+            }
+            Reason::Undone { run, who, why } => write!(f, "run {run} is undone by {who}{}", because(why.as_deref())),
+            Reason::Accepted { who, why, decided } => write!(f, "{decided}; accepted by {who}{}", because(why.as_deref())),
         }
     }
+}
+
+fn because(why: Option<&str>) -> String {
+    why.map(|why| format!(": {why}")).unwrap_or_default()
 }
 
 /// Names in backticks, joined for a sentence: `a`, `b` and `c`.
@@ -279,6 +314,14 @@ pub enum Settled {
     Skipped,
 }
 
+impl Settled {
+    /// What became of a change, by the word that it is told with.
+    pub fn of_word(word: &str) -> Option<Settled> {
+        use Settled::{Normalised, Overwritten, Pending, Rejected, Skipped, Stale, Unknown, Verified};
+        [Verified, Normalised, Pending, Overwritten, Rejected, Stale, Unknown, Skipped].into_iter().find(|settled| settled.to_string() == word)
+    }
+}
+
 impl fmt::Display for Settled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -362,6 +405,8 @@ pub enum BreakKind {
     Restored,
     /// A field that a system changes again whenever we have written it, and that is not written there any more.
     Frozen,
+    /// What a run had written and a person took back: it is not written again by itself.
+    Undone,
 }
 
 impl fmt::Display for BreakKind {
@@ -383,6 +428,7 @@ impl fmt::Display for BreakKind {
             BreakKind::SuggestedLink => "suggested key change",
             BreakKind::Restored => "restored",
             BreakKind::Frozen => "frozen",
+            BreakKind::Undone => "undone",
         })
     }
 }
@@ -440,6 +486,117 @@ pub struct LinkEvent {
     pub notable: bool,
 }
 
+/// What a person decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// What was proposed is done.
+    Accept,
+    /// It is not done, and the difference is accepted.
+    Reject,
+    /// This system is right.
+    Choose {
+        /// The system.
+        system: String,
+    },
+    /// It calls nobody until this day.
+    Snooze {
+        /// The day on which it calls again, as `2026-12-31`.
+        until: String,
+    },
+    /// The frozen field is written again.
+    Unfreeze,
+    /// What a run had written was taken back, and is not written again by itself.
+    Undone {
+        /// The run.
+        run: String,
+    },
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Act::Accept => f.write_str("accept"),
+            Act::Reject => f.write_str("reject"),
+            Act::Choose { system } => write!(f, "choose {system}"),
+            Act::Snooze { until } => write!(f, "snooze until {until}"),
+            Act::Unfreeze => f.write_str("unfreeze"),
+            Act::Undone { run } => write!(f, "undo of run {run}"),
+        }
+    }
+}
+
+/// What a break asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// A hash of what it is about. Another one: something changed since.
+    pub about: String,
+    /// What accepting it does, in words without a value; nothing where nothing is proposed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<String>,
+    /// The value that accepting it writes, where it is about a field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    /// The systems between which can be chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sides: Vec<String>,
+}
+
+/// A person's answer to a break.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Its number in the ledger.
+    #[serde(skip)]
+    pub number: u64,
+    /// The identity of the break.
+    pub id: String,
+    /// The break as it was when it was answered.
+    pub to: Break,
+    /// What it was about, as in its [`Ask`].
+    pub about: String,
+    /// What was decided.
+    pub act: Act,
+    /// Who decided.
+    pub who: String,
+    /// Why.
+    pub why: Option<String>,
+    /// When, RFC 3339.
+    pub at: String,
+}
+
+impl Answer {
+    /// Who and why, for a sentence: `anna: the customer moved`.
+    pub fn by(&self) -> String {
+        match &self.why {
+            Some(why) => format!("{}: {why}", self.who),
+            None => self.who.clone(),
+        }
+    }
+
+    /// Whether the break stays, and only calls nobody. Of a suspected key change, rejecting it decides it.
+    pub fn sets_aside(&self) -> bool {
+        match self.act {
+            Act::Reject => self.to.kind != BreakKind::SuggestedLink,
+            Act::Snooze { .. } => true,
+            Act::Accept | Act::Choose { .. } | Act::Unfreeze | Act::Undone { .. } => false,
+        }
+    }
+
+    /// Whether the day of its snooze has come.
+    pub fn is_over(&self, today: &str) -> bool {
+        matches!(&self.act, Act::Snooze { until } if until.as_str() <= today)
+    }
+}
+
+/// What a plan takes back, and the answer that holds it once these changes are verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The answer.
+    pub answer: Answer,
+    /// The numbers of the changes.
+    pub changes: Vec<u32>,
+}
+
 /// What a plan is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanHeader {
@@ -458,6 +615,13 @@ pub struct PlanHeader {
     /// The version of the program that made it.
     #[serde(default)]
     pub version: String,
+    /// By the number of a person's answer that the plan follows: the changes that it led to. Without one it is followed by
+    /// deciding alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<u64, Vec<u32>>,
+    /// What it takes back of an earlier run, which is held afterwards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
 }
 
 /// What is done to each system.

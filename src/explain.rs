@@ -20,10 +20,11 @@ use crate::change::{Action, Break, Change, Decision, Outcome, SystemValue, key_f
 use crate::diagnostic::{Place, did_you_mean};
 use crate::error::{Error, Remedy};
 use crate::job::Job;
+use crate::reconcile::answers::{Answer, Became};
 use crate::reconcile::base::{FieldDebt, Standing};
 use crate::reconcile::clean::{Accents, match_form, read_one};
 use crate::report::{MASK, Secrets, value_for_people, visible_for_people};
-use crate::state::{Held, KnownBreak, PlanOfRecords, RunOfStory, SentChange, Stored, keys_of};
+use crate::state::{AnswerEvent, Held, KnownBreak, PlanOfRecords, RunOfStory, SentChange, Stored, keys_of};
 use crate::value::{KEY_SEPARATOR, Raw, Value};
 
 /// So many records are explained at once; a key or id that means more is too vague.
@@ -127,6 +128,8 @@ pub struct StillOpen {
     pub why: String,
     /// The next step for a person.
     pub next_step: Option<String>,
+    /// What a person decided about it, which waits for the next run or holds, in words.
+    pub decided: Option<String>,
 }
 
 /// What one run did to the record.
@@ -150,6 +153,8 @@ pub struct RunOfRecord {
     pub links: Vec<String>,
     /// What happened to its breaks.
     pub breaks: Vec<BreakOfRun>,
+    /// What people had decided about its breaks, with what became of it in this run, in words.
+    pub answers: Vec<String>,
     /// What a person should know of it, a sentence each.
     pub notes: Vec<String>,
 }
@@ -509,10 +514,22 @@ impl Teller<'_> {
             story.entry(*at).or_default().breaks.push(told);
         }
 
+        let answers = self.stored.ledger.answers_of(&keys)?;
+        for one in answers.iter().filter(|one| is_wanted(one.answer.to.field.as_deref())) {
+            let (Some(event), Some(at)) = (&one.event, one.ended_by.as_deref().and_then(|run| place.get(run))) else { continue };
+            let by = one.who.as_ref().map(|who| format!(" by {who}")).unwrap_or_default();
+            story.entry(*at).or_default().answers.push(format!("{}: {}{by}", words_of(&one.answer), Became::words(event)));
+        }
+
         let mut told: Vec<RunOfRecord> = Vec::new();
         for (at, mut run) in story.into_iter().rev() {
             let of = &self.runs[at].line;
-            let is_empty = run.decisions.is_empty() && run.writes.is_empty() && run.lost.is_empty() && run.links.is_empty() && run.breaks.is_empty();
+            let is_empty = run.decisions.is_empty()
+                && run.writes.is_empty()
+                && run.lost.is_empty()
+                && run.links.is_empty()
+                && run.breaks.is_empty()
+                && run.answers.is_empty();
             if is_empty || self.question.run.is_some_and(|wanted| wanted != of.run) {
                 continue;
             }
@@ -525,7 +542,7 @@ impl Teller<'_> {
             record,
             key: key_for_people(&name),
             systems: record.map(|record| self.systems(record)).unwrap_or_default(),
-            open: self.open(record, &keys),
+            open: self.open(record, &keys, &answers),
             story: told,
             older_runs,
             keys,
@@ -590,7 +607,7 @@ impl Teller<'_> {
     }
 
     /// What is owed to some system, then the breaks, the oldest first.
-    fn open(&self, record: Option<u64>, keys: &[String]) -> Vec<StillOpen> {
+    fn open(&self, record: Option<u64>, keys: &[String], answers: &[AnswerEvent]) -> Vec<StillOpen> {
         let wanted = self.question.field;
         let is_wanted = |field: Option<&str>| wanted.is_none() || field.is_none() || field == wanted;
         let breaks = || self.open_breaks.values().filter(|known| keys.contains(&known.open.key) && is_wanted(known.open.field.as_deref()));
@@ -618,6 +635,7 @@ impl Teller<'_> {
                         since: since(Some(field), system),
                         why,
                         next_step: None,
+                        decided: None,
                     });
                 }
             }
@@ -638,6 +656,7 @@ impl Teller<'_> {
                     since: since(None, system),
                     why: format!("{}; sent {}: {}", one.reason, times(one.attempts), one.why),
                     next_step: None,
+                    decided: None,
                 });
             }
         }
@@ -653,6 +672,7 @@ impl Teller<'_> {
             since: Some((known.first_run.clone(), known.first_seen.clone())),
             why: known.open.why.clone(),
             next_step: Some(known.open.next_step.clone()),
+            decided: answers.iter().rev().find(|one| one.event.is_none() && one.answer.id == known.id).map(|one| words_of(&one.answer)),
         }));
         open
     }
@@ -689,6 +709,13 @@ fn decided(decision: &Decision) -> Decided {
         lost: decision.overridden.clone(),
         unsent: decision.unsent.clone(),
     }
+}
+
+/// What a person decided, for a sentence: `conflict of name: choose crm, by anna on 2026-03-03: she called`.
+fn words_of(answer: &Answer) -> String {
+    let field = answer.to.field.as_ref().map(|field| format!(" of {field}")).unwrap_or_default();
+    let why = answer.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    format!("{}{field}: {}, decided by {} on {}{why}", answer.to.kind, answer.act, answer.who, answer.at.get(..10).unwrap_or_default())
 }
 
 /// A planned change; nothing if it does not touch the field that is asked for.
@@ -808,11 +835,17 @@ fn mask(job: &Job, one: &mut Explained) {
     }
     for open in &mut one.open {
         secrets.hide(&mut open.why);
-        open.next_step.iter_mut().for_each(|text| secrets.hide(text));
+        open.next_step.iter_mut().chain(&mut open.decided).for_each(|text| secrets.hide(text));
     }
     for run in &mut one.story {
+        let rules = run.decisions.iter_mut().map(|decision| &mut decision.rule).chain(run.writes.iter_mut().filter_map(|write| write.rule.as_mut()));
+        rules.for_each(|text| secrets.hide(text));
         let details = run.writes.iter_mut().filter_map(|write| write.detail.as_mut());
-        details.chain(&mut run.links).chain(run.breaks.iter_mut().filter_map(|event| event.why.as_mut())).for_each(|text| secrets.hide(text));
+        details
+            .chain(&mut run.links)
+            .chain(&mut run.answers)
+            .chain(run.breaks.iter_mut().filter_map(|event| event.why.as_mut()))
+            .for_each(|text| secrets.hide(text));
     }
 }
 
@@ -878,6 +911,7 @@ impl Explained {
                 lines.push(format!("    {}", each_held(&open.held)));
             }
             lines.push(format!("    {}", visible_for_people(&open.why)));
+            lines.extend(open.decided.iter().map(|decided| format!("    decided: {}", visible_for_people(decided))));
             lines.extend(open.next_step.iter().map(|next| format!("    next: {}", visible_for_people(next))));
         }
         lines.push(String::new());
@@ -925,6 +959,7 @@ impl RunOfRecord {
                 lines.push(format!("      {}: {change}", visible_for_people(name)));
             }
         }
+        lines.extend(self.answers.iter().map(|answer| format!("    {}", visible_for_people(answer))));
         for event in &self.breaks {
             let what = [
                 Some(event.id.clone()),

@@ -15,7 +15,7 @@
 //! | | [`job`] | the job file, as written and as checked |
 //! | core | [`reconcile`], [`report`], [`schedule`] | pure: no file, no clock, no environment, no network |
 //! | edges | [`disk`], [`systems`], [`state`], [`mail`] | the world |
-//! | shell | [`project`], [`delivery`], [`run`], [`explain`], [`serve`], [`demo`] | joins them |
+//! | shell | [`project`], [`delivery`], [`run`], [`explain`], [`review`], [`undo`], [`serve`], [`demo`] | joins them |
 
 pub mod change;
 pub mod delivery;
@@ -30,9 +30,11 @@ pub mod mail;
 pub mod project;
 pub mod reconcile;
 pub mod report;
+pub mod review;
 pub mod run;
 pub mod schedule;
 pub mod serve;
 pub mod state;
 pub mod systems;
+pub mod undo;
 pub mod value;

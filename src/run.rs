@@ -22,15 +22,16 @@ use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
 use crate::job::{Job, LockWhen, Mode, Permission, Role, Settings};
+use crate::reconcile::answers::{self, Answer, Answers, Became};
 use crate::reconcile::approved::{Stale, compare};
 use crate::reconcile::base::{FieldDebt, State};
 use crate::reconcile::clean::{Marks, clean};
 use crate::reconcile::dedupe::dedupe;
 use crate::reconcile::differences;
 use crate::reconcile::gates::{self, Allowed, Gate, LastRun, Trip};
-use crate::reconcile::link::link;
+use crate::reconcile::link::{Linked, link};
 use crate::reconcile::patience::Patience;
-use crate::reconcile::plan::{Decisions, plan};
+use crate::reconcile::plan::{Decisions, Undo, plan, undo};
 use crate::reconcile::rest::{Piece, Rest, Resting, RestingSums};
 use crate::reconcile::settle::{Fate, ReadBack, Settlement, advance, settle, settle_interrupted};
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
@@ -82,6 +83,8 @@ pub struct Request {
     pub plan_only: bool,
     /// Make the changes of this plan and no others, as far as tonight's rows still ask for them.
     pub approved: Option<Arc<Approved>>,
+    /// Take back what a run wrote, and do nothing else.
+    pub undo: Option<Arc<Undo>>,
     /// Accept the plan of a first contact.
     pub first_contact: bool,
     /// Gates that this run may pass.
@@ -103,6 +106,7 @@ impl Request {
     fn command(&self) -> &'static str {
         match (self.plan_only, &self.approved) {
             (true, _) => "plan",
+            (false, None) if self.undo.is_some() => "undo",
             (false, Some(_)) => "apply",
             (false, None) => "run",
         }
@@ -307,6 +311,8 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         notes,
         lost_mails,
         allowed: Vec::new(),
+        answers: Answers::default(),
+        thawed: Vec::new(),
         left: BTreeMap::new(),
         snapshot_days: world.settings.snapshots_days,
         snapshot_depth: 0,
@@ -364,6 +370,10 @@ struct Night<'a> {
     /// Mails that did not arrive, told by this run's report.
     lost_mails: Vec<LostMail>,
     allowed: Vec<String>,
+    /// What people decided about open breaks, and no run has made use of yet.
+    answers: Answers,
+    /// Those that let a frozen field be written again.
+    thawed: Vec<u64>,
     /// By system whose file was written: its SHA-256 as it was read back; nothing where it could not be.
     left: BTreeMap<String, Option<String>>,
     snapshot_days: u32,
@@ -392,6 +402,10 @@ struct CutOff {
     /// The systems that something had been sent to.
     written: BTreeSet<String>,
     fates: BTreeMap<u32, Fate>,
+    /// The answers that it was done with.
+    answered: Vec<u64>,
+    /// What it took back, which is held.
+    holds: Vec<Answer>,
 }
 
 /// The arithmetic of a run.
@@ -417,12 +431,18 @@ impl Night<'_> {
         }
         self.unfreeze(&mut before)?;
         self.retry(&mut before)?;
+        self.take_in_answers(&mut before)?;
         self.say("dedupe, link, diff, merge");
         let nows = self.dedupe(cleaned, &before);
         self.stop_if_asked()?;
-        let linked = link(&self.job, &before, &nows, self.is_allowed(Gate::Restored, None));
-        let decisions = plan(&self.job, &before, &nows, linked, self.header(&nows));
-        let (decisions, stale) = self.keep_to_the_approved(&before, &nows, decisions);
+        let linked = link(&self.job, &before, &nows, &self.answers, self.is_allowed(Gate::Restored, None));
+        let (decisions, stale) = match self.request.undo.clone() {
+            Some(of) => self.undo(&before, &nows, linked, &of),
+            None => {
+                let decisions = plan(&self.job, &before, &nows, linked, &self.answers, self.header(&nows));
+                self.keep_to_the_approved(&before, &nows, decisions)
+            }
+        };
         let at_rest = rest.sums(&self.job, &resting);
         let mut figures = self.figures(&before, &nows, &decisions, &at_rest);
         self.check_arithmetic(&figures.identities)?;
@@ -441,6 +461,7 @@ impl Night<'_> {
             identities: &figures.identities,
             plan_digest: None,
             stale: &stale,
+            answers: &self.answers,
         };
         if let Some(report) = self.stop_at_the_plan(facts, &trips) {
             return Ok((report, Some(decisions.plan)));
@@ -465,7 +486,7 @@ impl Night<'_> {
         figures.identities.extend(of_after);
         let (differences, of_differences) = differences::differences(&self.job, &decisions, &after, &figures.totals);
         figures.identities.extend(of_differences);
-        let breaks = assemble::breaks(&self.job, &before, &nows, &decisions, Some(&settlement), &earlier);
+        let breaks = self.still_open(assemble::breaks(&self.job, &before, &nows, &decisions, Some(&settlement), &earlier), &earlier);
         let facts = Facts {
             before: &before,
             nows: &nows,
@@ -478,6 +499,7 @@ impl Night<'_> {
             identities: &figures.identities,
             plan_digest: plan_digest.as_deref(),
             stale: &stale,
+            answers: &self.answers,
         };
         let mut report = assemble::report(&self.heading(), &facts, &breaks);
         self.tell_retries(&mut report);
@@ -754,6 +776,22 @@ impl Night<'_> {
         Ok(())
     }
 
+    /// What people decided since the last run, and what holds of it. What a run that was cut off is done with is not done again.
+    fn take_in_answers(&mut self, state: &mut State) -> Result<(), Error> {
+        let done: BTreeSet<u64> = self.cut_off.iter().flat_map(|cut_off| &cut_off.answered).copied().collect();
+        let mut all = self.state.ledger.answers()?;
+        all.extend(self.cut_off.iter().flat_map(|cut_off| cut_off.holds.iter().cloned()));
+        // What thawed for a run that was cut off is still frozen in the state.
+        self.thawed = Answers::new(all.clone()).unfreeze(&self.job, state);
+        self.answers = Answers::new(all.into_iter().filter(|answer| !done.contains(&answer.number)));
+        for answer in self.answers.iter().filter(|answer| self.thawed.contains(&answer.number)) {
+            let key = self.key_for_people(&answer.to.key);
+            let (field, system) = (answer.to.field.as_deref().unwrap_or_default(), answer.to.system.as_deref().unwrap_or_default());
+            self.allowed.push(format!("unfreeze: `{field}` of {key} is written in `{system}` again, decided by {}", answer.by()));
+        }
+        Ok(())
+    }
+
     fn may_tell_keys(&self) -> bool {
         !self.job.key.iter().any(|field| self.job.fields[*field].sensitive)
     }
@@ -809,6 +847,13 @@ impl Night<'_> {
             snapshots: state::snapshot_digests(self.pulled(nows)),
             next_record: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            holds: Vec::new(),
+            answers: self
+                .thawed
+                .iter()
+                .filter(|number| self.answers.iter().any(|answer| answer.number == **number))
+                .map(|number| (*number, Vec::new()))
+                .collect(),
         }
     }
 
@@ -835,7 +880,7 @@ impl Night<'_> {
             let held: BTreeSet<u64> = comparison.withheld.keys().map(|position| linked.records[*position as usize]).collect();
             linked.events.retain(|event| !held.contains(&event.record));
             linked.held.extend(comparison.withheld);
-            decisions = plan(&self.job, before, nows, linked, self.header(nows));
+            decisions = plan(&self.job, before, nows, linked, &self.answers, self.header(nows));
         }
         let mut note = format!(
             "this run applies the plan of run {}: {} of its {} changes still fit tonight's rows",
@@ -850,6 +895,28 @@ impl Night<'_> {
         }
         self.notes.push(note);
         (decisions, stale.into_values().collect())
+    }
+
+    /// The plan that takes back what a run wrote, with the changes of it that cannot be taken back.
+    fn undo(&mut self, before: &State, nows: &[Keyed], linked: Linked, of: &Undo) -> (Decisions, Vec<Stale>) {
+        let (decisions, stale) = undo(&self.job, before, nows, linked, of, self.header(nows));
+        self.notes.push(format!(
+            "this run undoes run {}: {} of its {} changes can be taken back; nothing else is decided",
+            of.run,
+            gates::count(decisions.plan.changes.len() as u64),
+            gates::count(of.changes.len() as u64)
+        ));
+        (decisions, stale)
+    }
+
+    /// Where nothing is decided but what is taken back, everything that was open stays so.
+    fn still_open(&self, mut breaks: Vec<Break>, earlier: &BTreeMap<String, Earlier>) -> Vec<Break> {
+        if self.request.undo.is_some() {
+            let known: BTreeSet<String> = breaks.iter().map(|open| open.id(&self.job.name)).collect();
+            breaks.extend(earlier.iter().filter(|(id, _)| !known.contains(*id)).map(|(_, earlier)| earlier.open.clone()));
+            breaks = assemble::sorted(breaks);
+        }
+        breaks
     }
 
     fn figures(&self, before: &State, nows: &[Keyed], decisions: &Decisions, at_rest: &RestingSums) -> Figures {
@@ -915,7 +982,7 @@ impl Night<'_> {
         let facts = Facts { plan_digest: Some(&digest), ..facts };
         // What a gate does not trust is told by the gate alone: open is what was open before.
         let breaks: Vec<Break> = if trips.is_empty() {
-            assemble::breaks(&self.job, before, nows, decisions, None, earlier)
+            self.still_open(assemble::breaks(&self.job, before, nows, decisions, None, earlier), earlier)
         } else {
             earlier.values().map(|earlier| earlier.open.clone()).collect()
         };
@@ -1047,7 +1114,9 @@ impl Night<'_> {
         ));
         let sent = plan.changes.iter().filter(|change| interrupted.sent.contains_key(&change.number));
         let written = sent.map(|change| change.system.clone()).collect();
-        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, fates: settlement.fates, written });
+        let answered = answers::done(&plan.header, &settlement.fates);
+        let holds = answers::held(&plan.header, &settlement.fates);
+        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, fates: settlement.fates, written, answered, holds });
         Ok(settled)
     }
 
@@ -1062,7 +1131,7 @@ impl Night<'_> {
         breaks: &[Break],
         report: &Report,
         closings: Vec<Closing>,
-        fates: &BTreeMap<u32, Fate>,
+        fates_of_run: &BTreeMap<u32, Fate>,
     ) -> Result<(), Error> {
         let leaving = Leaving {
             state: after,
@@ -1087,17 +1156,26 @@ impl Night<'_> {
         // What a cut-off run decided, and the values that lost there, belong to the story too.
         let settles: Vec<&str> = self.cut_off.iter().map(|c| c.run.as_str()).collect();
         let decided: Vec<Decision> = self.cut_off.iter().flat_map(|c| &c.decisions).chain(&decisions.plan.decisions).cloned().collect();
-        let fates: Vec<_> = self.cut_off.iter().map(|c| (c.run.as_str(), &c.fates)).chain([(self.id, fates)]).collect();
+        let fates: Vec<_> = self.cut_off.iter().map(|c| (c.run.as_str(), &c.fates)).chain([(self.id, fates_of_run)]).collect();
         let open = after.open.fields.keys().map(|(record, _)| *record).chain(after.open.records.keys().map(|(record, _)| *record)).collect();
         let mut links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
         links.extend(before.key_changes(&self.job, after));
         let stakes = report.breaks.iter().filter_map(|one| Some((one.id.clone(), report.stake(one)?))).filter(|(_, (amount, _))| amount.in_range()).collect();
+        let today = self.heading().today();
+        let judged = answers::judge(&self.job, &self.answers, &decisions.plan.header, &decisions.asks, fates_of_run, breaks, &today);
+        let of_cut_off = self.cut_off.iter().flat_map(|c| c.answered.iter().map(|number| (c.run.as_str(), *number, Became::Applied)));
+        let answered: Vec<_> = of_cut_off.chain(judged.into_iter().map(|(number, became)| (self.id, number, became))).collect();
+        let of_this = answers::held(&decisions.plan.header, fates_of_run);
+        let holds: Vec<Answer> = self.cut_off.iter().flat_map(|cut_off| cut_off.holds.iter().cloned()).chain(of_this).collect();
         self.state.ledger.promote(Promotion {
             run: self.id,
             settles: &settles,
             knowledge: &knowledge,
             breaks,
             stakes: &stakes,
+            asks: &decisions.asks,
+            answered: &answered,
+            holds: &holds,
             fates: &fates,
             decisions: &decided,
             links: &links,

@@ -76,6 +76,11 @@ fn told(job: &str, found: &Verification) -> String {
     if found.removed_from > 0 {
         lines.push(format!("  rows of {} were removed because they were kept for long enough", runs(found.removed_from)));
     }
+    match found.answers_unsealed {
+        0 => {}
+        1 => lines.push("  1 decision of a person is not sealed yet: the next run seals it".to_owned()),
+        more => lines.push(format!("  {more} decisions of people are not sealed yet: the next run seals them")),
+    }
     if !found.unsealed.is_empty() {
         lines.push(format!("  not sealed, because they have not ended or were cut off: {}", found.unsealed.join(", ")));
     }

@@ -14,10 +14,12 @@ mod demo;
 mod explain;
 mod history;
 mod mail;
+mod review;
 mod run;
 mod serve;
 mod show;
 mod status;
+mod undo;
 
 /// Reconciles systems on schedule: pulls full snapshots, computes keyed diffs, merges by rule, writes the changes back,
 /// proves that they arrived, and mails a report that ties out.
@@ -60,6 +62,10 @@ enum Command {
     Show(show::Show),
     /// Explain a record: what each system held, what is open, what every run did to it.
     Explain(explain::Explain),
+    /// List the breaks that wait for a person, or decide about them; the next run applies it.
+    Review(review::ReviewJob),
+    /// Take back what a run wrote, where it still stands: print the plan, with --yes make it.
+    Undo(undo::UndoRun),
     /// Send the mails that wait; with `test`, one that tells whether mail works.
     Mail(mail::Mail),
     /// Print the JSON Schema of the job file, for editors.
@@ -130,6 +136,8 @@ pub fn main() -> ExitCode {
         Command::History(command) => command.run(&context),
         Command::Show(command) => command.run(&context),
         Command::Explain(command) => command.run(&context),
+        Command::Review(command) => command.run(&context),
+        Command::Undo(command) => command.run(&context),
         Command::Mail(command) => command.run(&context),
         Command::Schema => {
             print(&tieout::job::schema());

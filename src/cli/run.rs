@@ -142,7 +142,8 @@ impl ApplyPlan {
     }
 }
 
-fn start(context: &Context, project: &Project, job: &str, request: Request, allow: &[String]) -> Result<Finished, Error> {
+/// Runs a job as it is asked for.
+pub fn start(context: &Context, project: &Project, job: &str, request: Request, allow: &[String]) -> Result<Finished, Error> {
     let job = project.job(job)?;
     let names: Vec<&str> = job.systems.iter().map(|s| s.name.as_str()).collect();
     let allowed = allow.iter().map(|word| read_allowed(word, &names)).collect::<Result<_, _>>()?;
@@ -172,7 +173,8 @@ fn read_allowed(word: &str, systems: &[&str]) -> Result<Allowed, Error> {
     Ok(Allowed { gate: known, system: system.map(str::to_owned) })
 }
 
-fn tell(context: &Context, finished: &Finished, text: &str) {
+/// Tells how a run ended, and where its report is.
+pub fn tell(context: &Context, finished: &Finished, text: &str) {
     for error in &finished.afterthoughts {
         print_error(&error.to_string());
     }

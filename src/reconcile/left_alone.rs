@@ -78,6 +78,7 @@ fn needs_a_decision(kind: BreakKind) -> bool {
         | BreakKind::WriteNotKept
         | BreakKind::Locked
         | BreakKind::Frozen
+        | BreakKind::Undone
         | BreakKind::Review => true,
         BreakKind::Duplicate | BreakKind::Quarantined | BreakKind::Orphan | BreakKind::SuggestedLink | BreakKind::Restored => false,
     }

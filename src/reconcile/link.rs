@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::{HashMap, HashSet};
 
+use super::answers::{self, Act, Answers};
 use super::base::{Base, Standing, State};
 use super::clean;
 use super::index::TextIndex;
@@ -45,6 +46,10 @@ pub struct Linked {
     pub archived: Vec<HashMap<u32, ArchivedRow>>,
     /// What happened to links.
     pub events: Vec<LinkEvent>,
+    /// By a record that is held because its key may have been changed: the record of the row that may be its own.
+    pub suggested: BTreeMap<u32, u32>,
+    /// The answers of people to suspected key changes that were followed, each with the record that it is about.
+    pub answered: Vec<(u64, u32)>,
     /// The first record number that is still free.
     pub next_record: u64,
 }
@@ -108,7 +113,8 @@ impl Linked {
 /// Links every row to a record.
 ///
 /// With `restored_allowed` a row that comes back after its delete was agreed is a new record; otherwise it is held.
-pub fn link(job: &Job, state: &State, nows: &[Keyed], restored_allowed: bool) -> Linked {
+/// A suspected key change that a person accepted is one, and one that was rejected is none.
+pub fn link(job: &Job, state: &State, nows: &[Keyed], answers: &Answers, restored_allowed: bool) -> Linked {
     let mut linked = known_records(state);
     let mut unlinked: Vec<Vec<u32>> = Vec::with_capacity(nows.len());
     let mut returned = Vec::new();
@@ -123,6 +129,7 @@ pub fn link(job: &Job, state: &State, nows: &[Keyed], restored_allowed: bool) ->
     for (system, now) in nows.iter().enumerate() {
         suggest_key_changes(job, system, &state.bases, now, &mut linked);
     }
+    follow_answers(job, nows, answers, &mut linked);
     hold_shared_keys(job, nows, &mut linked);
     hold_archived_keys(job, nows, &mut linked);
     linked
@@ -156,6 +163,8 @@ fn known_records(state: &State) -> Linked {
         loose: Vec::new(),
         archived: vec![HashMap::new(); systems],
         events: Vec::new(),
+        suggested: BTreeMap::new(),
+        answered: Vec::new(),
         next_record: state.next_record,
         records,
         base_rows,
@@ -487,6 +496,7 @@ fn suggest_key_changes(job: &Job, system: usize, bases: &[Base], now: &Keyed, li
         let row = linked.now_rows[system][*new as usize];
         let old_key = base.keys.get(linked.base_rows[system][*old as usize] as usize).unwrap_or_default().to_owned();
         let new_key = now.clean.keys.get(row as usize).unwrap_or_default();
+        linked.suggested.insert(*old, *new);
         linked.held.entry(*new).or_default();
         linked.held.entry(*old).or_default().push(Break {
             kind: BreakKind::SuggestedLink,
@@ -498,13 +508,51 @@ fn suggest_key_changes(job: &Job, system: usize, bases: &[Base], now: &Keyed, li
                 now.line(row)
             ),
             next_step: format!(
-                "if it is one record, change its key in the other systems too; if it is not, change another field of the new row in `{}`",
-                spec.name
+                "if it is one record, accept it with `tieout review {}`, or change its key in the other systems too; if it is not, reject it, or change another field of the new row in `{}`",
+                job.name, spec.name
             ),
             key: old_key,
             field: None,
             system: Some(spec.name.clone()),
             values: Vec::new(),
+        });
+    }
+}
+
+/// Follows what people answered to suspected key changes, as far as both rows are as they were then.
+fn follow_answers(job: &Job, nows: &[Keyed], answers: &Answers, linked: &mut Linked) {
+    if answers.is_empty() {
+        return;
+    }
+    for (old, new) in linked.suggested.clone() {
+        let [suggestion] = linked.held.get(&old).map(Vec::as_slice).unwrap_or_default() else { continue };
+        let about = answers::about_suggestion(job, nows, linked, old, new);
+        let Some(answer) = answers.to(&suggestion.id(&job.name), &about) else { continue };
+        let Some(system) = suggestion.system.as_deref().and_then(|name| job.system(name)) else { continue };
+        let key = suggestion.key.clone();
+        let row = linked.now_rows[system][new as usize];
+        let what = match answer.act {
+            Act::Accept => {
+                linked.now_rows[system][old as usize] = row;
+                linked.now_rows[system][new as usize] = NO_ROW;
+                let now = nows[system].clean.keys.get(row as usize).unwrap_or_default();
+                format!("its key was changed to `{}`", key_for_people(now))
+            }
+            Act::Reject => "it is gone, and the row like it is another record".to_owned(),
+            Act::Choose { .. } | Act::Snooze { .. } | Act::Unfreeze | Act::Undone { .. } => continue,
+        };
+        linked.answered.push((answer.number, old));
+        linked.suggested.remove(&old);
+        linked.held.remove(&old);
+        if !linked.suggested.values().any(|other| *other == new) {
+            linked.held.remove(&new);
+        }
+        linked.events.push(LinkEvent {
+            system: job.systems[system].name.clone(),
+            record: linked.records[old as usize],
+            key: key_for_people(&key),
+            event: format!("{what}, decided by {}", answer.by()),
+            notable: true,
         });
     }
 }

@@ -167,6 +167,11 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Whether a person may choose this system's value: that of the owner alone, where there is one.
+    pub fn may_decide(&self, system: usize) -> bool {
+        self.votes(system) && self.job.systems[system].role.votes()
+    }
+
     /// What a null in a voter means; nothing where it holds a value, or a null that is no change.
     fn blank(&self, voice: &Voice) -> Option<Blank> {
         if voice.now != Some(Value::Null) {

@@ -15,6 +15,7 @@
 //! | its key is on an archived row | either | held: no second row is made, and a person is asked | `archived_and_created_again` |
 //! | there, and locked by `immutable_when` | yes | no change of ours is made in it: a break | `immutable_rows`, `immutable_field` |
 //! | there, and a field of it frozen | yes | that field is not written there: a break | `frozen` |
+//! | not there, and its create was undone | never | a break, until a value changes or a person decides | `undo` |
 //! | archived | lives on elsewhere | a break, until the archive is taken back | `archived_and_kept_elsewhere` |
 //!
 //! An absence counts only where the record was read in that system since it was linked, and where no row with an unreadable
@@ -22,6 +23,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::answers::{self, Act, Answer, Answers, Ask};
 use super::base::{FLIP_RUNS, FLIPS_MAX, FieldDebt, Flips, Open, OpenField, Standing, State};
 use super::clean;
 use super::diff;
@@ -34,6 +36,10 @@ use crate::change::{
 use crate::frame::{Keyed, NO_ROW, Silence};
 use crate::job::{Blank, ColumnSpec, Deletes, Field, Job, Lock, LockWhen, MergeRule, Mode, OnDrift, Permission, Role};
 use crate::value::{FieldType, KEY_SEPARATOR, Raw, Value};
+
+mod undo;
+
+pub use undo::{Undo, undo};
 
 /// What happens to a field's bases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +86,8 @@ pub struct Decisions {
     /// By record, field and system: what is known after tonight of fields that are changed again whenever we have written them;
     /// nothing where it is over.
     pub flips: BTreeMap<(u64, String, String), Option<Flips>>,
+    /// By the identity of a break: what it asks a person. Breaks that were not looked into tonight ask nothing.
+    pub asks: BTreeMap<String, Ask>,
 }
 
 /// A value that differs from the decided one, or in an audit from that of the first system, by no more than the tolerance of
@@ -98,32 +106,27 @@ pub struct Tolerated {
     pub decided: Value,
 }
 
-/// Decides every record.
-pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: PlanHeader) -> Decisions {
+/// Decides every record, under what people answered to breaks.
+pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, answers: &Answers, header: PlanHeader) -> Decisions {
     let restless = diff::restless(job, state, nows, &linked);
-    let mut planner = Planner {
-        job,
-        state,
-        nows,
-        linked: &linked,
-        unproven: nows.iter().map(|now| now.clean.silent.hides_a_key()).collect(),
-        told_keys: job.systems.iter().zip(nows).map(|(spec, now)| told_keys(now, &spec.name, &linked.loose)).collect(),
-        breaks: linked.loose.clone(),
-        drift: Vec::new(),
-        decisions: Vec::new(),
-        conflicts: Vec::new(),
-        tolerated: Vec::new(),
-        changes: Vec::new(),
-        events: Vec::new(),
-        comes_back: BTreeMap::new(),
-        flips: BTreeMap::new(),
-    };
+    let mut planner = Planner::new(job, state, nows, &linked, answers);
     let mut treatments = BTreeMap::new();
     for record in restless {
+        let told = planner.breaks.len();
         let treatment = planner.record(record);
+        planner.ask(record, told);
         treatments.insert(record, treatment);
     }
-    let Planner { mut changes, mut breaks, drift, decisions, conflicts, tolerated, events, comes_back, flips, .. } = planner;
+    let Planner { changes, mut breaks, drift, decisions, conflicts, tolerated, events, comes_back, flips, asks, followed, .. } = planner;
+    let changes = ordered(job, changes);
+    breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
+    let mut header = PlanHeader { next_record: linked.next_record, ..header };
+    header.answers.extend(with_changes(followed, &changes));
+    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, tolerated, treatments, events, linked, comes_back, flips, asks }
+}
+
+/// The changes in the order in which they are made, numbered.
+fn ordered(job: &Job, mut changes: Vec<Change>) -> Vec<Change> {
     // What must be released comes before what may take it over: deletes first, creates last.
     let rank = |action: Action| match action {
         Action::Delete => 0,
@@ -137,9 +140,27 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, header: Pl
     for (index, change) in changes.iter_mut().enumerate() {
         change.number = index as u32 + 1;
     }
-    breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
-    let header = PlanHeader { next_record: linked.next_record, ..header };
-    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, tolerated, treatments, events, linked, comes_back, flips }
+    changes
+}
+
+/// The answers that were followed, each with the numbers of the changes that it led to. One that was to lead to changes and led
+/// to none was not followed.
+fn with_changes(followed: BTreeMap<u64, Vec<(u64, String)>>, changes: &[Change]) -> BTreeMap<u64, Vec<u32>> {
+    if followed.is_empty() {
+        return BTreeMap::new();
+    }
+    let mut numbers: HashMap<(u64, &str), u32> = HashMap::new();
+    for change in changes {
+        numbers.insert((change.record, &change.system), change.number);
+    }
+    let led_to =
+        |places: &[(u64, String)]| places.iter().filter_map(|(record, system)| numbers.get(&(*record, system.as_str())).copied()).collect::<Vec<u32>>();
+    followed
+        .into_iter()
+        .map(|(answer, places)| (answer, led_to(&places), places.is_empty()))
+        .filter(|(_, led, alone)| *alone || !led.is_empty())
+        .map(|(answer, led, _)| (answer, led))
+        .collect()
 }
 
 /// The keys of a system's rows that are silent and told by their key, those that came back among them. Rows outside the filter
@@ -224,9 +245,141 @@ struct Planner<'a> {
     events: Vec<LinkEvent>,
     comes_back: BTreeMap<(u64, String), Reason>,
     flips: BTreeMap<(u64, String, String), Option<Flips>>,
+    answers: &'a Answers,
+    asks: BTreeMap<String, Ask>,
+    /// By the number of an answer: where it leads to a change; nowhere, if deciding is all that it asked for.
+    followed: BTreeMap<u64, Vec<(u64, String)>>,
 }
 
-impl Planner<'_> {
+/// What a person decided of a record that was deleted somewhere.
+enum OfDelete<'a> {
+    /// The delete is right.
+    Goes(&'a Answer),
+    /// It comes back.
+    ComesBack(&'a Answer),
+}
+
+impl<'a> Planner<'a> {
+    fn new(job: &'a Job, state: &'a State, nows: &'a [Keyed], linked: &'a Linked, answers: &'a Answers) -> Planner<'a> {
+        let followed = linked.answered.iter().filter(|(_, record)| !linked.held.contains_key(record));
+        Planner {
+            job,
+            state,
+            nows,
+            linked,
+            unproven: nows.iter().map(|now| now.clean.silent.hides_a_key()).collect(),
+            told_keys: job.systems.iter().zip(nows).map(|(spec, now)| told_keys(now, &spec.name, &linked.loose)).collect(),
+            breaks: linked.loose.clone(),
+            drift: Vec::new(),
+            decisions: Vec::new(),
+            conflicts: Vec::new(),
+            tolerated: Vec::new(),
+            changes: Vec::new(),
+            events: Vec::new(),
+            comes_back: BTreeMap::new(),
+            flips: BTreeMap::new(),
+            answers,
+            asks: BTreeMap::new(),
+            followed: followed.map(|(number, _)| (*number, Vec::new())).collect(),
+        }
+    }
+
+    /// Notes what the breaks of a record ask that were told from `from` on.
+    fn ask(&mut self, record: u32, from: usize) {
+        let mut of_record: Option<String> = None;
+        for open in &self.breaks[from..] {
+            let about = match &open.field {
+                Some(_) => answers::about_field(self.job, &open.values),
+                None if open.kind == BreakKind::Undone => self.about_elsewhere(record),
+                None => of_record.get_or_insert_with(|| self.about_record(record)).clone(),
+            };
+            let ask = self.asks.entry(open.id(&self.job.name)).or_default();
+            ask.about = about;
+            if open.kind == BreakKind::SuggestedLink && self.linked.suggested.contains_key(&record) {
+                ask.proposal = Some("take the new row for this record, with its key changed".to_owned());
+            }
+        }
+    }
+
+    /// What breaks of a whole record are about.
+    fn about_record(&self, record: u32) -> String {
+        match self.linked.suggested.get(&record) {
+            Some(new) => answers::about_suggestion(self.job, self.nows, self.linked, record, *new),
+            None => answers::about_record(self.job, self.nows, self.linked, record),
+        }
+    }
+
+    /// What the break of a record is about that is not made in some system.
+    fn about_elsewhere(&self, record: u32) -> String {
+        answers::about_elsewhere(self.job, |system| self.row_values(record, system))
+    }
+
+    /// By field the values of a record in a system; nothing where it is not.
+    fn row_values(&self, record: u32, system: usize) -> Option<Vec<Option<Value>>> {
+        let row = self.linked.now_rows[system][record as usize];
+        (row != NO_ROW).then(|| self.nows[system].clean.fields.iter().map(|column| column.as_ref().map(|column| column.value(row))).collect())
+    }
+
+    /// The identity of a break.
+    fn identity(&self, kind: BreakKind, key: &str, field: Option<usize>, system: Option<usize>) -> String {
+        let (field, system) = (field.map(|field| self.job.fields[field].name.clone()), system.map(|system| self.name(system)));
+        Break { kind, key: key.to_owned(), field, system, values: Vec::new(), why: String::new(), next_step: String::new() }.id(&self.job.name)
+    }
+
+    /// What a break proposes, and between which systems can be chosen.
+    fn offer(&mut self, id: String, proposal: Option<String>, value: Option<&Value>, sides: Vec<String>) {
+        let ask = self.asks.entry(id).or_default();
+        (ask.proposal, ask.value, ask.sides) = (proposal, value.cloned(), sides);
+    }
+
+    /// What a person answered to a break of a whole record, if the record is still as it was then.
+    fn answer_of_record(&self, record: u32, id: &str) -> Option<&'a Answer> {
+        let answers = self.answers;
+        if !answers.has(id) {
+            return None;
+        }
+        answers.to(id, &self.about_record(record))
+    }
+
+    /// The answer that accepts what the break of a field in a system proposes, if all values are still as they were then.
+    fn accepted_field(&self, kind: BreakKind, key: &str, field: usize, system: usize, seen: &[SystemValue]) -> Option<&'a Answer> {
+        let answers = self.answers;
+        if answers.is_empty() {
+            return None;
+        }
+        let id = self.identity(kind, key, Some(field), Some(system));
+        answers.to(&id, &answers::about_field(self.job, seen)).filter(|answer| answer.act == Act::Accept)
+    }
+
+    /// What a person decided of a record that was deleted in some of the systems, and that nobody edited since.
+    fn decided_delete(&self, record: u32, key: &str, gone: &[usize], here: &[usize]) -> Option<OfDelete<'a>> {
+        if self.answers.is_empty() {
+            return None;
+        }
+        let missing = gone.iter().map(|system| (BreakKind::Missing, *system));
+        let waiting = here.iter().map(|system| (BreakKind::Review, *system));
+        missing.chain(waiting).find_map(|(kind, system)| {
+            let answer = self.answer_of_record(record, &self.identity(kind, key, None, Some(system)))?;
+            match &answer.act {
+                Act::Choose { .. } => Some(OfDelete::ComesBack(answer)),
+                Act::Accept if kind == BreakKind::Missing => Some(OfDelete::Goes(answer)),
+                _ => None,
+            }
+        })
+    }
+
+    /// The systems that a record can come back from, if every system that lost it may get it.
+    fn sides_of_delete(&self, gone: &[usize], here: &[usize]) -> Vec<String> {
+        let may_get = |system: &usize| self.job.systems[*system].role.is_written() && self.job.systems[*system].may.create != Permission::Never;
+        if gone.iter().all(may_get) { here.iter().filter(|s| self.job.systems[**s].role.votes()).map(|s| self.name(*s)).collect() } else { Vec::new() }
+    }
+
+    /// Notes that an answer leads to a change of a record in a system.
+    fn follow(&mut self, answer: &Answer, record: u32, system: usize) {
+        let place = (self.linked.records[record as usize], self.name(system));
+        self.followed.entry(answer.number).or_default().push(place);
+    }
+
     fn record(&mut self, record: u32) -> Treatment {
         if let Some(breaks) = self.linked.held.get(&record) {
             for open in breaks {
@@ -297,10 +450,12 @@ impl Planner<'_> {
         let edited_by = here.iter().copied().filter(|s| role(*s).votes()).find(|s| self.is_edited(record, *s));
         // An edit that beat a delete stays the stronger one until the row is there again, however old it is by then.
         let owed_back: BTreeMap<usize, Reason> = gone.iter().filter_map(|s| Some((*s, self.owed_recreate(record, *s)?))).collect();
-        let comes_back = deleted_in.is_none() || edited_by.is_some() || !owed_back.is_empty() || self.job.deletes == Deletes::Recreate;
+        let decided = deleted_in.filter(|_| edited_by.is_none() && owed_back.is_empty()).and_then(|_| self.decided_delete(record, &key, &gone, &here));
+        let asked_back = matches!(decided, Some(OfDelete::ComesBack(_)));
+        let comes_back = deleted_in.is_none() || edited_by.is_some() || !owed_back.is_empty() || asked_back || self.job.deletes == Deletes::Recreate;
         // A system that gets the record back has no say in what it gets, though it may own fields.
         let forgotten: &[usize] = if comes_back { &gone } else { &[] };
-        let rulings = self.rulings(record, &presence, forgotten);
+        let rulings = self.rulings(record, &key, &presence, forgotten);
         let any_held = rulings.iter().any(|(_, ruling)| matches!(ruling, Ruling::Held { .. }));
         let mut recreate: BTreeMap<usize, Reason> = BTreeMap::new();
         let mut creates_wait = false;
@@ -311,6 +466,12 @@ impl Planner<'_> {
                 }
             } else if !owed_back.is_empty() {
                 recreate = owed_back;
+            } else if let Some(OfDelete::ComesBack(answer)) = decided {
+                self.followed.entry(answer.number).or_default();
+                let side = if let Act::Choose { system } = &answer.act { Some(system.clone()) } else { None };
+                for system in &gone {
+                    recreate.insert(*system, Reason::Person { who: answer.who.clone(), why: answer.why.clone(), system: side.clone() });
+                }
             } else if any_held {
                 creates_wait = true;
                 self.missing(
@@ -330,8 +491,14 @@ impl Planner<'_> {
                 }
                 match &self.job.deletes {
                     Deletes::Report => {
+                        if let Some(OfDelete::Goes(answer)) = decided {
+                            return self.propagate_delete(record, &key, first_gone, &presence, &here, Some(answer));
+                        }
                         creates_wait = true;
+                        let goes = self.delete_that_is_possible(&here);
+                        let sides = self.sides_of_delete(&gone, &here);
                         for system in &gone {
+                            self.offer(self.identity(BreakKind::Missing, &key, None, Some(*system)), goes.clone(), None, sides.clone());
                             self.missing(
                                 &key,
                                 *system,
@@ -340,7 +507,7 @@ impl Planner<'_> {
                             );
                         }
                     }
-                    Deletes::Propagate => return self.propagate_delete(record, &key, first_gone, &presence, &here),
+                    Deletes::Propagate => return self.propagate_delete(record, &key, first_gone, &presence, &here, None),
                     Deletes::Archive { field, value } => return self.archive(record, &key, first_gone, (*field, value), &presence, &here),
                     Deletes::Recreate => {
                         for system in &gone {
@@ -585,13 +752,13 @@ impl Planner<'_> {
     }
 
     /// The voices on each field and the ruling that they lead to.
-    fn rulings(&self, record: u32, presence: &[Presence], forgotten: &[usize]) -> Vec<(Vec<Voice>, Ruling)> {
+    fn rulings(&self, record: u32, key: &str, presence: &[Presence], forgotten: &[usize]) -> Vec<(Vec<Voice>, Ruling)> {
         (0..self.job.fields.len())
             .map(|index| {
                 let voices = self.voices(record, index, presence, forgotten);
                 let field = &self.job.fields[index];
-                let ruling = merge::decide(Case { job: self.job, field, voices: &voices, open: self.open_field(record, index) });
-                let ruling = match ruling {
+                let case = Case { job: self.job, field, voices: &voices, open: self.open_field(record, index) };
+                let ruling = match self.chosen(key, case).or_else(|| self.undone(key, index, &voices)).unwrap_or_else(|| merge::decide(case)) {
                     Ruling::Value(decided) if self.job.key.contains(&index) && decided.value.is_null() => Ruling::Held {
                         kind: BreakKind::Cleared,
                         why: "a key field must not become empty".to_owned(),
@@ -602,6 +769,46 @@ impl Planner<'_> {
                 (voices, ruling)
             })
             .collect()
+    }
+
+    /// What each system holds of a field.
+    fn seen(&self, voices: &[Voice]) -> Vec<SystemValue> {
+        voices.iter().filter_map(|v| v.now.clone().map(|value| SystemValue { system: self.name(v.system), value })).collect()
+    }
+
+    /// The value of the system that a person chose for a field, if all values are still as they were then.
+    fn chosen(&self, key: &str, case: Case<'_>) -> Option<Ruling> {
+        if self.answers.is_empty() {
+            return None;
+        }
+        let about = answers::about_field(self.job, &self.seen(case.voices));
+        let (answer, system) = self.answers.choice(key, &case.field.name, &about)?;
+        let side = case.voices.iter().find(|voice| self.job.systems[voice.system].name == system && case.may_decide(voice.system))?;
+        let value = side.now.clone()?;
+        let decides = |voice: &&Voice| self.job.systems[voice.system].role.votes();
+        let from = case.voices.iter().filter(decides).filter(|v| v.now.as_ref() == Some(&value)).map(|v| v.system).collect();
+        let lost = case.voices.iter().filter(decides).filter_map(|v| Some((v.system, v.now.clone()?)));
+        let overridden = lost.filter(|(_, now)| !now.is_null() && !case.field.equivalent(now, &value)).collect();
+        let reason = Reason::Person { who: answer.who.clone(), why: answer.why.clone(), system: Some(system.to_owned()) };
+        Some(Ruling::Value(Decided { value, reason, from, overridden, conflict: true, active: true }))
+    }
+
+    /// A field that a person took back what a run had written in waits, if all values are still as they were then.
+    fn undone(&self, key: &str, index: usize, voices: &[Voice]) -> Option<Ruling> {
+        if self.answers.is_empty() {
+            return None;
+        }
+        let about = answers::about_field(self.job, &self.seen(voices));
+        let held = self.answers.holds(&self.identity(BreakKind::Undone, key, Some(index), None), &about)?;
+        Some(Ruling::Held { kind: BreakKind::Undone, why: held.to.why.clone(), next_step: held.to.next_step.clone() })
+    }
+
+    /// The systems between which a person can choose for a field: its owner alone, else those that vote.
+    fn sides_of_field(&self, index: usize, voices: &[Voice], open: Option<&OpenField>) -> Vec<String> {
+        let case = Case { job: self.job, field: &self.job.fields[index], voices, open };
+        let is_key = self.job.key.contains(&index);
+        let can = |voice: &&Voice| voice.now.as_ref().is_some_and(|now| !(is_key && now.is_null())) && case.may_decide(voice.system);
+        voices.iter().filter(can).map(|voice| self.name(voice.system)).collect()
     }
 
     /// Whether somebody edited the record in a system since its base.
@@ -631,14 +838,21 @@ impl Planner<'_> {
         for index in order {
             let (voices, ruling) = &rulings[index];
             self.count_flips(record, index, voices, ruling);
-            let seen: Vec<SystemValue> = voices.iter().filter_map(|v| v.now.clone().map(|value| SystemValue { system: self.name(v.system), value })).collect();
+            let seen = self.seen(voices);
             match ruling {
                 Ruling::NoVoter => {}
                 Ruling::Held { kind, why, next_step } => {
+                    let sides = self.sides_of_field(index, voices, self.open_field(record, index));
+                    self.offer(self.identity(*kind, key, Some(index), None), None, None, sides);
                     self.push_break(*kind, key, Some(index), None, seen, why.clone(), next_step.clone());
                 }
                 Ruling::Value(decided) => {
                     moves[index] = BaseMove::Move;
+                    if decided.active && matches!(decided.reason, Reason::Person { .. }) {
+                        let answers = self.answers;
+                        let choice = answers.choice(key, &self.job.fields[index].name, &answers::about_field(self.job, &seen));
+                        self.followed.extend(choice.map(|(answer, _)| (answer.number, Vec::new())));
+                    }
                     self.field(record, key, index, decided, voices, seen, presence, &mut cells);
                 }
             }
@@ -716,6 +930,8 @@ impl Planner<'_> {
                 continue;
             }
             let values = || seen.clone();
+            let accepts = |planner: &Planner<'a>, kind: BreakKind| planner.accepted_field(kind, key, index, voice.system, &seen);
+            let mut accepted: Option<&Answer> = None;
             let is_voter = case.votes(voice.system);
             if spec.role == Role::Witness {
                 let why = format!("the witness `{}` holds another value", spec.name);
@@ -751,8 +967,9 @@ impl Planner<'_> {
                 continue;
             }
             if drifted {
+                accepted = accepts(self, BreakKind::Drift);
                 let may = spec.role.is_written() && spec.may.update == Permission::Apply && !stays;
-                let restored = field.on_drift == OnDrift::Overwrite && may;
+                let restored = (field.on_drift == OnDrift::Overwrite || accepted.is_some()) && may;
                 if voice.base.is_some() || !decided.active {
                     self.drift.push(Drift {
                         system: spec.name.clone(),
@@ -769,7 +986,8 @@ impl Planner<'_> {
                 if is_lost && !overridden.iter().any(|(system, _)| *system == voice.system) {
                     overridden.push((voice.system, now.clone()));
                 }
-                if field.on_drift == OnDrift::Report {
+                if field.on_drift == OnDrift::Report && accepted.is_none() {
+                    self.offer_write(BreakKind::Drift, key, index, voice.system, &decided.value, Vec::new());
                     let why = format!("`{}` was edited and does not decide the field; the job only reports that", spec.name);
                     self.push_break(
                         BreakKind::Drift,
@@ -796,14 +1014,20 @@ impl Planner<'_> {
                 );
                 continue;
             }
-            if !decided.active && !drifted && owed.is_none() && !blank_ignored && !respell {
-                // Drift that an earlier run reported is still the same drift, as old as it is.
-                let reported = !is_voter && field.on_drift == OnDrift::Report;
+            // Drift that an earlier run reported is still the same drift, as old as it is.
+            let reported = !is_voter && field.on_drift == OnDrift::Report;
+            let stands_apart = !decided.active && !drifted && owed.is_none() && !blank_ignored && !respell;
+            if stands_apart {
+                accepted = accepts(self, if reported { BreakKind::Drift } else { difference(field.field_type) });
+            }
+            if stands_apart && accepted.is_none() {
                 let (kind, why) = if reported {
                     (BreakKind::Drift, format!("`{}` was edited and does not decide the field; the job only reports that", spec.name))
                 } else {
                     (difference(field.field_type), "the systems differ although nobody edited them since the last run".to_owned())
                 };
+                let sides = if reported { Vec::new() } else { self.sides_of_field(index, voices, open.as_ref()) };
+                self.offer_write(kind, key, index, voice.system, &decided.value, sides);
                 self.push_break(
                     kind,
                     key,
@@ -815,9 +1039,16 @@ impl Planner<'_> {
                 );
                 continue;
             }
+            if spec.may.update == Permission::Review {
+                accepted = accepted.or_else(|| accepts(self, BreakKind::Review));
+            }
             match spec.may.update {
                 Permission::Apply => {}
+                Permission::Review if accepted.is_some() => {}
                 Permission::Review | Permission::Never => {
+                    if spec.may.update == Permission::Review {
+                        self.offer_write(BreakKind::Review, key, index, voice.system, &decided.value, Vec::new());
+                    }
                     let (kind, why) = if spec.may.update == Permission::Never {
                         (BreakKind::Locked, format!("the job never updates `{}`", spec.name))
                     } else {
@@ -896,6 +1127,10 @@ impl Planner<'_> {
                 _ if blank_ignored => Reason::Filled { system: decided.from.first().map(|s| self.name(*s)).unwrap_or_default() },
                 _ => decided.reason.clone(),
             };
+            let reason = accepted_by(accepted, reason);
+            if let Some(answer) = accepted {
+                self.follow(answer, record, voice.system);
+            }
             written = true;
             let before_raw = self.nows[voice.system].raw(&column.name, row);
             let entry = cells.entry(voice.system).or_default();
@@ -931,6 +1166,15 @@ impl Planner<'_> {
             }
             self.decisions.push(decision);
         }
+    }
+
+    /// Offers that the decided value is written into a system, where the job lets it be.
+    fn offer_write(&mut self, kind: BreakKind, key: &str, field: usize, system: usize, value: &Value, sides: Vec<String>) {
+        let spec = &self.job.systems[system];
+        let may = self.job.mode == Mode::Sync && spec.role.is_written() && spec.may.update != Permission::Never;
+        let proposal = may.then(|| format!("set `{}` in `{}`", self.job.fields[field].name, spec.name));
+        let value = proposal.is_some().then_some(value);
+        self.offer(self.identity(kind, key, Some(field), Some(system)), proposal, value, sides);
     }
 
     /// Notes a value that is not the decided one and within the field's tolerance of it.
@@ -1137,25 +1381,44 @@ impl Planner<'_> {
             self.missing(key, system, format!("`{name}` is a source and is never written"), format!("add it to `{name}`, or delete it elsewhere"));
             return false;
         }
+        let mut accepted: Option<&Answer> = None;
+        let undone = self.identity(BreakKind::Undone, key, None, Some(system));
+        if self.answers.has(&undone) {
+            let (answers, about) = (self.answers, self.about_elsewhere(record));
+            if let Some(held) = answers.holds(&undone, &about) {
+                self.offer(undone, Some(format!("add it to `{name}`")), None, Vec::new());
+                let (why, next_step) = (held.to.why.clone(), held.to.next_step.clone());
+                self.push_break(BreakKind::Undone, key, None, Some(name), Vec::new(), why, next_step);
+                return false;
+            }
+            accepted = answers.to(&undone, &about).filter(|answer| answer.act == Act::Accept);
+        }
         match spec.may.create {
             Permission::Apply => {}
             Permission::Never => {
                 self.missing(key, system, format!("the job never creates records in `{name}`"), format!("add it to `{name}` by hand"));
                 return false;
             }
+            Permission::Review if accepted.is_some() || matches!(reason, Reason::Person { .. }) => {}
             Permission::Review => {
-                self.push_break(
-                    BreakKind::Review,
-                    key,
-                    None,
-                    Some(name.clone()),
-                    Vec::new(),
-                    format!("new records of `{name}` wait for a person"),
-                    format!("add it to `{name}` by hand"),
-                );
-                return false;
+                let id = self.identity(BreakKind::Review, key, None, Some(system));
+                accepted = self.answer_of_record(record, &id).filter(|answer| answer.act == Act::Accept);
+                if accepted.is_none() {
+                    self.offer(id, Some(format!("add it to `{name}`")), None, Vec::new());
+                    self.push_break(
+                        BreakKind::Review,
+                        key,
+                        None,
+                        Some(name.clone()),
+                        Vec::new(),
+                        format!("new records of `{name}` wait for a person"),
+                        format!("add it to `{name}` by hand"),
+                    );
+                    return false;
+                }
             }
         }
+        let reason = accepted_by(accepted, reason);
         let number = self.linked.records[record as usize];
         let mut cells = Vec::new();
         for (index, field) in self.job.fields.iter().enumerate() {
@@ -1257,6 +1520,9 @@ impl Planner<'_> {
             .filter_map(|k| cells.iter().find(|c| c.field.as_deref() == Some(&self.job.fields[*k].name)).map(|c| c.after.to_string()))
             .collect();
         let row_key = parts.join(&KEY_SEPARATOR.to_string());
+        if let Some(answer) = accepted {
+            self.follow(answer, record, system);
+        }
         self.changes.push(Change {
             number: 0,
             system: name,
@@ -1275,10 +1541,31 @@ impl Planner<'_> {
         true
     }
 
-    /// Whether a record may be deleted or archived in a system. If not, a break says why.
-    fn may_remove(&mut self, key: &str, system: usize, permission: Permission, deleted_in: usize) -> bool {
+    /// What deleting a record everywhere would do; nothing where some system keeps it.
+    fn delete_that_is_possible(&self, here: &[usize]) -> Option<String> {
+        let may = |system: &usize| self.job.systems[*system].role.is_written() && self.job.systems[*system].may.delete != Permission::Never;
+        here.iter().all(may).then(|| format!("delete it in {} too", self.names_for_people(here)))
+    }
+
+    /// Whether a record may be deleted or archived in a system. If not, a break says why. `gone` and `here` tell where it is not
+    /// and where it is.
+    fn may_remove(&mut self, record: u32, key: &str, (system, permission): (usize, Permission), deleted_in: usize, presence: &[Presence]) -> bool {
         let (name, origin) = (self.name(system), self.name(deleted_in));
         let source = self.job.systems[system].role == Role::Source;
+        if !source && permission == Permission::Review {
+            let id = self.identity(BreakKind::Review, key, None, Some(system));
+            if let Some(answer) = self.answer_of_record(record, &id).filter(|answer| answer.act == Act::Accept) {
+                self.follow(answer, record, system);
+                return true;
+            }
+            let counted = |wanted: fn(&Presence) -> bool| -> Vec<usize> {
+                (0..presence.len()).filter(|s| wanted(&presence[*s]) && self.job.systems[*s].role != Role::Witness).collect()
+            };
+            let (gone, here) = (counted(|at| *at == Presence::Gone), counted(|at| matches!(at, Presence::Here(_))));
+            let verb = if matches!(self.job.deletes, Deletes::Archive { .. }) { "archive" } else { "delete" };
+            let sides = self.sides_of_delete(&gone, &here);
+            self.offer(id, Some(format!("{verb} it in `{name}`")), None, sides);
+        }
         let why = match (source, permission) {
             (true, _) => format!("deleted in `{origin}`, but `{name}` is a source and still has it"),
             (false, Permission::Never) if matches!(self.job.deletes, Deletes::Archive { .. }) => {
@@ -1312,17 +1599,21 @@ impl Planner<'_> {
         false
     }
 
-    fn propagate_delete(&mut self, record: u32, key: &str, deleted_in: usize, presence: &[Presence], here: &[usize]) -> Treatment {
+    fn propagate_delete(&mut self, record: u32, key: &str, deleted_in: usize, presence: &[Presence], here: &[usize], accepted: Option<&Answer>) -> Treatment {
         // While a source has it, the record exists: deleting it elsewhere would only bring it back.
         let sources: Vec<usize> = here.iter().copied().filter(|s| self.job.systems[*s].role == Role::Source).collect();
         if let Some(source) = sources.first() {
-            self.may_remove(key, *source, Permission::Never, deleted_in);
+            self.may_remove(record, key, (*source, Permission::Never), deleted_in, presence);
             return Treatment::Held;
         }
         for system in here {
-            let permission = self.job.systems[*system].may.delete;
-            if self.may_go(key, *system, presence, None, deleted_in) && self.may_remove(key, *system, permission, deleted_in) {
-                self.remove(record, key, *system, deleted_in, presence);
+            let mut permission = self.job.systems[*system].may.delete;
+            if let Some(answer) = accepted {
+                self.follow(answer, record, *system);
+                permission = if permission == Permission::Review { Permission::Apply } else { permission };
+            }
+            if self.may_go(key, *system, presence, None, deleted_in) && self.may_remove(record, key, (*system, permission), deleted_in, presence) {
+                self.remove(record, key, *system, deleted_in, presence, accepted);
             }
         }
         Treatment::Held
@@ -1346,12 +1637,14 @@ impl Planner<'_> {
         format!(", or have it sent again with `tieout run {} --retry '{}{field}'`", self.job.name, key_for_people(key))
     }
 
-    fn remove(&mut self, record: u32, key: &str, system: usize, deleted_in: usize, presence: &[Presence]) {
+    fn remove(&mut self, record: u32, key: &str, system: usize, deleted_in: usize, presence: &[Presence], accepted: Option<&Answer>) {
         let Presence::Here(row) = presence[system] else { return };
         let name = self.name(system);
         let number = self.linked.records[record as usize];
         let Some(attempts) = self.attempts_left(number, key, &name, Action::Delete) else { return };
-        let reason = Reason::DeletedIn { system: self.name(deleted_in) };
+        let waited = || self.answer_of_record(record, &self.identity(BreakKind::Review, key, None, Some(system)));
+        let accepted = accepted.or_else(waited).filter(|answer| answer.act == Act::Accept);
+        let reason = accepted_by(accepted, Reason::DeletedIn { system: self.name(deleted_in) });
         let cells = self
             .job
             .fields
@@ -1403,10 +1696,11 @@ impl Planner<'_> {
                 continue;
             };
             let permission = self.job.systems[*system].may.update;
-            if !self.may_go(key, *system, presence, Some(index), deleted_in) || !self.may_remove(key, *system, permission, deleted_in) {
+            if !self.may_go(key, *system, presence, Some(index), deleted_in) || !self.may_remove(record, key, (*system, permission), deleted_in, presence) {
                 continue;
             }
-            let reason = Reason::DeletedIn { system: self.name(deleted_in) };
+            let accepted = self.answer_of_record(record, &self.identity(BreakKind::Review, key, None, Some(*system)));
+            let reason = accepted_by(accepted.filter(|answer| answer.act == Act::Accept), Reason::DeletedIn { system: self.name(deleted_in) });
             let number = self.linked.records[record as usize];
             let name = self.name(*system);
             let Some(attempts) = self.attempts_left(number, key, &name, Action::Archive) else { continue };
@@ -1478,6 +1772,14 @@ impl Planner<'_> {
 
 fn times(count: u32) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
+/// The reason of a change that a person accepted; as it is where nobody had to.
+fn accepted_by(answer: Option<&Answer>, reason: Reason) -> Reason {
+    match answer {
+        Some(answer) => Reason::Accepted { who: answer.who.clone(), why: answer.why.clone(), decided: Box::new(reason) },
+        None => reason,
+    }
 }
 
 fn difference(field_type: FieldType) -> BreakKind {

@@ -7,14 +7,15 @@ use hashbrown::HashSet;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
-    AmountRoll, BreakReport, CellReport, ChangeReport, ClearedBreak, ClearedHow, ConflictReport, JobChange, QuarantinedReport, Report, RollForward, Stale,
-    SystemReport, ToleratedReport, Verdict,
+    AmountRoll, BreakReport, CellReport, ChangeReport, ClearedBreak, ClearedHow, ConflictReport, JobChange, QuarantinedReport, Report, RollForward, SetAside,
+    Stale, SystemReport, ToleratedReport, Verdict,
 };
 use crate::change::{Action, Break, BreakKind, Change, Settled, SystemValue, key_for_people};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::frame::{Keyed, NO_ROW, Silence};
 use crate::job::{Beside, Blank, Dedupe, Deletes, Field, FirstContact, Job, MergeRule, Mode, OnDrift, Permission, Role};
+use crate::reconcile::answers::{self, Act, Answers};
 use crate::reconcile::base::State;
 use crate::reconcile::dedupe::{EQUAL_ROWS, SHARED_ID};
 use crate::reconcile::left_alone;
@@ -122,6 +123,11 @@ impl Heading<'_> {
         }
     }
 
+    /// The day of the run, in UTC.
+    pub fn today(&self) -> String {
+        self.started.to_string()[..10].to_owned()
+    }
+
     /// The report of a run that an error stopped. Open is what was open before.
     pub fn stopped(&self, error: &Error, earlier: &BTreeMap<String, Earlier>) -> Report {
         let first = error.diagnostics.first().map(|d| d.message.clone()).unwrap_or_default();
@@ -154,6 +160,7 @@ impl Heading<'_> {
             amount,
             currency,
             repeats: false,
+            set_aside: None,
             open: Break { key: key_for_people(&open.key), ..open.clone() },
         }
     }
@@ -184,6 +191,8 @@ pub struct Facts<'a> {
     pub plan_digest: Option<&'a str>,
     /// Changes of a plan that was to be applied which are not made.
     pub stale: &'a [Stale],
+    /// What people answered to breaks.
+    pub answers: &'a Answers,
 }
 
 /// Everything that is still open after a run: of the decisions, of the writes, of rows that could not be read, and what was
@@ -327,7 +336,7 @@ pub fn sorted(mut breaks: Vec<Break>) -> Vec<Break> {
 pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Report {
     let job = heading.job;
     let mut report = heading.report(Verdict::Ok, 0, String::new());
-    let Facts { before, nows, decisions, resting, settlement, earlier, totals, differences, identities, plan_digest, stale } = *facts;
+    let Facts { before, nows, decisions, resting, settlement, earlier, totals, differences, identities, plan_digest, stale, answers } = *facts;
     let no_fates = BTreeMap::new();
     let fates: &BTreeMap<u32, Fate> = settlement.map_or(&no_fates, |s| &s.fates);
 
@@ -396,6 +405,8 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
     for difference in &mut report.differences {
         difference.group = difference.group.take().or_else(|| only_currency(job, &difference.field));
     }
+    let today = heading.today();
+    let aside = answers.set_aside(&decisions.asks, &today);
     report.breaks = breaks
         .iter()
         .map(|open| {
@@ -407,9 +418,32 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
             if let Some(known) = known.filter(|known| whole && amount.is_none() && known.amount.is_some()) {
                 (amount, currency) = (known.amount, known.currency.clone());
             }
-            heading.still_open(open, known, amount, currency)
+            let told = heading.still_open(open, known, amount, currency);
+            let set_aside = aside.get(told.id.as_str()).map(|answer| SetAside {
+                until: if let Act::Snooze { until } = &answer.act { Some(until.clone()) } else { None },
+                who: answer.who.clone(),
+                why: answer.why.clone(),
+            });
+            let mut told = BreakReport { set_aside, ..told };
+            match &told.set_aside {
+                Some(aside) => told.open.why.push_str(&format!("; {}", aside.words())),
+                None => {
+                    let words = decisions.asks.get(&told.id).map(answers::deciding).unwrap_or_default();
+                    let words: Vec<String> = words
+                        .iter()
+                        .enumerate()
+                        .map(|(at, word)| if at == 0 { format!("`tieout review {} {} {word}`", job.name, told.id) } else { format!("`{word}`") })
+                        .collect();
+                    if !words.is_empty() {
+                        told.open.next_step.push_str(&format!("; or decide it: {}", words.join(" or ")));
+                    }
+                }
+            }
+            told
         })
         .collect();
+    let judged = answers::judge(job, answers, &decisions.plan.header, &decisions.asks, fates, breaks, &today);
+    report.notes.extend(answers::notes(answers, &judged));
     report.currencies = currencies(job, nows, decisions, &report);
     // An amount of a whole record is not one of the field that the break names.
     for one in report.breaks.iter_mut().filter(|one| one.currency.is_none() && !concerns_whole_record(&one.open)) {
@@ -470,10 +504,19 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
     let changes = report.changes.len();
     let people =
         |count: usize, one: &str, many: &str| if count == 1 { format!("1 {one}") } else { format!("{} {many}", crate::reconcile::gates::count(count as u64)) };
-    let open = match report.breaks.len() {
+    let mut open = match report.calling().count() {
         0 => "nothing is open".to_owned(),
         count => format!("{} open", people(count, "break is", "breaks are")),
     };
+    let set_aside =
+        |is_snoozed: bool| report.breaks.iter().filter(|one| one.set_aside.as_ref().is_some_and(|aside| aside.until.is_some() == is_snoozed)).count();
+    for (count, words) in [(set_aside(true), "snoozed"), (set_aside(false), "accepted")] {
+        match count {
+            0 => {}
+            1 => open.push_str(&format!(", 1 is {words}")),
+            more => open.push_str(&format!(", {} are {words}", crate::reconcile::gates::count(more as u64))),
+        }
+    }
     let written = report.changes.iter().filter(|c| matches!(c.settled, Some(crate::change::Settled::Verified | crate::change::Settled::Normalised))).count();
     let done = match (heading.dry_run, job.mode, changes) {
         (true, _, 0) => "a run would change nothing".to_owned(),
@@ -492,7 +535,7 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
         count => format!(", {} of the plan {} stale", people(count, "change", "changes"), if count == 1 { "is" } else { "are" }),
     };
     report.sentence = format!("{done}, {open}{tolerated}{stale}");
-    report.verdict = if !report.breaks.is_empty() {
+    report.verdict = if report.calling().next().is_some() {
         Verdict::Action
     } else if changes > 0 && !heading.dry_run {
         Verdict::Synced
@@ -532,7 +575,7 @@ pub(super) fn tell_each_amount_once(breaks: &mut [BreakReport]) {
 fn concerns_whole_record(open: &Break) -> bool {
     match open.kind {
         BreakKind::Missing | BreakKind::Orphan | BreakKind::Duplicate | BreakKind::Quarantined | BreakKind::Restored => true,
-        BreakKind::Review | BreakKind::WriteRejected | BreakKind::WriteNotKept => open.field.is_none(),
+        BreakKind::Review | BreakKind::WriteRejected | BreakKind::WriteNotKept | BreakKind::Undone => open.field.is_none(),
         BreakKind::Amount
         | BreakKind::Field
         | BreakKind::Conflict

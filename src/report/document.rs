@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use similar::{ChangeTag, TextDiff};
 
 use super::shown::{self, EMPTY, count, plural};
-use super::{AmountRoll, BreakReport, ChangeReport, JobChange, Report, RollForward, TotalReport, Verdict, severity};
+use super::{AmountRoll, BreakReport, ChangeReport, JobChange, Report, RollForward, SetAside, TotalReport, Verdict, severity};
 use crate::change::{Action, Break, BreakKind, Settled, SystemValue, key_for_people};
 use crate::diagnostic::Diagnostic;
 use crate::value::{Decimal, Value};
@@ -304,7 +304,7 @@ pub(super) fn open_line(report: &Report) -> String {
     if more > 0 { format!("{} and {}", shown.join(", "), plural(more, "more currency", "more currencies")) } else { shown.join(", ") }
 }
 
-/// The breaks in the order in which a person should look at them: those in fields that the job calls important, then by
+/// The breaks in the order in which a person should look at them, last those that somebody set aside: those in fields that the job calls important, then by
 /// severity, then amount, then age. Plain differences, a record that is missing among them, are of one severity here: what
 /// they are worth tells them apart. Money comes before numbers that count something else.
 pub(super) fn most_urgent(report: &Report) -> Vec<&BreakReport> {
@@ -314,8 +314,8 @@ pub(super) fn most_urgent(report: &Report) -> Vec<&BreakReport> {
     };
     let mut breaks: Vec<(&BreakReport, Option<Decimal>)> = report.breaks.iter().map(|one| (one, one.at_stake())).collect();
     breaks.sort_by(|(a, a_amount), (b, b_amount)| {
-        b.important
-            .cmp(&a.important)
+        (a.set_aside.is_some().cmp(&b.set_aside.is_some()))
+            .then_with(|| b.important.cmp(&a.important))
             .then_with(|| class(a).cmp(&class(b)))
             .then_with(|| (b_amount.is_some() && b.unit.is_none()).cmp(&(a_amount.is_some() && a.unit.is_none())))
             .then_with(|| b_amount.cmp(a_amount))
@@ -683,7 +683,7 @@ impl Page<'_> {
     }
 
     fn needs(&self) -> Option<Section> {
-        let urgent = most_urgent(self.report);
+        let urgent: Vec<&BreakReport> = most_urgent(self.report).into_iter().filter(|one| one.set_aside.is_none()).collect();
         let needs: Vec<Need> = urgent
             .iter()
             .take(NEEDS_MAX)
@@ -900,6 +900,14 @@ impl Page<'_> {
                     row.push(line_cell(vec![words(self.text(&open.why)), quiet(" — next: "), words(self.text(&open.next_step))]));
                 }
                 row
+            }));
+        }
+        let aside: Vec<&BreakReport> = report.breaks.iter().filter(|one| one.set_aside.is_some()).collect();
+        if !aside.is_empty() {
+            let columns = vec![column("Id"), column("Record"), column("Decision")];
+            blocks.extend(self.table("Set aside by a person", columns, &aside, |one| {
+                let decision = one.set_aside.as_ref().map(SetAside::words).unwrap_or_default();
+                vec![cell(words(self.text(&one.id))), line_cell(self.break_subject(&one.open)), cell(words(self.text(&decision)))]
             }));
         }
         if cleared > 0 {
@@ -1407,6 +1415,7 @@ pub(super) fn kind_words(one: &BreakReport) -> &'static str {
         BreakKind::SuggestedLink => "suggested key change",
         BreakKind::Restored => "restored",
         BreakKind::Frozen => "frozen",
+        BreakKind::Undone => "undone",
     }
 }
 

@@ -61,7 +61,7 @@ pub fn subject(report: &Report, why: Why) -> String {
 
 fn subject_of(report: &Report, why: Why) -> String {
     let tag = match report.verdict {
-        Verdict::Action if !report.breaks.is_empty() => format!("[ACTION {}]", count(report.breaks.len() as u64)),
+        Verdict::Action if report.calling().next().is_some() => format!("[ACTION {}]", count(report.calling().count() as u64)),
         other => format!("[{}]", other.word()),
     };
     let head = format!("{tag} {}: ", one_line(&report.job, 32));

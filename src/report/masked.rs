@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::shown::{self, MASK};
 use super::{JobChange, Report};
-use crate::change::{BreakKind, SystemValue, key_for_people};
+use crate::change::{BreakKind, Reason, SystemValue, key_for_people};
 use crate::diagnostic::Diagnostic;
 use crate::value::{KEY_SEPARATOR, Value};
 
@@ -156,6 +156,19 @@ fn replaced(text: &str, secret: &str) -> String {
     safe
 }
 
+/// Masks what a person said of a decision.
+fn hide_in_reason(reason: &mut Reason, secrets: &Secrets) {
+    match reason {
+        Reason::Person { why, .. } | Reason::Undone { why, .. } => why.iter_mut().for_each(|why| secrets.hide(why)),
+        Reason::Accepted { why, decided, .. } => {
+            why.iter_mut().for_each(|why| secrets.hide(why));
+            hide_in_reason(decided, secrets);
+        }
+        Reason::Owed { decided, .. } => hide_in_reason(decided, secrets),
+        _ => {}
+    }
+}
+
 /// Which parts of a key are masked.
 struct KeyMask {
     parts: Vec<bool>,
@@ -196,6 +209,11 @@ impl KeyMask {
             .collect();
         *key = masked.join(if canonical { "\u{1f}" } else { " / " });
     }
+}
+
+/// Masks the sensitive parts of a key, and keeps them among the secrets. `is_sensitive` tells of each key field whether it is.
+pub fn mask_key(is_sensitive: &[bool], key: &mut String, secrets: &mut Secrets) {
+    KeyMask { parts: is_sensitive.to_vec() }.mask(key, secrets);
 }
 
 fn mask_value(value: &mut Value, secrets: &mut Secrets) {
@@ -292,6 +310,7 @@ fn mask_records(report: &mut Report) {
         }
         secrets.hide(&mut one.open.why);
         secrets.hide(&mut one.open.next_step);
+        one.set_aside.iter_mut().filter_map(|aside| aside.why.as_mut()).for_each(|why| secrets.hide(why));
     }
     for one in &mut report.links {
         let secrets = records.entry(key_for_people(&one.key)).or_default();
@@ -303,6 +322,12 @@ fn mask_records(report: &mut Report) {
         keys.mask(&mut one.key, secrets);
     }
     records.into_values().for_each(|secrets| all.extend(secrets));
+    // What a person said of a decision may quote any value, and of several records at once.
+    let of_changes = report.changes.iter_mut().flat_map(|change| change.cells.iter_mut().map(|cell| &mut cell.reason).chain([&mut change.reason]));
+    of_changes.chain(report.conflicts.iter_mut().map(|conflict| &mut conflict.reason)).for_each(|reason| hide_in_reason(reason, &all));
+    for one in report.breaks.iter_mut().filter(|one| one.set_aside.is_some()) {
+        one.set_aside.iter_mut().filter_map(|aside| aside.why.as_mut()).chain([&mut one.open.why]).for_each(|text| all.hide(text));
+    }
     let sensitive_totals = report.totals.iter().any(|total| sensitive(&total.field));
     for one in &mut report.cleared {
         keys.mask(&mut one.key, &mut all);

@@ -23,7 +23,7 @@ use crate::value::{Decimal, Value};
 pub use crate::reconcile::approved::Stale;
 pub use crate::reconcile::differences::{Difference, Part as DifferencePart, Why as WhyDifferent};
 pub use crate::reconcile::totals::{Identity, RowCounts, TotalReport};
-pub use masked::Secrets;
+pub use masked::{Secrets, mask_key};
 pub use shown::{MASK, value as value_for_people, visible as visible_for_people};
 
 pub mod assemble;
@@ -183,6 +183,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// The breaks that call for somebody: those that nobody set aside.
+    pub fn calling(&self) -> impl Iterator<Item = &BreakReport> {
+        self.breaks.iter().filter(|one| one.set_aside.is_none())
+    }
+
     /// Whether a person must do something about it.
     pub fn has_problem(&self) -> bool {
         self.verdict.is_problem()
@@ -305,9 +310,35 @@ pub struct BreakReport {
     /// Whether another break tells the same amount of the same record: then it is shown here, and added up there.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub repeats: bool,
+    /// What a person decided, if it calls nobody because of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<SetAside>,
     /// The break.
     #[serde(flatten)]
     pub open: Break,
+}
+
+/// Why an open break calls nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SetAside {
+    /// The day on which it calls again; nothing if the difference is accepted until a value changes.
+    pub until: Option<String>,
+    /// Who decided so.
+    pub who: String,
+    /// Why.
+    pub why: Option<String>,
+}
+
+impl SetAside {
+    /// In words: `snoozed until 2026-12-31 by anna: the bank is asked`.
+    pub fn words(&self) -> String {
+        let what = match &self.until {
+            Some(until) => format!("snoozed until {until}"),
+            None => "accepted as a difference".to_owned(),
+        };
+        let why = self.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        format!("{what} by {}{why}", self.who)
+    }
 }
 
 impl BreakReport {
@@ -363,7 +394,7 @@ pub fn severity(kind: BreakKind) -> u8 {
         BreakKind::WriteRejected => 1,
         BreakKind::Conflict => 2,
         BreakKind::Cleared => 3,
-        BreakKind::Frozen => 4,
+        BreakKind::Frozen | BreakKind::Undone => 4,
         BreakKind::Duplicate => 5,
         BreakKind::Quarantined => 6,
         BreakKind::Restored => 7,

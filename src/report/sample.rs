@@ -47,6 +47,7 @@ pub(super) fn open_break(id: &str, kind: BreakKind, key: &str, field: Option<&st
         unit: None,
         important: false,
         repeats: false,
+        set_aside: None,
         open: Break {
             kind,
             key: key.to_owned(),
@@ -473,7 +474,7 @@ pub(super) fn hostile() -> Report {
     }
     for change in &mut report.changes {
         (change.system, change.key, change.detail) = (bad(), bad(), Some(bad()));
-        change.reason = Reason::Person { who: bad() };
+        change.reason = Reason::Person { who: bad(), why: Some(bad()), system: None };
         for cell in &mut change.cells {
             (cell.field, cell.before, cell.after) = (bad(), text(HOSTILE), text(&format!("{HOSTILE} and more")));
             cell.reason = Reason::Rule { rule: bad(), system: Some(bad()) };

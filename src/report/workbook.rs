@@ -576,7 +576,7 @@ impl<'a> Book<'a> {
 
     fn needs(&mut self) -> Result<Worksheet, XlsxError> {
         let report = self.report;
-        let urgent = document::most_urgent(report);
+        let urgent: Vec<_> = document::most_urgent(report).into_iter().filter(|one| one.set_aside.is_none()).collect();
         let systems = self.value_columns(urgent.iter().map(|one| one.open.values.as_slice()));
         let mut headings =
             vec![text("Id"), text("What"), text("Record"), text("Field"), text("System"), number("Days open"), number("Amount"), text(self.beside_amounts())];

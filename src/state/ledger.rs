@@ -12,20 +12,23 @@ use serde::{Deserialize, Serialize};
 use crate::change::{Break, Change, Decision, LinkEvent, Outcome};
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
+use crate::reconcile::answers::{Answer, Ask, Became};
 use crate::reconcile::settle::Fate;
 use crate::reconcile::totals::Closing;
 use crate::value::Decimal;
 
+mod answers;
 mod chain;
 mod mail;
 mod story;
 
+pub use answers::AnswerEvent;
 pub use chain::{Ending, Retention, Verification};
 pub use mail::{LostMail, MailOfRun, MailState, NewMail, QueuedMail, RecipientOfMail, WaitingMail};
 pub use story::{BreakEvent, DiscardedValue, LinkOfRecord, RunOfStory, SentChange};
 
 /// What leads from each version of the tables to the next, the first from version 1. A new ledger takes all of them, too.
-const MIGRATIONS: &[&str] = &[mail::MIGRATION, chain::MIGRATION, FILES, RETRIES];
+const MIGRATIONS: &[&str] = &[mail::MIGRATION, chain::MIGRATION, FILES, RETRIES, answers::MIGRATION];
 
 /// The file is looked through for damage once in so many seconds. That takes the longer the more it holds.
 const CHECK_SECONDS: i64 = 24 * 60 * 60;
@@ -256,6 +259,8 @@ pub struct KnownBreak {
     pub amount: Option<Decimal>,
     /// The currency of the amount.
     pub currency: Option<String>,
+    /// What it asks a person; nothing where nobody looked into it.
+    pub ask: Option<Ask>,
 }
 
 /// A break as the ledger stores it.
@@ -267,15 +272,19 @@ struct BreakBody<'a> {
     amount: Option<&'a Decimal>,
     #[serde(skip_serializing_if = "Option::is_none")]
     currency: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ask: Option<&'a Ask>,
 }
 
-/// What is at stake in a stored break.
+/// What is at stake in a stored break, and what it asks.
 #[derive(Deserialize)]
 struct StakeBody {
     #[serde(default)]
     amount: Option<Decimal>,
     #[serde(default)]
     currency: Option<String>,
+    #[serde(default)]
+    ask: Option<Ask>,
 }
 
 /// What one run adds to the ledger when it is promoted.
@@ -291,6 +300,12 @@ pub struct Promotion<'a> {
     pub breaks: &'a [Break],
     /// By the id of a break: what is at stake, with its currency, where that is known.
     pub stakes: &'a BTreeMap<String, (Decimal, String)>,
+    /// By the id of a break: what it asks a person. One that was not looked into asks what it asked before.
+    pub asks: &'a BTreeMap<String, Ask>,
+    /// By run, its own and those that it settles: what became of people's answers, by their number.
+    pub answered: &'a [(&'a str, u64, Became)],
+    /// What was taken back and is held from now on.
+    pub holds: &'a [Answer],
     /// By run, its own and those that it settles: what became of every change, by its number.
     pub fates: &'a [(&'a str, &'a BTreeMap<u32, Fate>)],
     /// Its decisions with the values that lost.
@@ -569,7 +584,7 @@ impl Ledger {
         let wrong = self.wrong();
         let json = |value: &dyn erased::Json| value.json().map_err(|e| damaged(&self.path, &e));
         let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
-        let Promotion { run, settles, knowledge, breaks, stakes, fates, decisions, links, retention, now } = promotion;
+        let Promotion { run, settles, knowledge, breaks, stakes, asks, answered, holds, fates, decisions, links, retention, now } = promotion;
         transaction.execute("UPDATE runs SET status = 'promoted', knowledge = ?2 WHERE run = ?1", params![run, json(knowledge)?]).map_err(&wrong)?;
         transaction.execute("INSERT INTO promoted VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET run = excluded.run", [run]).map_err(&wrong)?;
         for cut_off in settles {
@@ -596,6 +611,8 @@ impl Ledger {
                     update.execute(params![of, number, fate.settled.to_string(), fate.detail]).map_err(&wrong)?;
                 }
             }
+            answers::note(&transaction, answered, now).map_err(&wrong)?;
+            answers::hold(&transaction, run, holds, now).map_err(&wrong)?;
             let mut known = transaction.prepare("SELECT body FROM breaks WHERE id = ?1 AND cleared_run IS NULL").map_err(&wrong)?;
             let mut event = transaction.prepare("INSERT INTO break_events VALUES (?1, ?2, ?3, ?4, ?5)").map_err(&wrong)?;
             let mut insert = transaction
@@ -610,9 +627,11 @@ impl Ledger {
             for open in breaks {
                 let id = open.id(&job);
                 let stake = stakes.get(&id);
-                let body = BreakBody { open, amount: stake.map(|(amount, _)| amount), currency: stake.map(|(_, currency)| currency.as_str()) };
-                let body = json(&body)?;
                 let before: Option<String> = known.query_row([&id], |row| row.get(0)).optional().map_err(&wrong)?;
+                let asked = || before.as_ref().and_then(|body| serde_json::from_str::<StakeBody>(body).ok()?.ask);
+                let ask = asks.get(&id).cloned().or_else(asked);
+                let (amount, currency) = (stake.map(|(amount, _)| amount), stake.map(|(_, currency)| currency.as_str()));
+                let body = json(&BreakBody { open, amount, currency, ask: ask.as_ref() })?;
                 if before.as_ref() != Some(&body) {
                     event.execute(params![run, id, open.key, if before.is_some() { "changed" } else { "opened" }, body]).map_err(&wrong)?;
                 }
@@ -686,8 +705,8 @@ impl Ledger {
             let (id, first_run, first_seen, body) = row.map_err(&wrong)?;
             let unreadable = |e: serde_json::Error| damaged(&self.path, &format!("break {id}: {e}"));
             let open = serde_json::from_str(&body).map_err(unreadable)?;
-            let StakeBody { amount, currency } = serde_json::from_str(&body).map_err(unreadable)?;
-            known.insert(id.clone(), KnownBreak { id, first_run, first_seen, open, amount, currency });
+            let StakeBody { amount, currency, ask } = serde_json::from_str(&body).map_err(unreadable)?;
+            known.insert(id.clone(), KnownBreak { id, first_run, first_seen, open, amount, currency, ask });
         }
         Ok(known)
     }

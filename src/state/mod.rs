@@ -44,8 +44,9 @@ mod stored;
 use self::parquet::{read_columns, read_parquet, read_rows, write_parquet, write_parquet_as};
 
 pub use ledger::{
-    Bases, BreakEvent, DiscardedValue, Ending, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LinkOfRecord, LostMail, MailOfRun, MailState, NewMail,
-    Promoted, Promotion, QueuedMail, RecipientOfMail, RestPlace, Retention, Retry, RunOfStory, SentChange, SnapshotPlace, Verification, WaitingMail,
+    AnswerEvent, Bases, BreakEvent, DiscardedValue, Ending, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LinkOfRecord, LostMail, MailOfRun,
+    MailState, NewMail, Promoted, Promotion, QueuedMail, RecipientOfMail, RestPlace, Retention, Retry, RunOfStory, SentChange, SnapshotPlace, Verification,
+    WaitingMail,
 };
 pub use snapshots::{Below, Kept, Saving};
 pub use stored::{Held, Known, PlanOfRecords, Stored, keys_of};

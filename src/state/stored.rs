@@ -13,8 +13,8 @@ use polars::prelude::DataFrame;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{Ledger, PlanLine, Promoted, load_open, looked_into, lost, read_base, read_columns, snapshots};
-use crate::change::{Change, Decision};
+use super::{Ledger, PlanLine, Promoted, load_open, looked_into, lost, plan_of, read_base, read_columns, snapshots};
+use crate::change::{Change, Decision, Plan};
 use crate::error::Error;
 use crate::job::Job;
 use crate::reconcile::base::{Base, Open, Standing};
@@ -205,6 +205,22 @@ impl Stored {
         let found: String = sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         plan.is_as_saved = found == digest;
         Ok(Some(plan))
+    }
+
+    /// The plan of a run as it was saved; nothing if it is no longer kept. `digest` is the one in the ledger.
+    ///
+    /// # Errors
+    /// `Look` if it is not the one that the ledger knows, or cannot be read.
+    pub fn plan(&self, run: &str, digest: &str) -> Result<Option<Plan>, Error> {
+        let path = self.folder.join("plans").join(format!("{run}.jsonl"));
+        if !path.exists() {
+            return Ok(None);
+        }
+        let contents = crate::disk::read(&path)?;
+        if contents.sha256 != digest {
+            return Err(lost(&path, "its digest is not the one in the ledger"));
+        }
+        plan_of(&contents.bytes).map(Some).map_err(|what| lost(&path, &what))
     }
 
     /// The runs whose plans are kept, ascending.

@@ -336,7 +336,9 @@ fn contacts_go_as_they_should_and_nobody_who_said_no_is_subscribed_anywhere() {
     let open = &shown.nights[1].report.breaks;
     let consent = open.iter().find(|one| one.open.field.as_deref() == Some("consent")).unwrap();
     assert!(consent.important);
-    assert_eq!(consent.open.next_step, "find out which of `unsubscribed`, `pending`, `subscribed` is right, and put it into `consent` in every system");
+    let by_hand = "find out which of `unsubscribed`, `pending`, `subscribed` is right, and put it into `consent` in every system";
+    let by_review = format!("; or decide it: `tieout review contacts {} --choose crm` or `--choose platform`", consent.id);
+    assert_eq!(consent.open.next_step, format!("{by_hand}{by_review}"));
     for file in ["report.txt", "report.html", "report.json"] {
         let text = std::fs::read_to_string(shown.nights[1].folder.join(file)).unwrap();
         assert!(text.contains("joerg.weiss@inbox.example") && !text.contains("Groß-Weiß") && !text.contains("Siobh"), "{file}");

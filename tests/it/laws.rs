@@ -49,6 +49,7 @@ use proptest::test_runner::{RngSeed, TestRunner};
 use tieout::change::{Action, BreakKind, Change, PlanHeader, Reason, Settled};
 use tieout::frame::{Evidence, Keyed, Pulled};
 use tieout::job::{self, Job, JobFile, Settings};
+use tieout::reconcile::answers::{Act, Answers, fitting};
 use tieout::reconcile::base::{BaseBuilder, BaseCell, FieldDebt, OpenField, Standing, State};
 use tieout::reconcile::clean::clean;
 use tieout::reconcile::dedupe::dedupe;
@@ -56,6 +57,7 @@ use tieout::reconcile::gates::{Allowed, Gate};
 use tieout::reconcile::link::link;
 use tieout::reconcile::plan::{Decisions, plan};
 use tieout::report::{BreakReport, Report, Verdict};
+use tieout::review::{self, Say, Signature};
 use tieout::run::{self, Finished, Request, World};
 use tieout::state::{self, JobState};
 use tieout::systems::memory::{self, Call, Effect, Handle, Row as MemoryRow};
@@ -289,8 +291,9 @@ fn frames(job: &Job, design: &Design, worlds: &[Vec<Row>]) -> (State, Vec<Keyed>
 }
 
 fn decisions_of(job: &Job, state: &State, nows: &[Keyed]) -> Decisions {
-    let linked = link(job, state, nows, false);
-    plan(job, state, nows, linked, PlanHeader { job: "laws".to_owned(), run: "r".to_owned(), ..PlanHeader::default() })
+    let answers = Answers::default();
+    let linked = link(job, state, nows, &answers, false);
+    plan(job, state, nows, linked, &answers, PlanHeader { job: "laws".to_owned(), run: "r".to_owned(), ..PlanHeader::default() })
 }
 
 /// What the library made of the field `v`, by key.
@@ -1503,6 +1506,8 @@ struct Played {
     deleted: Vec<Vec<MemoryRow>>,
     /// What still waits for a call to go wrong in: the system, the call and how many of them there were. It may outlast its night.
     waiting: Vec<(usize, Call, usize)>,
+    /// Whether a person said that a reported delete is right.
+    accepts_deletes: bool,
     /// Systems in which a person types while a run is under way.
     typed_in: BTreeSet<usize>,
     /// Whether a plan is asked for before each run.
@@ -1537,6 +1542,7 @@ impl Played {
             fresh: 100,
             deleted: vec![Vec::new(); systems],
             waiting: Vec::new(),
+            accepts_deletes: false,
             typed_in: BTreeSet::new(),
             plans: true,
             ever: BTreeSet::new(),
@@ -1650,6 +1656,30 @@ impl Played {
     fn plan(&self) -> (Report, String) {
         let finished = self.place.ask(&Request { plan_only: true, first_contact: true, every_record: true, ..Request::default() });
         (finished.report, plan_of(&finished.folder))
+    }
+
+    /// A person decides about an open break: which of them, and which of the words that fit it.
+    fn decide(&mut self, (which, word): (usize, usize)) {
+        let folder = self.place.state_folder();
+        if !folder.is_dir() {
+            return;
+        }
+        let state = JobState::open(&folder, "a law").unwrap();
+        let open: Vec<_> = state.ledger.open_breaks().unwrap().into_values().collect();
+        let Some(known) = open.get(which % open.len().max(1)) else { return };
+        let fitting = fitting(&known.open, known.ask.as_ref());
+        let word = &fitting[word % fitting.len()];
+        let act = match word.split_once(' ') {
+            Some(("--choose", system)) => Act::Choose { system: system.to_owned() },
+            Some(("--snooze", _)) => Act::Snooze { until: self.place.now().to_string()[..10].to_owned() },
+            _ if word == "--accept" => Act::Accept,
+            _ if word == "--unfreeze" => Act::Unfreeze,
+            _ => Act::Reject,
+        };
+        self.accepts_deletes |= act == Act::Accept && known.open.kind == BreakKind::Missing;
+        self.history += &format!("decided: {act} about {} {:?} {:?} {:?}\n", known.open.kind, known.open.key, known.open.field, known.open.system);
+        let by = Signature { who: "somebody", why: None, at: "2026-03-01T12:00:00Z" };
+        review::decide(&self.place.job, &state.ledger, std::slice::from_ref(&known.id), &Say::Decide(act), by).unwrap();
     }
 
     /// One night with everything that must hold of it. Gives the report, if the run came to its end.
@@ -1795,7 +1825,7 @@ impl Played {
                 if same.iter().any(|one| one["id"] != row["id"] || (one["t"] != row["t"] && !typed)) {
                     self.fail("L8", &format!("a column outside the job was changed: {row:?} {same:?}"), None);
                 }
-                if same.is_empty() && self.job.policy != Policy::Propagate {
+                if same.is_empty() && self.job.policy != Policy::Propagate && !self.accepts_deletes {
                     self.fail("L6", &format!("a row is gone that nobody deleted: {row:?}"), None);
                 }
             }
@@ -1949,6 +1979,10 @@ impl Played {
                 continue;
             }
             let key = row["k"].clone().unwrap_or_default();
+            // A person may choose another value, and the ledger tells it.
+            if report.conflicts.iter().any(|one| one.key == key && matches!(one.reason, Reason::Person { .. })) {
+                continue;
+            }
             let is_told = report.breaks.iter().any(|b| names(b, &key));
             // Where ids do not count, a copied row has the id of the other.
             let now_of = |system: usize, row: &MemoryRow| {
@@ -2200,6 +2234,25 @@ fn play_but_the_last(world: &RandomWorld) -> (Played, Vec<Edit>) {
     (play(&world), last)
 }
 
+/// The same with decisions of people after each night. What the job never does waits for a person here.
+fn play_deciding(world: &RandomWorld, picks: &[(usize, usize)], last: Option<Fault>) -> Played {
+    let mut played = Played::of(&world.job, world.job.text().replace("= \"never\" }", "= \"review\" }"));
+    world.start.iter().for_each(|edit| played.edit(*edit));
+    played.night(None);
+    let mut picks = picks.iter();
+    for (number, (edits, fault)) in world.nights.iter().enumerate() {
+        edits.iter().for_each(|edit| played.edit(*edit));
+        played.night(*fault);
+        picks.by_ref().take(3).for_each(|pick| played.decide(*pick));
+        if number + 1 == world.nights.len() {
+            last.into_iter().for_each(|fault| {
+                played.night(Some(fault));
+            });
+        }
+    }
+    played
+}
+
 /// Worlds that broke a law once. They stand here as they are, because a seed means another world as soon as the random ones
 /// are drawn otherwise.
 fn worlds_that_broke_a_law() -> Vec<RandomWorld> {
@@ -2415,6 +2468,33 @@ fn a_record_that_is_refused_holds_no_other_up() {
         };
         if others(&whole) != others(&refused) {
             refused.fail("L11", &format!("without the refusal the others are otherwise:\n{}", whole.place.all()), None);
+        }
+    });
+}
+
+/// People decide between the nights: what they decide is done once, and never over a later edit.
+#[test]
+fn random_decisions_keep_the_laws() {
+    let picks = prop::collection::vec((0..12_usize, 0..6_usize), 12);
+    each_world("random_decisions_keep_the_laws", 250, (any_world(true), picks), |(world, picks)| {
+        let mut world = world.clone();
+        // A read that shows what was there before shows people what they cannot decide about.
+        world.nights.iter_mut().for_each(|(_, fault)| *fault = fault.filter(|fault| !matches!(fault, Fault::Lag(..))));
+        play_deciding(&world, picks, None).check_end();
+    });
+}
+
+/// L10 with decisions: a run that is cut off neither loses one nor makes it twice.
+#[test]
+fn a_random_decision_outlives_a_run_that_is_cut_off() {
+    let picks = prop::collection::vec((0..12_usize, 0..6_usize), 12);
+    each_world("a_random_decision_outlives_a_run_that_is_cut_off", 150, (any_world(false), picks, 1..14_usize), |(world, picks, nth)| {
+        let (mut whole, mut cut_off) = (play_deciding(world, picks, None), play_deciding(world, picks, Some(Fault::CutOff(*nth))));
+        whole.until_quiet();
+        cut_off.until_quiet();
+        let all = ["k", "v", "w"];
+        if texts_in(&whole.place, &all) != texts_in(&cut_off.place, &all) {
+            cut_off.fail("L10", &format!("without the cut-off it ends otherwise:\n{}", whole.place.all()), None);
         }
     });
 }

@@ -7,7 +7,10 @@
 //!   <name>.sql              statements that are run against `data/<name>.db`
 //!   <name>.delete           the file `data/<name>` goes
 //!   job.toml                the job file changed
-//!   args                    arguments of the run; the first night accepts its first contact where there are none
+//!   args                    arguments of the run; the first night accepts its first contact where there are none; `--undo`
+//!                           takes back what the run before wrote
+//!   decide                  what people decide about open breaks, a line each: `KEY FIELD SYSTEM WORD.. by NAME: WHY`, with `-` for
+//!                           no field or system
 //!   at-apply/ at-verify/    the same, done by somebody while the run is about to write, or to read back
 //! expected/night1.txt ..  the plan with its outcome, a line a change, and everything that is told
 //! expected/data/          every data file after the last night: files as they are, databases as sorted text, workbooks as
@@ -23,18 +26,23 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 use similar::TextDiff;
-use tieout::change::{SystemValue, key_for_people};
+use tieout::change::{Break, SystemValue, key_for_people};
 use tieout::error::Remedy;
 use tieout::project::Project;
+use tieout::reconcile::answers::Act;
 use tieout::reconcile::gates::{Allowed, Gate};
 use tieout::report::{ChangeReport, Report};
+use tieout::review::{self, Say, Signature};
 use tieout::run::{self, Request, World};
+use tieout::state::{JobState, Stored};
+use tieout::undo;
 use tieout::value::Value;
 
 #[test]
@@ -114,6 +122,7 @@ fn play(folder: &Path, every_record: bool) -> Result<Vec<String>, String> {
     for night in 1..=nights {
         let edits = folder.join(format!("night{night}"));
         stage.edit(&edits)?;
+        stage.decide(&edits.join("decide"))?;
         let args = fs::read_to_string(edits.join("args")).unwrap_or_else(|_| if night == 1 { "--first-contact".to_owned() } else { String::new() });
         let told = match stage.run(night, &args, &edits) {
             Ok(report) => describe(&report, &stage.discarded(&report.run)?),
@@ -164,7 +173,7 @@ impl Stage {
     fn edit(&self, edits: &Path) -> Result<(), String> {
         for path in sorted(edits) {
             let name = name_of(&path);
-            if name == "args" || path.is_dir() {
+            if ["args", "decide"].contains(&name.as_str()) || path.is_dir() {
                 continue;
             } else if name == "job.toml" {
                 copy(&path, &self.job_file())?;
@@ -177,6 +186,50 @@ impl Stage {
             } else {
                 copy(&path, &self.data().join(&name))?;
             }
+        }
+        Ok(())
+    }
+
+    /// What people decide before a night. A line that does not fit is told as the program tells it.
+    fn decide(&self, lines: &Path) -> Result<(), String> {
+        let lines = fs::read_to_string(lines).unwrap_or_default();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let project = Project::find(Some(self.root.path())).map_err(|e| e.to_string())?;
+        let job = project.job(&self.job).map_err(|e| e.to_string())?;
+        let folder = project.state_folder(&job.name);
+        let mut patience = 0..100;
+        let state = loop {
+            match JobState::open(&folder, "a test") {
+                Err(error) if error.remedy == Remedy::Wait && patience.next().is_some() => std::thread::sleep(Duration::from_millis(10)),
+                other => break other.map_err(|e| e.to_string())?,
+            }
+        };
+        for line in lines.lines() {
+            let (said, why) = line.split_once(": ").map_or((line, None), |(said, why)| (said, Some(why)));
+            let (what, who) = said.split_once(" by ").ok_or("nobody decides")?;
+            let words: Vec<&str> = what.split_whitespace().collect();
+            let [key, field, system, word, of @ ..] = words.as_slice() else { return Err(format!("`{line}` has too few words")) };
+            let none = |word: &str| (word != "-").then(|| word.to_owned());
+            let is_meant = |open: &Break| key_for_people(&open.key) == *key && open.field == none(field) && open.system == none(system);
+            let open = state.ledger.open_breaks().map_err(|e| e.to_string())?;
+            let meant: Vec<String> = open.values().filter(|known| is_meant(&known.open)).map(|known| known.id.clone()).collect();
+            let argument = of.first().map(|word| (*word).to_owned()).unwrap_or_default();
+            let say = match *word {
+                "accept" => Say::Decide(Act::Accept),
+                "reject" => Say::Decide(Act::Reject),
+                "unfreeze" => Say::Decide(Act::Unfreeze),
+                "choose" => Say::Decide(Act::Choose { system: argument }),
+                "snooze" => Say::Decide(Act::Snooze { until: argument }),
+                "forget" => Say::Forget,
+                other => return Err(format!("no word `{other}`")),
+            };
+            let by = Signature { who, why, at: "2026-03-01T12:00:00Z" };
+            if meant.len() != 1 {
+                return Err(format!("`{line}` means {} breaks", meant.len()));
+            }
+            review::decide(&job, &state.ledger, &meant, &say, by).map_err(|e| e.to_string())?;
         }
         Ok(())
     }
@@ -199,9 +252,15 @@ impl Stage {
             told.borrow_mut().push(step);
         };
         let world = World { root: &project.root, settings: &project.settings, now: &now, sleep: &|_| {}, progress: &progress, cancelled: &|| false };
+        let undo = args.split_whitespace().any(|word| word == "--undo").then(|| {
+            let stored = Stored::open(&project.state_folder(&job.name))?.unwrap();
+            let last = stored.ledger.promoted()?.unwrap().run;
+            undo::of_run(&job, &stored, &last, Signature { who: "anna", why: Some("a mistake"), at: "2026-03-01T12:00:00Z" }).map(Arc::new)
+        });
+        let undo = undo.transpose()?;
         let mut patience = 0..100;
         let finished = loop {
-            match run::run(&world, &job, &Request { every_record: self.every_record, ..request(args) }) {
+            match run::run(&world, &job, &Request { every_record: self.every_record, undo: undo.clone(), ..request(args) }) {
                 // A program that another test starts holds our locks for the instant between its fork and its exec.
                 Err(error) if error.remedy == Remedy::Wait && patience.next().is_some() => std::thread::sleep(Duration::from_millis(10)),
                 other => break other?,
@@ -280,6 +339,7 @@ fn request(args: &str) -> Request {
     while let Some(word) = words.next() {
         match word {
             "--first-contact" => request.first_contact = true,
+            "--undo" => {}
             "--plan" => request.plan_only = true,
             "--unfreeze" => request.unfreeze.extend(words.next().map(str::to_owned)),
             "--retry" => request.retry.extend(words.next().map(str::to_owned)),
@@ -344,6 +404,7 @@ fn describe(report: &Report, discarded: &[String]) -> String {
         format!("{} {}: {survivor}, not {} ({})", d.system, d.key, d.losers_for_people(20), d.rule)
     });
     section("duplicates", duplicates.collect());
+    section("stale", report.stale.iter().map(|s| format!("{} {} {}: {}", s.system, s.action, s.key, s.why)).collect());
     section("links", report.links.iter().map(|l| format!("{} {}: {}", l.system, l.key, l.event)).collect());
     section("notes", report.notes.clone());
     section("arithmetic that does not hold", report.identities.iter().filter(|i| !i.holds).map(|i| format!("{}: {}", i.of, i.equation)).collect());

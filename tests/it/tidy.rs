@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["disk"],
     &["systems", "state", "mail"],
     &["delivery"],
-    &["run", "project", "explain"],
+    &["run", "project", "explain", "review", "undo"],
     &["demo", "serve"],
 ];
 

@@ -26,6 +26,7 @@
 //! - Sealing costs what the run left, not what the ledger holds: rows are found by their run.
 //! - Of breaks the table `breaks` tells how they stand, and changes every night. What is sealed are their events, which never
 //!   change; the table must be what the events lead to.
+//! - What a person decides between two runs is sealed with the next one that ends.
 //! - Mails are not sealed: they go on after their run.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,6 +98,8 @@ const TABLES_OF_RUN: &[(&str, &str, &str)] = &[
     ("allowed", "gates that were allowed to pass", "SELECT gate, detail FROM allowed WHERE run = ?1 ORDER BY rowid"),
     ("retries", "calls that were made again", "SELECT system, call, tries, wait_ms, reason FROM retries WHERE run = ?1 ORDER BY rowid"),
     ("break_events", "events of breaks", "SELECT id, key, event, body FROM break_events WHERE run = ?1 ORDER BY rowid"),
+    ("answers", "decisions of people", "SELECT number, id, key, body FROM answers WHERE run = ?1 ORDER BY number"),
+    ("answer_events", "events of decisions", "SELECT answer, event, body FROM answer_events WHERE run = ?1 ORDER BY number"),
     ("removals", "removals", "SELECT of_run, count, remaining FROM removals WHERE run = ?1 ORDER BY rowid"),
 ];
 
@@ -140,6 +143,8 @@ pub struct Verification {
     pub since_asked: usize,
     /// How many runs lost rows because they were kept for long enough.
     pub removed_from: usize,
+    /// How many decisions of people no run has taken in yet, with which they are sealed.
+    pub answers_unsealed: u64,
     /// Runs that are not sealed: they still run, or were cut off.
     pub unsealed: Vec<String>,
     /// What is not as it was sealed, a sentence each, the oldest run first.
@@ -295,6 +300,11 @@ pub(super) fn remove(connection: &Connection, run: &str, retention: Retention<'_
         connection.execute("DELETE FROM breaks WHERE cleared_run = ?1", [of])?;
         count += connection.execute("DELETE FROM allowed WHERE run = ?1", [of])?;
         count += connection.execute("DELETE FROM retries WHERE run = ?1", [of])?;
+        // A decision that holds is kept, however old it is.
+        let is_over = "EXISTS (SELECT 1 FROM answer_events WHERE answer = answers.number)";
+        count += connection.execute(&format!("DELETE FROM answers WHERE run = ?1 AND {is_over}"), [of])?;
+        let is_gone = "NOT EXISTS (SELECT 1 FROM answers WHERE number = answer_events.answer)";
+        count += connection.execute(&format!("DELETE FROM answer_events WHERE run = ?1 AND {is_gone}"), [of])?;
         count += connection.execute("UPDATE runs SET knowledge = NULL, job_text = '' WHERE run = ?1 AND job_text <> ''", [of])?;
         let left = rows_of(connection, of)?;
         let has_more = left.lines().any(|line| !line.starts_with("removals "));
@@ -313,6 +323,7 @@ impl Ledger {
         let wrong = self.wrong();
         let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
         self.end(run, ending)?;
+        super::answers::take_in(&transaction, run).map_err(&wrong)?;
         let head = seal_ended(&transaction, ending.now).map_err(&wrong)?;
         transaction.commit().map_err(&wrong)?;
         Ok(head.unwrap_or_else(|| ORIGIN.to_owned()))
@@ -365,6 +376,8 @@ impl Ledger {
             }
         }
         found.removed_from = left.len();
+        let waiting: i64 = transaction.query_row("SELECT count(*) FROM answers WHERE run = ''", [], |row| row.get(0)).map_err(&wrong)?;
+        found.answers_unsealed = waiting.unsigned_abs();
         let (mut former, mut number) = (ORIGIN.to_owned(), 0);
         let mut altered = Vec::new();
         for link in &links {
@@ -444,7 +457,7 @@ impl Ledger {
         }
         let known: BTreeSet<&str> = runs.iter().map(|(run, _)| run.as_str()).collect();
         for (table, name, _) in TABLES_OF_RUN.iter().filter(|(table, ..)| *table != "knowledge") {
-            let mut statement = self.connection.prepare(&format!("SELECT DISTINCT run FROM {table}"))?;
+            let mut statement = self.connection.prepare(&format!("SELECT DISTINCT run FROM {table} WHERE run <> ''"))?;
             for run in statement.query_map([], |row| row.get::<_, String>(0))? {
                 let run = run?;
                 if !known.contains(run.as_str()) && !sealed.contains(run.as_str()) {

@@ -1,6 +1,8 @@
 //! What the ledger tells about one record: the writes that were sent, the values that lost, what happened to its links and
 //! its breaks, run by run.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{HISTORY_LINE, Ledger, damaged, history_line};
@@ -118,6 +120,14 @@ impl Ledger {
             sent.push(SentChange { outcome, ..read(row).map_err(&wrong)? });
         }
         Ok(sent)
+    }
+
+    /// By the number of a change of a run: what was found when it was read back, in one word.
+    pub fn settled_of(&self, run: &str) -> Result<BTreeMap<u32, String>, Error> {
+        let wrong = self.wrong();
+        let mut statement = self.connection.prepare("SELECT number, settled FROM journal WHERE run = ?1 AND settled IS NOT NULL").map_err(&wrong)?;
+        let rows = statement.query_map([run], |row| Ok((row.get(0)?, row.get(1)?))).map_err(&wrong)?;
+        rows.collect::<Result<_, _>>().map_err(&wrong)
     }
 
     /// Every value of a record that lost, the oldest first.

@@ -1,0 +1,69 @@
+//! `tieout undo`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use jiff::Timestamp;
+use tieout::diagnostic::Place;
+use tieout::error::{Error, Remedy};
+use tieout::report;
+use tieout::review::Signature;
+use tieout::run::Request;
+use tieout::state::Stored;
+use tieout::undo;
+
+use super::review::signer;
+use super::run::{start, tell};
+use super::{Context, print};
+
+/// Take back what a run wrote: print the plan of the inverse changes, and with `--yes` make them.
+///
+/// A change is taken back where the value there is still the one that the run wrote; every other one is listed with the reason.
+/// What was taken back is not written again until one of the values changes or a person decides about it.
+#[derive(Args)]
+pub struct UndoRun {
+    /// The run: its id, `JOB/ID`, `last` or `JOB/last`.
+    run: String,
+    /// Make the changes.
+    #[arg(long)]
+    yes: bool,
+    /// Why, in a sentence that is kept and told with it.
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+    /// Who undoes it; by default the name of the login.
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Gates that it may pass.
+    #[arg(long, value_name = "GATE[:SYSTEM],..", value_delimiter = ',')]
+    allow: Vec<String>,
+}
+
+impl UndoRun {
+    /// Runs the command.
+    pub fn run(&self, context: &Context) -> Result<u8, Error> {
+        let project = context.project()?;
+        let folder = project.report_folder(&self.run)?;
+        let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let (job_name, run) = (folder.parent().map(name).unwrap_or_default(), name(&folder));
+        let job = project.job(&job_name)?;
+        let who = signer(self.by.as_deref())?;
+        let Some(stored) = Stored::open(&project.state_folder(&job.name))? else {
+            return Err(Error::new(Remedy::MendJob, Place::of(&job.name), "the job has no state: nothing is known of its runs").seen("nothing was written"));
+        };
+        let at = Timestamp::now().to_string();
+        let undo = undo::of_run(&job, &stored, &run, Signature { who: &who, why: self.why.as_deref(), at: &at })?;
+        drop(stored);
+        let request = Request { undo: Some(Arc::new(undo)), plan_only: !self.yes, ..Request::default() };
+        let finished = start(context, &project, &job_name, request, &self.allow)?;
+        if self.yes {
+            tell(context, &finished, &report::text::summary(&finished.report));
+            return Ok(finished.report.exit_code);
+        }
+        tell(context, &finished, &report::text::render(&finished.report, 100));
+        if !context.json && finished.report.stopped_by.is_empty() {
+            print(&format!("nothing was written; take it back with `tieout undo {job_name}/{run} --yes`"));
+        }
+        Ok(if finished.report.stopped_by.is_empty() { 0 } else { finished.report.exit_code })
+    }
+}

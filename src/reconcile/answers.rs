@@ -1,0 +1,372 @@
+//! What people decided about open breaks, and what becomes of it in a run.
+//!
+//! A break that the core leaves open *asks*: an [`Ask`] says what it is about, what accepting it would do, and between which
+//! systems can be chosen. A person's *answer* is about that break as it was then. A run takes the answers in as data and decides
+//! under them, as far as everything is still as it was when they were given; the ledger keeps what became of each.
+//!
+//! | answer | what the next run does | until |
+//! | --- | --- | --- |
+//! | accept | what was proposed: the create, update or delete that waited, the suspected key change | it is done |
+//! | choose | the value of that system is the decided one; of a deleted record, the one that is there comes back | it is decided |
+//! | reject | nothing: the difference is accepted, and calls nobody. A suspected key change is none: these are two records | a value changes |
+//! | snooze | nothing: the break stays and calls nobody | the day, or a value changes |
+//! | unfreeze | the frozen field is written again | it is done |
+//!
+//! An answer about values that changed since is *stale*: it is not applied, that is told, and the break asks again. An answer to a
+//! break that is gone is *over*.
+//!
+//! # Design
+//! - What a break is about is told by a hash of what every system held ([`about_field`], [`about_record`]), witnesses aside. So an
+//!   answer never overwrites an edit that came after it, whoever made it and wherever.
+//! - An answer is kept with the plan that uses it. It is done when what it asked for is verified, and stays until then: a run
+//!   that is cut off neither loses it nor makes it twice.
+//! - There is no clock here: the day is given.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::base::State;
+use super::link::Linked;
+use super::settle::Fate;
+pub use crate::change::{Act, Answer, Ask, Hold};
+use crate::change::{Break, BreakKind, PlanHeader, Settled, SystemValue, key_for_people};
+use crate::frame::{Keyed, NO_ROW};
+use crate::job::{Job, Role};
+use crate::value::Value;
+
+/// The answers that no run has made use of yet, and those that hold: at most one a break.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    by_id: BTreeMap<String, Answer>,
+    /// By key and field: the break whose answer chooses a side.
+    choices: BTreeMap<(String, String), String>,
+}
+
+impl Answers {
+    /// All of these. Of several to one break, the last one counts.
+    pub fn new(answers: impl IntoIterator<Item = Answer>) -> Answers {
+        let mut all = Answers::default();
+        for answer in answers {
+            all.by_id.insert(answer.id.clone(), answer);
+        }
+        let choices = all.by_id.values().filter(|answer| matches!(answer.act, Act::Choose { .. }));
+        all.choices = choices.filter_map(|answer| Some(((answer.to.key.clone(), answer.to.field.clone()?), answer.id.clone()))).collect();
+        all
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// All of them, by the identity of their break.
+    pub fn iter(&self) -> impl Iterator<Item = &Answer> {
+        self.by_id.values()
+    }
+
+    /// The answer to this break, if it is about this.
+    pub fn to(&self, id: &str, about: &str) -> Option<&Answer> {
+        self.by_id.get(id).filter(|answer| answer.about == about)
+    }
+
+    /// Whether somebody answered this break, whatever it was about.
+    pub fn has(&self, id: &str) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    /// What was taken back and is not written again by itself, if it is about this. It stays so while it is set aside.
+    pub fn holds(&self, id: &str, about: &str) -> Option<&Answer> {
+        self.to(id, about).filter(|answer| answer.sets_aside() || matches!(answer.act, Act::Undone { .. }))
+    }
+
+    /// The system that was chosen for a field of a record, if it is about this.
+    pub fn choice(&self, key: &str, field: &str, about: &str) -> Option<(&Answer, &str)> {
+        if self.choices.is_empty() {
+            return None;
+        }
+        let answer = self.by_id.get(self.choices.get(&(key.to_owned(), field.to_owned()))?)?;
+        match &answer.act {
+            Act::Choose { system } if answer.about == about => Some((answer, system)),
+            _ => None,
+        }
+    }
+
+    /// Lets the frozen fields be written again of which a person said so. Gives the answers that were followed.
+    pub fn unfreeze(&self, job: &Job, state: &mut State) -> Vec<u64> {
+        let mut followed = Vec::new();
+        let asked: BTreeMap<(&str, &str, &str), u64> = self
+            .iter()
+            .filter(|answer| answer.act == Act::Unfreeze)
+            .filter_map(|answer| Some(((answer.to.key.as_str(), answer.to.field.as_deref()?, answer.to.system.as_deref()?), answer.number)))
+            .collect();
+        if asked.is_empty() {
+            return followed;
+        }
+        let bases = &state.bases;
+        state.open.flips.retain(|(record, field, system), flips| {
+            let keys = bases.iter().filter_map(|base| base.keys.get(base.records.binary_search(record).ok()?));
+            let number = keys.filter_map(|key| asked.get(&(key, field.as_str(), system.as_str()))).next();
+            match number.filter(|_| flips.frozen && job.field(field).is_some()) {
+                Some(number) => {
+                    followed.push(*number);
+                    false
+                }
+                None => true,
+            }
+        });
+        followed
+    }
+
+    /// By the identity of an open break: the answer that sets it aside today.
+    pub fn set_aside<'a>(&'a self, asks: &BTreeMap<String, Ask>, today: &str) -> BTreeMap<&'a str, &'a Answer> {
+        let holds = |answer: &&Answer| {
+            // Nobody could look at what asks nothing tonight, so it is as it was.
+            let is_same = asks.get(&answer.id).is_none_or(|ask| ask.about == answer.about);
+            answer.sets_aside() && is_same && !answer.is_over(today)
+        };
+        self.iter().filter(holds).map(|answer| (answer.id.as_str(), answer)).collect()
+    }
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Became {
+    /// It was done.
+    Applied,
+    /// Not applied: what it was about changed since.
+    Stale,
+    /// Not needed: the break is gone.
+    Over,
+    /// The day came until which it was snoozed.
+    Ended,
+    /// A later answer took its place.
+    Replaced,
+    /// A person took it back.
+    Forgotten,
+}
+
+impl Became {
+    /// In one word, as the ledger has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Became::Applied => "applied",
+            Became::Stale => "stale",
+            Became::Over => "over",
+            Became::Ended => "ended",
+            Became::Replaced => "replaced",
+            Became::Forgotten => "forgotten",
+        }
+    }
+
+    /// For a sentence about the answer.
+    pub fn words(word: &str) -> &'static str {
+        match word {
+            "applied" => "applied",
+            "stale" => "not applied, because a value changed since",
+            "over" => "not applied, because the break is gone",
+            "ended" => "over, its day has come",
+            "replaced" => "replaced by a later decision",
+            _ => "taken back",
+        }
+    }
+}
+
+/// What became of the answers in a run that came to its end: those that go on are not in it.
+///
+/// `asks` are tonight's, `breaks` what is open after it, `fates` what became of its changes, by their number.
+pub fn judge(
+    job: &Job,
+    answers: &Answers,
+    header: &PlanHeader,
+    asks: &BTreeMap<String, Ask>,
+    fates: &BTreeMap<u32, Fate>,
+    breaks: &[Break],
+    today: &str,
+) -> Vec<(u64, Became)> {
+    if answers.is_empty() {
+        return Vec::new();
+    }
+    let open: std::collections::BTreeSet<String> = breaks.iter().map(|open| open.id(&job.name)).collect();
+    let judged = answers.iter().filter_map(|answer| {
+        let became = match header.answers.get(&answer.number) {
+            Some(changes) if is_done(changes, fates) => Became::Applied,
+            // It was sent and did not arrive: what it was about tells whether it is sent again.
+            Some(_) => return None,
+            None if answer.is_over(today) && answer.to.kind != BreakKind::Undone => Became::Ended,
+            None if !open.contains(&answer.id) => Became::Over,
+            None if asks.get(&answer.id).is_some_and(|ask| ask.about != answer.about) => Became::Stale,
+            None => return None,
+        };
+        Some((answer.number, became))
+    });
+    judged.collect()
+}
+
+/// The answers that hold what a plan took back.
+pub fn held(header: &PlanHeader, fates: &BTreeMap<u32, Fate>) -> Vec<Answer> {
+    header.holds.iter().filter(|hold| is_done(&hold.changes, fates)).map(|hold| hold.answer.clone()).collect()
+}
+
+/// The answers that a plan made use of and that are done.
+pub fn done(header: &PlanHeader, fates: &BTreeMap<u32, Fate>) -> Vec<u64> {
+    header.answers.iter().filter(|(_, changes)| is_done(changes, fates)).map(|(number, _)| *number).collect()
+}
+
+fn is_done(changes: &[u32], fates: &BTreeMap<u32, Fate>) -> bool {
+    changes.iter().all(|change| fates.get(change).is_some_and(|fate| matches!(fate.settled, Settled::Verified | Settled::Normalised)))
+}
+
+/// What the reader of a report must hear of answers: those that were not applied although somebody waits for it.
+pub fn notes(answers: &Answers, judged: &[(u64, Became)]) -> Vec<String> {
+    let told = answers.iter().filter_map(|answer| {
+        let (_, became) = judged.iter().find(|(number, _)| *number == answer.number)?;
+        let what = match &answer.to.field {
+            Some(field) => format!("`{field}` of `{}`", key_for_people(&answer.to.key)),
+            None => format!("`{}`", key_for_people(&answer.to.key)),
+        };
+        let decision = format!("the decision of {} about {what} ({})", answer.who, answer.act);
+        match became {
+            _ if matches!(answer.act, Act::Undone { .. }) => None,
+            Became::Stale if answer.sets_aside() => Some(format!("{decision} is over: a value changed since, so it is asked again")),
+            Became::Stale => Some(format!("{decision} was not applied: a value changed since, so it is asked again")),
+            Became::Over if !answer.sets_aside() => Some(format!("{decision} was not applied: the break is gone")),
+            Became::Ended => Some(format!("{decision} is over: its day has come")),
+            Became::Applied | Became::Over | Became::Replaced | Became::Forgotten => None,
+        }
+    });
+    told.collect()
+}
+
+/// The words that decide what a break asks, as they are typed.
+pub fn deciding(ask: &Ask) -> Vec<String> {
+    let accept = ask.proposal.iter().map(|_| "--accept".to_owned());
+    accept.chain(ask.sides.iter().map(|side| format!("--choose {side}"))).collect()
+}
+
+/// The words that fit a break, as they are typed; `--snooze` always does.
+pub fn fitting(open: &Break, ask: Option<&Ask>) -> Vec<String> {
+    let mut words = ask.map(deciding).unwrap_or_default();
+    if open.kind == BreakKind::Frozen {
+        words.push("--unfreeze".to_owned());
+    }
+    if may_be_rejected(open, ask) {
+        words.push("--reject".to_owned());
+    }
+    words.push("--snooze DAY".to_owned());
+    words
+}
+
+/// Why an answer does not fit a break, in words; nothing if it does.
+pub fn misfit(open: &Break, ask: Option<&Ask>, act: &Act) -> Option<String> {
+    let sides = || ask.map(|ask| ask.sides.as_slice()).unwrap_or_default();
+    match act {
+        Act::Snooze { .. } => None,
+        Act::Unfreeze if open.kind == BreakKind::Frozen => None,
+        Act::Unfreeze | Act::Undone { .. } => Some("nothing is frozen here".to_owned()),
+        Act::Accept if ask.is_some_and(|ask| ask.proposal.is_some()) => None,
+        Act::Choose { system } if sides().contains(system) => None,
+        Act::Reject if may_be_rejected(open, ask) => None,
+        Act::Accept if !sides().is_empty() => Some("no value is proposed: a system must be chosen".to_owned()),
+        Act::Choose { system } if !sides().is_empty() => Some(format!("`{system}` is none of the systems between which can be chosen")),
+        Act::Accept | Act::Choose { .. } | Act::Reject => Some(
+            match open.kind {
+                BreakKind::Quarantined => "a decision cannot make the row readable: it must be mended where it stands",
+                BreakKind::Duplicate => "which row is meant can only be told where they stand: a decision writes none of them away",
+                BreakKind::WriteRejected | BreakKind::WriteNotKept => "it is decided already, and sent again by every run until the system takes it",
+                BreakKind::Restored => "a row that came back is deleted again where it stands, or accepted with `tieout run --allow restored`",
+                BreakKind::Locked => "a decision cannot write what must not be written",
+                BreakKind::Frozen => "the field is frozen, and not written until it is let go",
+                _ if matches!(act, Act::Choose { .. }) => "there are no two sides between which could be chosen",
+                _ if *act == Act::Accept => "nothing is proposed that could be done",
+                _ => "it cannot be left as it is",
+            }
+            .to_owned(),
+        ),
+    }
+}
+
+fn may_be_rejected(open: &Break, ask: Option<&Ask>) -> bool {
+    match open.kind {
+        BreakKind::SuggestedLink => ask.is_some_and(|ask| ask.proposal.is_some()),
+        kind => can_be_accepted_as_it_is(kind) && ask.is_some(),
+    }
+}
+
+/// Whether a difference of this kind may stay by a person's word. Not what cannot be read or told apart, nor what was decided.
+fn can_be_accepted_as_it_is(kind: BreakKind) -> bool {
+    match kind {
+        BreakKind::Missing
+        | BreakKind::Amount
+        | BreakKind::Field
+        | BreakKind::Conflict
+        | BreakKind::Cleared
+        | BreakKind::Drift
+        | BreakKind::Orphan
+        | BreakKind::Locked
+        | BreakKind::Review
+        | BreakKind::SuggestedLink
+        | BreakKind::Undone
+        | BreakKind::Frozen => true,
+        BreakKind::Duplicate | BreakKind::Quarantined | BreakKind::WriteRejected | BreakKind::WriteNotKept | BreakKind::Restored => false,
+    }
+}
+
+/// What a break of a field is about: what each system held, witnesses aside.
+pub fn about_field(job: &Job, values: &[SystemValue]) -> String {
+    let mut hasher = Xxh3::new();
+    for held in values.iter().filter(|held| job.system(&held.system).is_some_and(|system| job.systems[system].role != Role::Witness)) {
+        add(&mut hasher, &held.system);
+        add(&mut hasher, &format!("{:?}", held.value));
+    }
+    format!("{:032x}", hasher.digest128())
+}
+
+/// What a break of a whole record is about: where it is, and every value of it, witnesses aside.
+pub fn about_record(job: &Job, nows: &[Keyed], linked: &Linked, record: u32) -> String {
+    let mut hasher = Xxh3::new();
+    add_record(&mut hasher, job, nows, linked, record);
+    format!("{:032x}", hasher.digest128())
+}
+
+/// What a suspected key change is about: the record that lost its row, and the row that is new.
+pub fn about_suggestion(job: &Job, nows: &[Keyed], linked: &Linked, old: u32, new: u32) -> String {
+    let mut hasher = Xxh3::new();
+    add_record(&mut hasher, job, nows, linked, old);
+    add_record(&mut hasher, job, nows, linked, new);
+    format!("{:032x}", hasher.digest128())
+}
+
+/// What a record that is not made in some system is about: every value of it where it is, witnesses aside. `rows` gives by system
+/// the values of its row by field; nothing where it is not.
+pub fn about_elsewhere(job: &Job, rows: impl Fn(usize) -> Option<Vec<Option<Value>>>) -> String {
+    let mut hasher = Xxh3::new();
+    for (system, spec) in job.systems.iter().enumerate().filter(|(_, spec)| spec.role != Role::Witness) {
+        let Some(values) = rows(system) else { continue };
+        add(&mut hasher, &spec.name);
+        values.iter().for_each(|value| add(&mut hasher, &format!("{value:?}")));
+    }
+    format!("{:032x}", hasher.digest128())
+}
+
+fn add_record(hasher: &mut Xxh3, job: &Job, nows: &[Keyed], linked: &Linked, record: u32) {
+    for (system, (spec, now)) in job.systems.iter().zip(nows).enumerate().filter(|(_, (spec, _))| spec.role != Role::Witness) {
+        add(hasher, &spec.name);
+        let row = linked.now_rows[system][record as usize];
+        if row == NO_ROW {
+            add(hasher, if linked.silent[system].contains_key(&record) { "silent" } else { "absent" });
+            continue;
+        }
+        for column in &now.clean.fields {
+            let value = column.as_ref().map(|column| column.value(row));
+            add(hasher, &format!("{value:?}"));
+        }
+    }
+}
+
+fn add(hasher: &mut Xxh3, text: &str) {
+    hasher.update(&(text.len() as u64).to_le_bytes());
+    hasher.update(text.as_bytes());
+}

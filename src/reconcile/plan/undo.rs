@@ -1,0 +1,296 @@
+//! The inverse of what a run wrote.
+//!
+//! Every write of a run that was verified is taken back where the value there is still the one that it wrote: an update gets the old
+//! values, a created row is deleted, a deleted one is made again. What moved since, and what the job does not let be done, is
+//! *stale*, and listed with the reason. Nothing else is decided in such a run: every record waits for the next one, so that no edit
+//! is taken in beside it.
+//!
+//! What was taken back is not simply written again: the field, or the create, is *held* as a break of its own kind until one of the
+//! values changes or a person decides about it. The hold is kept as an answer is ([`super::super::answers`]).
+//!
+//! # Design
+//! - The systems that were not written keep the values that they had agreed on as their bases, and the one that was written gets
+//!   the old value as its base: nobody edited anything, so there is nothing that could be taken for a person's edit.
+//! - Keys are not taken back: everything that is known of a record is known by its key.
+
+use super::*;
+use crate::change::{Hold, Settled};
+use crate::reconcile::approved::Stale;
+
+/// What is to be undone, and who wants it.
+#[derive(Clone, Debug)]
+pub struct Undo {
+    /// The run.
+    pub run: String,
+    /// Its changes, each with what became of it; nothing for one that was never sent.
+    pub changes: Vec<(Change, Option<Settled>)>,
+    /// Who undoes it.
+    pub who: String,
+    /// Why.
+    pub why: Option<String>,
+    /// When, RFC 3339.
+    pub at: String,
+}
+
+impl Undo {
+    fn reason(&self) -> Reason {
+        Reason::Undone { run: self.run.clone(), who: self.who.clone(), why: self.why.clone() }
+    }
+
+    /// The answer that holds what was taken back.
+    fn hold(&self, job: &Job, open: &Break, about: String) -> Answer {
+        Answer {
+            number: 0,
+            id: open.id(&job.name),
+            to: open.clone(),
+            about,
+            act: Act::Undone { run: self.run.clone() },
+            who: self.who.clone(),
+            why: self.why.clone(),
+            at: self.at.clone(),
+        }
+    }
+
+    fn because(&self) -> String {
+        self.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+    }
+}
+
+/// Plans the inverse changes alone, and gives those that cannot be made.
+pub fn undo(job: &Job, state: &State, nows: &[Keyed], mut linked: Linked, undo: &Undo, header: PlanHeader) -> (Decisions, Vec<Stale>) {
+    let all = 0..linked.records.len() as u32;
+    for record in all.clone() {
+        linked.held.entry(record).or_default();
+    }
+    let nobody = Answers::default();
+    let mut decisions = plan(job, state, nows, linked, &nobody, header);
+    decisions.treatments.extend(all.map(|record| (record, Treatment::Held)));
+    let planner = Planner::new(job, state, nows, &decisions.linked, &nobody);
+    let mut stale = Vec::new();
+    let mut changes = Vec::new();
+    for (change, settled) in &undo.changes {
+        match planner.inverse(undo, change, *settled) {
+            Ok(inverse) => changes.push(inverse),
+            Err(why) => stale.push(Stale { system: change.system.clone(), key: key_for_people(&change.key), action: change.action, why }),
+        }
+    }
+    let changes = ordered(job, changes);
+    let held = planner.holds(undo, &changes);
+    decisions.plan.changes = changes;
+    for (open, ask, changes) in held {
+        decisions.plan.header.holds.push(Hold { answer: undo.hold(job, &open, ask.about.clone()), changes });
+        decisions.asks.insert(open.id(&job.name), ask);
+        decisions.breaks.push(open);
+    }
+    (decisions, stale)
+}
+
+impl Planner<'_> {
+    /// The change that takes another one back; else why it cannot be made, in words without a value.
+    fn inverse(&self, undo: &Undo, change: &Change, settled: Option<Settled>) -> Result<Change, String> {
+        let name = &change.system;
+        match settled {
+            Some(Settled::Verified) => {}
+            Some(Settled::Normalised) => return Err(format!("`{name}` had made another value of it: set it there by hand")),
+            Some(other) => return Err(format!("nothing is taken back that was not verified: it was {other}")),
+            None => return Err("it was never sent".to_owned()),
+        }
+        let system = self.job.system(name).ok_or("the job has no such system any more")?;
+        let spec = &self.job.systems[system];
+        if !spec.role.is_written() {
+            return Err(format!("the job does not write `{name}` any more"));
+        }
+        let record = self.linked.records.binary_search(&change.record).map_err(|_| "the record is not known any more")? as u32;
+        if self.linked.silent[system].contains_key(&record) {
+            return Err(format!("its row in `{name}` cannot be read, or told from another one, tonight"));
+        }
+        let row = self.linked.now_rows[system][record as usize];
+        let reason = undo.reason();
+        let (action, cells) = match change.action {
+            Action::Archive => return Err(link::how_to_take_back(self.job, system)),
+            Action::Delete if row != NO_ROW => return Err("it is there again".to_owned()),
+            Action::Delete if spec.may.create == Permission::Never => return Err(format!("the job never creates records in `{name}`")),
+            Action::Delete => (Action::Create, self.cells_again(system, change, &reason)?),
+            Action::Create | Action::Update if row == NO_ROW => return Err("the row is not there any more".to_owned()),
+            Action::Create if spec.may.delete == Permission::Never => return Err(format!("the job never deletes records in `{name}`")),
+            Action::Update if spec.may.update == Permission::Never => return Err(format!("the job never updates `{name}`")),
+            Action::Create => (Action::Delete, self.cells_back(system, row, change, &reason)?),
+            Action::Update => (Action::Update, self.cells_back(system, row, change, &reason)?),
+        };
+        let is_new = action == Action::Create;
+        let key_before = (!is_new).then(|| self.row_key(system, row));
+        Ok(Change {
+            number: 0,
+            system: name.clone(),
+            record: change.record,
+            key: if is_new { change.key.clone() } else { self.linked.key(record, self.nows, &self.state.bases).to_owned() },
+            action,
+            address: if is_new { Address::new() } else { self.address(system, row) },
+            row_id: if is_new { None } else { self.row_id(system, row) },
+            row_key_after: key_before.clone().unwrap_or_else(|| change.row_key_before.clone().unwrap_or_else(|| change.key.clone())),
+            row_key_before: key_before,
+            cells,
+            reason,
+            attempts: 0,
+            edited_at: if is_new { None } else { self.edited_at(system, row) },
+        })
+    }
+
+    /// The cells of a row that was created or updated, as they were before. All of them must still hold what was written.
+    fn cells_back(&self, system: usize, row: u32, change: &Change, reason: &Reason) -> Result<Vec<CellChange>, String> {
+        let name = &change.system;
+        if change.action == Action::Create
+            && let Some(because) = self.locked(system, row, None)
+        {
+            return Err(format!("the row must not change: {because}"));
+        }
+        let mut cells = Vec::new();
+        for cell in &change.cells {
+            let Some(field_name) = &cell.field else { continue };
+            let field = self.job.field(field_name).ok_or_else(|| format!("the job has no field `{field_name}` any more"))?;
+            let spec = &self.job.fields[field];
+            let column = spec.columns[system].as_ref().ok_or_else(|| format!("the job does not carry `{field_name}` in `{name}` any more"))?;
+            let now = self.nows[system].clean.fields[field].as_ref().map_or(Value::Null, |values| values.value(row));
+            let is_ours = spec.equivalent(&now, &cell.after) || now == clean::canonical(spec, column, &cell.after);
+            if !is_ours {
+                return Err(format!("`{field_name}` holds another value by now"));
+            }
+            if change.action == Action::Update && self.job.key.contains(&field) {
+                return Err(format!("it changed the key field `{field_name}`: change that back by hand"));
+            }
+            if let Some(because) = self.locked(system, row, Some(field)) {
+                return Err(format!("`{field_name}` must not change: {because}"));
+            }
+            let (after, after_raw) = match (&cell.before_raw, change.action) {
+                (Some(raw), Action::Update) => (cell.before.clone(), raw.clone()),
+                _ => (Value::Null, Raw::null()),
+            };
+            cells.push(CellChange {
+                field: cell.field.clone(),
+                column: column.name.clone(),
+                before_raw: Some(self.nows[system].raw(&column.name, row)),
+                before: now,
+                after,
+                after_raw,
+                reason: reason.clone(),
+            });
+        }
+        if cells.is_empty() { Err("the job carries none of its fields any more".to_owned()) } else { Ok(cells) }
+    }
+
+    /// The cells of a row that was deleted.
+    fn cells_again(&self, system: usize, change: &Change, reason: &Reason) -> Result<Vec<CellChange>, String> {
+        let mut cells = Vec::new();
+        for cell in change.cells.iter().filter(|cell| !cell.before.is_null()) {
+            let (Some(field_name), Some(raw)) = (&cell.field, &cell.before_raw) else { continue };
+            let field = self.job.field(field_name).ok_or_else(|| format!("the job has no field `{field_name}` any more"))?;
+            let Some(column) = &self.job.fields[field].columns[system] else { continue };
+            cells.push(CellChange {
+                field: cell.field.clone(),
+                column: column.name.clone(),
+                before_raw: None,
+                before: Value::Null,
+                after: cell.before.clone(),
+                after_raw: raw.clone(),
+                reason: reason.clone(),
+            });
+        }
+        for (column, values) in &self.job.systems[system].only {
+            if let (false, Some(first)) = (cells.iter().any(|cell| cell.column == *column), values.first()) {
+                cells.push(CellChange {
+                    field: None,
+                    column: column.clone(),
+                    before_raw: None,
+                    before: Value::Null,
+                    after: Value::Text(first.clone()),
+                    after_raw: Raw::text(first.clone()),
+                    reason: Reason::WithinFilter,
+                });
+            }
+        }
+        let has = |field: &usize| cells.iter().any(|cell| cell.field.as_ref() == Some(&self.job.fields[*field].name));
+        if self.job.key.iter().all(has) { Ok(cells) } else { Err("its key is not known in full any more".to_owned()) }
+    }
+
+    /// By field the values of a record in a system once these changes are made; nothing where it is not then.
+    fn row_after(&self, record: u32, system: usize, changes: &[Change]) -> Option<Vec<Option<Value>>> {
+        let number = self.linked.records[record as usize];
+        let now = self.row_values(record, system);
+        let Some(change) = changes.iter().find(|change| change.record == number && change.system == self.job.systems[system].name) else { return now };
+        if change.action == Action::Delete {
+            return None;
+        }
+        let empty = || self.job.fields.iter().map(|field| field.is_carried_by(system).then_some(Value::Null)).collect();
+        let mut values: Vec<Option<Value>> = now.unwrap_or_else(empty);
+        for cell in &change.cells {
+            if let Some(field) = cell.field.as_deref().and_then(|name| self.job.field(name)) {
+                values[field] = Some(cell.after.clone());
+            }
+        }
+        Some(values)
+    }
+
+    /// The breaks that hold what these changes take back, with what they ask and the numbers of the changes.
+    fn holds(&self, undo: &Undo, changes: &[Change]) -> Vec<(Break, Ask, Vec<u32>)> {
+        let mut fields: BTreeMap<(u32, usize), Vec<(&Change, &CellChange)>> = BTreeMap::new();
+        let mut held = Vec::new();
+        for change in changes {
+            let Ok(record) = self.linked.records.binary_search(&change.record) else { continue };
+            let (record, Some(system)) = (record as u32, self.job.system(&change.system)) else { continue };
+            if change.action == Action::Update {
+                for cell in &change.cells {
+                    if let Some(field) = cell.field.as_deref().and_then(|name| self.job.field(name)) {
+                        fields.entry((record, field)).or_default().push((change, cell));
+                    }
+                }
+                continue;
+            }
+            // A row that is deleted is not made again there; one that is made again is not made elsewhere.
+            let kept_out: Vec<usize> = match change.action {
+                Action::Delete => vec![system],
+                _ => (0..self.job.systems.len()).filter(|other| *other != system && self.linked.now_rows[*other][record as usize] == NO_ROW).collect(),
+            };
+            for other in kept_out.into_iter().filter(|other| self.job.systems[*other].role.is_written()) {
+                let name = self.name(other);
+                let what = if change.action == Action::Delete { "created it there" } else { "deleted it elsewhere" };
+                let open = Break {
+                    kind: BreakKind::Undone,
+                    key: change.key.clone(),
+                    field: None,
+                    system: Some(name.clone()),
+                    values: Vec::new(),
+                    why: format!("run {} had {what}, which {} took back{}", undo.run, undo.who, undo.because()),
+                    next_step: format!("add it to `{name}` by hand, or delete it in every system; a change of the record decides it anew"),
+                };
+                let about = answers::about_elsewhere(self.job, |at| self.row_after(record, at, changes));
+                let ask = Ask { about, proposal: Some(format!("add it to `{name}`")), value: None, sides: Vec::new() };
+                held.push((open, ask, vec![change.number]));
+            }
+        }
+        for ((record, index), taken_back) in fields {
+            let presence: Vec<Presence> = (0..self.job.systems.len()).map(|system| self.presence(system, record)).collect();
+            let mut voices = self.voices(record, index, &presence, &[]);
+            for voice in &mut voices {
+                let name = &self.job.systems[voice.system].name;
+                if let Some((_, cell)) = taken_back.iter().find(|(change, _)| change.system == *name) {
+                    voice.now = Some(cell.after.clone());
+                }
+            }
+            let systems: Vec<String> = taken_back.iter().map(|(change, _)| change.system.clone()).collect();
+            let values = self.seen(&voices);
+            let open = Break {
+                kind: BreakKind::Undone,
+                key: self.linked.key(record, self.nows, &self.state.bases).to_owned(),
+                field: Some(self.job.fields[index].name.clone()),
+                system: None,
+                why: format!("run {} had written it in {}, which {} took back{}", undo.run, crate::change::join_names(&systems), undo.who, undo.because()),
+                next_step: format!("set `{}` to the right value in one of the systems: that is decided anew", self.job.fields[index].name),
+                values,
+            };
+            let ask =
+                Ask { about: answers::about_field(self.job, &open.values), proposal: None, value: None, sides: self.sides_of_field(index, &voices, None) };
+            held.push((open, ask, taken_back.iter().map(|(change, _)| change.number).collect()));
+        }
+        held
+    }
+}

@@ -1,0 +1,209 @@
+//! `tieout review`, from outside: what a person sees, what she says, and what the nights after it make of it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value as Json;
+
+use crate::errors::tieout;
+
+const JOB: &str = r#"name = "customers"
+key = ["number"]
+
+[systems.crm]
+kind = "csv"
+role = "peer"
+path = "data/crm.csv"
+
+[systems.shop]
+kind = "csv"
+role = "peer"
+path = "data/shop.csv"
+
+[fields.number]
+type = "integer"
+columns = { crm = "Number", shop = "No" }
+merge = "review"
+
+[fields.limit]
+type = "decimal(2)"
+columns = { crm = "Limit", shop = "Limit" }
+merge = "review"
+
+[fields.iban]
+type = "text"
+columns = { crm = "Iban", shop = "Iban" }
+merge = "review"
+sensitive = true
+"#;
+
+fn write(root: &Path, crm: &str, shop: &str) {
+    fs::write(root.join("data/crm.csv"), format!("Number,Limit,Iban\n{crm}")).unwrap();
+    fs::write(root.join("data/shop.csv"), format!("No,Limit,Iban\n{shop}")).unwrap();
+}
+
+/// A root after two nights: in the second one a limit and an account wait for a person.
+fn nights() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for folder in ["jobs", "data"] {
+        fs::create_dir(root.path().join(folder)).unwrap();
+    }
+    fs::write(root.path().join("jobs/customers.toml"), JOB).unwrap();
+    write(root.path(), "7,10.00,OLD-7\n8,20.00,OLD-8\n", "7,10.00,OLD-7\n8,20.00,OLD-8\n");
+    assert_eq!(run(root.path(), &["--first-contact"]), Some(0));
+    write(root.path(), "7,11.00,OLD-7\n8,20.00,SECRET-CRM\n", "7,12.00,OLD-7\n8,20.00,SECRET-SHOP\n");
+    assert_eq!(run(root.path(), &[]), Some(1));
+    root
+}
+
+fn run(root: &Path, args: &[&str]) -> Option<i32> {
+    tieout(root, &[&["run", "customers", "--allow", "updates,all-changed"], args].concat()).status.code()
+}
+
+fn open(root: &Path) -> Vec<Json> {
+    let output = tieout(root, &["review", "customers", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    serde_json::from_slice::<Json>(&output.stdout).unwrap()["open"].as_array().unwrap().clone()
+}
+
+/// The id of the one break of a field.
+fn id_of(root: &Path, field: &str) -> String {
+    open(root).iter().find(|one| one["field"] == field).unwrap()["id"].as_str().unwrap().to_owned()
+}
+
+fn say(root: &Path, args: &[&str]) -> Output {
+    tieout(root, &[&["review", "customers"], args].concat())
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn data(root: &Path) -> [String; 2] {
+    ["crm", "shop"].map(|name| fs::read_to_string(root.join(format!("data/{name}.csv"))).unwrap())
+}
+
+#[test]
+fn the_list_tells_every_side_the_words_that_fit_and_no_secret() {
+    let root = nights();
+    let listed = out(&say(root.path(), &[]));
+    assert!(listed.starts_with("customers: 2 breaks to decide\n"), "{listed}");
+    assert!(listed.contains("crm: 11.00") && listed.contains("shop: 12.00") && listed.contains("--choose crm | --choose shop | --reject | --snooze DAY"));
+    assert!(!listed.contains("SECRET") && listed.contains("•••") && listed.contains("`--reveal` shows them: iban"), "{listed}");
+    assert!(out(&say(root.path(), &["--reveal"])).contains("SECRET-CRM"));
+    let id = id_of(root.path(), "limit");
+    let one = out(&say(root.path(), &[&id[..4]]));
+    assert!(one.contains("7 limit") && !one.contains("8 iban"), "an id shows its break alone: {one}");
+}
+
+#[test]
+fn a_choice_is_planned_and_made_once_and_told_with_who_and_why() {
+    let root = nights();
+    let id = id_of(root.path(), "limit");
+    let kept = say(root.path(), &[&id, "--choose", "crm", "--by", "anna", "--why", "she called"]);
+    assert_eq!((kept.status.code(), out(&kept)), (Some(0), format!("{id} 7 limit: the next run takes `crm` for right\n")));
+    let listed = out(&say(root.path(), &[]));
+    assert!(listed.contains("1 decided for the next run") && listed.contains("decided: choose crm by anna on"), "{listed}");
+
+    // The plan uses it and does not use it up: twice the same.
+    let before = data(root.path());
+    for _ in 0..2 {
+        let plan = out(&tieout(root.path(), &["plan", "customers", "--json"]));
+        let plan: Json = serde_json::from_str(&plan).unwrap();
+        assert_eq!(plan["changes"][0]["cells"][0]["reason"]["person"], serde_json::json!({"who": "anna", "why": "she called", "system": "crm"}), "{plan:#}");
+    }
+    assert_eq!(data(root.path()), before);
+    assert_eq!(run(root.path(), &[]), Some(1), "the account still waits");
+    assert!(data(root.path())[1].contains("7,11.00"), "{:?}", data(root.path()));
+    let told = out(&tieout(root.path(), &["show", "last"]));
+    assert!(told.contains("decided by anna: she called"), "{told}");
+    let story = out(&tieout(root.path(), &["explain", "customers", "7"]));
+    assert!(story.contains("`crm` is right, decided by anna: she called") && story.contains("choose crm, decided by anna"), "{story}");
+
+    // A later edit in the other system is an edit like any other: the decision is used up.
+    let shop = data(root.path())[1].replace("7,11.00", "7,99.00");
+    fs::write(root.path().join("data/shop.csv"), shop).unwrap();
+    run(root.path(), &[]);
+    assert!(data(root.path())[0].contains("7,99.00"), "{:?}", data(root.path()));
+    assert_eq!(tieout(root.path(), &["history", "customers", "--verify"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_decision_is_sealed_with_the_next_run_and_cannot_be_altered_after_it() {
+    let root = nights();
+    let id = id_of(root.path(), "limit");
+    say(root.path(), &[&id, "--snooze", "2999-01-01", "--by", "anna"]);
+    let verified = tieout(root.path(), &["history", "customers", "--verify"]);
+    assert!(out(&verified).contains("1 decision of a person is not sealed yet"), "{verified:?}");
+    run(root.path(), &[]);
+    assert_eq!(tieout(root.path(), &["history", "customers", "--verify"]).status.code(), Some(0));
+    let ledger = root.path().join("state/customers/ledger.sqlite");
+    for alteration in [
+        "UPDATE answers SET body = replace(body, 'anna', 'bea')",
+        "DELETE FROM answers",
+        "UPDATE answers SET run = ''",
+        "INSERT INTO answer_events (run, answer, event, body) SELECT run, 1, 'applied', '{\"at\":\"\"}' FROM answers",
+    ] {
+        let copy = tempfile::tempdir().unwrap();
+        assert!(std::process::Command::new("cp").arg("-a").arg(root.path().join(".")).arg(copy.path()).status().unwrap().success());
+        rusqlite::Connection::open(copy.path().join("state/customers/ledger.sqlite")).unwrap().execute_batch(alteration).unwrap();
+        let verified = tieout(copy.path(), &["history", "customers", "--verify"]);
+        assert_eq!(verified.status.code(), Some(4), "{alteration}: {verified:?}");
+    }
+    assert!(ledger.exists());
+}
+
+#[test]
+fn what_is_set_aside_calls_nobody_and_is_told_apart() {
+    let root = nights();
+    let (limit, iban) = (id_of(root.path(), "limit"), id_of(root.path(), "iban"));
+    assert_eq!(say(root.path(), &[&limit, &iban, "--reject", "--by", "anna", "--why", "SECRET-CRM is his, SECRET-SHOP hers"]).status.code(), Some(0));
+    assert_eq!(run(root.path(), &[]), Some(0), "nothing calls for a person");
+    let told = out(&tieout(root.path(), &["show", "last"]));
+    assert!(told.contains("2 are accepted") && told.contains("accepted as a difference by anna"), "{told}");
+    let folder = tieout(root.path(), &["show", "last", "--json"]);
+    assert!(!told.contains("SECRET") && !out(&folder).contains("SECRET"), "what is masked is masked in the reason too");
+    assert!(out(&say(root.path(), &[])).starts_with("customers: 0 breaks to decide, 0 decided for the next run, 2 set aside"));
+    // Taken back, they call again.
+    assert_eq!(say(root.path(), &[&limit, "--forget", "--by", "bea"]).status.code(), Some(0));
+    assert_eq!(run(root.path(), &[]), Some(1));
+    assert_eq!(data(root.path())[0].lines().count(), 3);
+}
+
+#[test]
+fn a_mistake_in_one_of_several_keeps_nothing() {
+    let root = nights();
+    let (limit, iban) = (id_of(root.path(), "limit"), id_of(root.path(), "iban"));
+    let refused = say(root.path(), &[&limit, &iban, "ffffffff", "--choose", "crm", "--by", "anna"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let refused = say(root.path(), &[&limit, &iban, "--choose", "erp", "--by", "anna"]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && told.contains("--choose crm, --choose shop, --reject"), "{told}");
+    assert!(open(root.path()).iter().all(|one| one["decided"].is_null()));
+    // A run that holds the lock is waited for; looking is always possible.
+    let lock = tieout::disk::lock(&root.path().join("state/customers/lock"), "a test").unwrap();
+    assert_eq!(say(root.path(), &[&limit, "--reject", "--by", "anna"]).status.code(), Some(5));
+    assert_eq!(say(root.path(), &[]).status.code(), Some(0));
+    drop(lock);
+    let nobody = std::process::Command::new(crate::errors::program())
+        .args(["review", "customers", &limit, "--reject"])
+        .current_dir(root.path())
+        .env_clear()
+        .output()
+        .unwrap();
+    assert!(nobody.status.code() == Some(2) && String::from_utf8_lossy(&nobody.stderr).contains("nobody knows who decides"), "{nobody:?}");
+}
+
+#[test]
+fn a_run_that_a_gate_stops_keeps_the_decision_for_the_next() {
+    let root = nights();
+    let id = id_of(root.path(), "limit");
+    say(root.path(), &[&id, "--choose", "shop", "--by", "anna"]);
+    let [crm, _] = data(root.path());
+    fs::write(root.path().join("data/crm.csv"), "Number,Limit,Iban\n").unwrap();
+    assert_eq!(run(root.path(), &[]), Some(4), "the CRM is empty");
+    fs::write(root.path().join("data/crm.csv"), crm).unwrap();
+    run(root.path(), &[]);
+    assert!(data(root.path())[0].contains("7,12.00"), "{:?}", data(root.path()));
+}
