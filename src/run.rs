@@ -1164,7 +1164,9 @@ impl Night<'_> {
         let today = self.heading().today();
         let judged = answers::judge(&self.job, &self.answers, &decisions.plan.header, &decisions.asks, fates_of_run, breaks, &today);
         let of_cut_off = self.cut_off.iter().flat_map(|c| c.answered.iter().map(|number| (c.run.as_str(), *number, Became::Applied)));
-        let answered: Vec<_> = of_cut_off.chain(judged.into_iter().map(|(number, became)| (self.id, number, became))).collect();
+        let answered = of_cut_off.chain(judged.into_iter().map(|(number, became)| (self.id, number, became)));
+        // What a run that was cut off took back has no number yet.
+        let answered: Vec<_> = answered.filter(|(_, number, _)| *number > 0).collect();
         let of_this = answers::held(&decisions.plan.header, fates_of_run);
         let holds: Vec<Answer> = self.cut_off.iter().flat_map(|cut_off| cut_off.holds.iter().cloned()).chain(of_this).collect();
         self.state.ledger.promote(Promotion {

@@ -11,6 +11,7 @@
 //! | reject | nothing: the difference is accepted, and calls nobody. A suspected key change is none: these are two records | a value changes |
 //! | snooze | nothing: the break stays and calls nobody | the day, or a value changes |
 //! | unfreeze | the frozen field is written again | it is done |
+//! | undo of a run | nothing: what was taken back is not written again by itself, and asks | a value changes, or another answer |
 //!
 //! An answer about values that changed since is *stale*: it is not applied, that is told, and the break asks again. An answer to a
 //! break that is gone is *over*.

@@ -16,6 +16,9 @@
 //! | there, and locked by `immutable_when` | yes | no change of ours is made in it: a break | `immutable_rows`, `immutable_field` |
 //! | there, and a field of it frozen | yes | that field is not written there: a break | `frozen` |
 //! | not there, and its create was undone | never | a break, until a value changes or a person decides | `undo` |
+//! | gone, untouched elsewhere, and a person said what is right | yes | deleted elsewhere, or created again | `review_reported_delete` |
+//! | its create or delete waits for a person, who accepted it | either | done, with who and why | `review_permissions` |
+//! | a field of it conflicts, and a person chose a side | yes | that value goes to all | `review_choose` |
 //! | archived | lives on elsewhere | a break, until the archive is taken back | `archived_and_kept_elsewhere` |
 //!
 //! An absence counts only where the record was read in that system since it was linked, and where no row with an unreadable

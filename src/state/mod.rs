@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock                                     who runs, and since when
-//! ledger.sqlite                            runs, journal, breaks, discarded values, mail; sealed run by run
+//! ledger.sqlite                            runs, journal, breaks, people's decisions, discarded values, mail; sealed run by run
 //! base/<run>/<system>.parquet, open.jsonl  what the next run compares with, and what is still owed
 //! base/<run>/records.parquet               the records that the run looked into, where it left only those
 //! base/<run>/written.parquet               the fields that the run wrote

@@ -59,8 +59,9 @@ use tieout::reconcile::plan::{Decisions, plan};
 use tieout::report::{BreakReport, Report, Verdict};
 use tieout::review::{self, Say, Signature};
 use tieout::run::{self, Finished, Request, World};
-use tieout::state::{self, JobState};
+use tieout::state::{self, JobState, Stored};
 use tieout::systems::memory::{self, Call, Effect, Handle, Row as MemoryRow};
+use tieout::undo;
 use tieout::value::Value;
 
 use crate::oracle::{self, Blank, Cell, Debt, Deed, Expected, FieldCase, FirstContact, Policy, Presence, RecordCase, Role, Rule, Side};
@@ -2754,6 +2755,32 @@ fn a_run_cut_off_at_any_step_ends_as_if_it_had_not_been() {
 }
 
 /// L16: whatever a target makes of a value, once it does so again it is quiet from the second write on.
+#[test]
+fn an_undo_that_is_cut_off_is_made_and_held_or_not_made_at_all() {
+    let mut ends = BTreeSet::new();
+    for nth in 1..18 {
+        let place = Place::new(&peers(2, "merge = { priority = [\"a\", \"b\"] }"));
+        ["a", "b"].iter().for_each(|system| place.insert(system, "k", Some("0")));
+        place.night();
+        place.set("a", "k", "v", Some("5"));
+        place.insert("a", "new", Some("1"));
+        let run = place.night().run;
+        assert_eq!((place.shown("k").as_str(), place.shown("new").as_str()), ("5 5", "1 1"));
+        let stored = Stored::open(&place.state_folder()).unwrap().unwrap();
+        let by = Signature { who: "somebody", why: None, at: "2026-03-01T12:00:00Z" };
+        let undo = undo::of_run(&place.job, &stored, &run, by).unwrap();
+        drop(stored);
+        place.ask_until(&Request { undo: Some(Arc::new(undo)), ..Request::default() }, nth);
+        let report = place.until_quiet();
+        let held = report.breaks.iter().filter(|one| one.open.kind == BreakKind::Undone).count();
+        let end = (place.shown("k"), place.shown("new"), held);
+        let is_sound = [("5 5", "1 1", 0), ("5 0", "1 -", 2)].iter().any(|(k, new, held)| end == ((*k).to_owned(), (*new).to_owned(), *held));
+        assert!(is_sound, "cut off at step {nth}: {end:?}\n{}", told(&report));
+        ends.insert(held);
+    }
+    assert_eq!(ends.len(), 2, "some are cut off before the writes, some after");
+}
+
 #[test]
 fn a_target_that_normalises_is_quiet_after_two_writes() {
     type Habit = fn(column: &str, text: &str) -> String;
