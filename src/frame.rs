@@ -70,6 +70,17 @@ pub struct Quarantined {
     pub id: Option<String>,
 }
 
+/// The seed of the hashes of a source's rows, from the names of its columns in their order: the same cells under other names
+/// are another row.
+pub fn seed_of_rows<'n>(names: impl IntoIterator<Item = &'n str>) -> u64 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    for name in names {
+        hasher.update(&(name.len() as u64).to_le_bytes());
+        hasher.update(name.as_bytes());
+    }
+    hasher.digest()
+}
+
 /// The cells of some rows of a source: each requested column, in one order.
 pub type RawColumns = Vec<(String, StringChunked, Option<UInt8Chunked>)>;
 
@@ -131,7 +142,8 @@ pub struct Pulled {
 impl Pulled {
     /// A frame of `lines.len()` rows. `columns` holds each requested column of the source, all of that height.
     ///
-    /// `hashes[i]` is a stable hash of everything the source holds in row `i`, foreign columns included.
+    /// `hashes[i]` is a stable hash of everything the source holds in row `i`, foreign columns included, and of the columns' names
+    /// ([`seed_of_rows`]).
     pub fn new(columns: RawColumns, lines: Vec<u64>, hashes: Vec<u128>, refused: Vec<Quarantined>, evidence: Evidence) -> Pulled {
         let cells = OnceLock::from(RawCells::of(columns, lines.len()));
         Pulled { cells, ..Pulled::without_cells(None, lines, hashes, refused, evidence) }

@@ -48,6 +48,8 @@ use apply::Obstacles;
 const RUN_ID: &str = "%Y%m%dT%H%M%SZ";
 /// A clock that goes back by less is only set right.
 const CLOCK_BACK_MIN_S: i64 = 120;
+/// So many of the last runs tell whether the clock is likely right.
+const CLOCK_RUNS: usize = 5;
 
 /// What a run says that was asked to stop.
 const STOPPED_ON_REQUEST: &str = "stopped on request before writing";
@@ -602,22 +604,29 @@ impl Night<'_> {
 
     /// Clears away what no promoted run names.
     fn tidy(&self) -> Result<(), Error> {
-        self.state.tidy(self.promoted.as_ref(), &self.days_ago(self.snapshot_days))
+        self.state.tidy(self.promoted.as_ref(), &self.days_ago(self.snapshot_days)?, self.id)
     }
 
-    /// The run id of so many days ago, counted from this run, or from a day after the last one if that is earlier: a clock that is
-    /// wrong for one night must not remove what is to be kept.
-    fn days_ago(&self, days: u32) -> String {
-        let last = self.promoted.as_ref().and_then(|promoted| started_of(&promoted.run));
+    /// The run id of so many days ago; the empty text, before every id, where there is no such day.
+    ///
+    /// Counted from this run, or, if that is earlier, from a week after the middle one of the last five: a clock that is wrong for a
+    /// night must not remove what is to be kept.
+    fn days_ago(&self, days: u32) -> Result<String, Error> {
+        let mut last: Vec<Timestamp> =
+            self.state.ledger.newest_runs(CLOCK_RUNS + 1)?.iter().filter(|run| *run != self.id).filter_map(|run| started_of(run)).collect();
+        last.truncate(CLOCK_RUNS);
+        last.sort_unstable();
         let day = jiff::SignedDuration::from_hours(24);
-        let from = last.and_then(|last| last.checked_add(day).ok()).map_or(self.started, |latest| latest.min(self.started));
-        from.checked_sub(day * i32::try_from(days).unwrap_or(i32::MAX)).unwrap_or(from).strftime(RUN_ID).to_string()
+        let latest = last.get(last.len() / 2).and_then(|middle| middle.checked_add(day * 7).ok());
+        let from = latest.map_or(self.started, |latest| latest.min(self.started));
+        let then = i32::try_from(days).ok().and_then(|days| from.checked_sub(day * days).ok());
+        Ok(then.map(|then| then.strftime(RUN_ID).to_string()).unwrap_or_default())
     }
 
     /// Full snapshots of all systems, and, read meanwhile, the records that the last promoted run left at rest. Nothing is at
-    /// rest where somebody wants every record looked into, and where a run was cut off.
+    /// rest where somebody wants every record looked into, where a run was cut off, and where one is undone: what it wrote may rest.
     fn recall_and_pull(&mut self, systems: &mut [Box<dyn System>], may_rest: bool) -> Result<(Rest, Vec<Pulled>), Error> {
-        let promoted = self.promoted.as_ref().filter(|_| may_rest && !self.request.every_record);
+        let promoted = self.promoted.as_ref().filter(|_| may_rest && !self.request.every_record && self.request.undo.is_none());
         let (folder, job) = (self.state.bases(), &self.job);
         let (recalled, pulled) = std::thread::scope(|scope| {
             let recalled = scope.spawn(|| promoted.map_or(Ok(None), |promoted| state::load_rest(&folder, job, promoted)));
@@ -1181,7 +1190,7 @@ impl Night<'_> {
             fates: &fates,
             decisions: &decided,
             links: &links,
-            retention: Retention { before: &self.days_ago(self.world.settings.ledger_days), open: &open },
+            retention: Retention { before: &self.days_ago(self.world.settings.ledger_days)?, open: &open },
             now: &self.started.to_string(),
         })
     }

@@ -23,7 +23,7 @@ use super::{Context, print};
 /// What was taken back is not written again until one of the values changes or a person decides about it.
 #[derive(Args)]
 pub struct UndoRun {
-    /// The run: its id, `JOB/ID`, `last` or `JOB/last`.
+    /// The run: its id, `JOB/ID`, or `last` and `JOB/last` for the last one that was carried out.
     run: String,
     /// Make the changes.
     #[arg(long)]
@@ -45,12 +45,16 @@ impl UndoRun {
         let project = context.project()?;
         let folder = project.report_folder(&self.run)?;
         let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let (job_name, run) = (folder.parent().map(name).unwrap_or_default(), name(&folder));
+        let (job_name, mut run) = (folder.parent().map(name).unwrap_or_default(), name(&folder));
         let job = project.job(&job_name)?;
         let who = signer(self.by.as_deref())?;
         let Some(stored) = Stored::open(&project.state_folder(&job.name))? else {
             return Err(Error::new(Remedy::MendJob, Place::of(&job.name), "the job has no state: nothing is known of its runs").seen("nothing was written"));
         };
+        // A run that was only planned, such as that of this command without `--yes`, is not the last one that wrote.
+        if self.run == "last" || self.run.ends_with("/last") {
+            run = stored.ledger.promoted()?.map_or(run, |promoted| promoted.run);
+        }
         let at = Timestamp::now().to_string();
         let undo = undo::of_run(&job, &stored, &run, Signature { who: &who, why: self.why.as_deref(), at: &at })?;
         drop(stored);

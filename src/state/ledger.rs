@@ -3,7 +3,7 @@
 //! A run is promoted by one transaction here: it names the folder of the new bases, which are on the disk by then. Before it
 //! the old state is whole, after it the new one is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -532,6 +532,23 @@ impl Ledger {
     pub fn plan_of(&self, run: &str) -> Result<Option<(Option<String>, String)>, Error> {
         let query = "SELECT plan_digest, job_text FROM runs WHERE run = ?1";
         self.connection.query_row(query, [run], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(self.wrong())
+    }
+
+    /// The ids of the runs that began last, the newest first.
+    pub fn newest_runs(&self, count: usize) -> Result<Vec<String>, Error> {
+        self.runs("SELECT run FROM runs ORDER BY rowid DESC LIMIT ?1", [i64::try_from(count).unwrap_or(i64::MAX)])
+    }
+
+    /// The runs that began after the first one whose id lies between `oldest` and `newest`, and that one.
+    pub fn runs_since(&self, oldest: &str, newest: &str) -> Result<BTreeSet<String>, Error> {
+        let query = "SELECT run FROM runs WHERE rowid >= (SELECT min(rowid) FROM runs WHERE run >= ?1 AND run <= ?2)";
+        self.runs(query, [oldest, newest])
+    }
+
+    fn runs<R: FromIterator<String>>(&self, query: &str, parameters: impl rusqlite::Params) -> Result<R, Error> {
+        let wrong = self.wrong();
+        let mut statement = self.connection.prepare(query).map_err(&wrong)?;
+        statement.query_map(parameters, |row| row.get(0)).and_then(Iterator::collect).map_err(&wrong)
     }
 
     /// Journals changes as sent, before they are.

@@ -220,8 +220,8 @@ impl JobState {
         Ok(bases)
     }
 
-    /// Removes bases that no promoted run needs, and snapshots and plans older than `oldest`, a run id.
-    pub fn tidy(&self, promoted: Option<&Promoted>, oldest: &str) -> Result<(), Error> {
+    /// Removes bases that no promoted run needs, and snapshots and plans of runs before `oldest`, a run id. `run` is that of tonight.
+    pub fn tidy(&self, promoted: Option<&Promoted>, oldest: &str, run: &str) -> Result<(), Error> {
         let names = |part: &str| -> Vec<(String, PathBuf)> {
             let entries = fs::read_dir(self.folder.join(part)).into_iter().flatten().flatten();
             entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
@@ -237,13 +237,16 @@ impl JobState {
                 gone(&path).map_err(|e| Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), format!("cannot be removed: {e}")))?;
             }
         }
+        // A run that began at a time that cannot be is as old as those around it.
+        let since = self.ledger.runs_since(oldest, run)?;
+        let is_young = |name: &str| name >= oldest || since.contains(name.strip_suffix(".jsonl").unwrap_or(name));
         // A snapshot is kept for as long as one that stands on it, and one that those of tonight may stand on.
         let all = self.folder.join("snapshots");
-        let kept = names("snapshots").into_iter().map(|(name, _)| name).filter(|name| name.as_str() >= oldest);
+        let kept = names("snapshots").into_iter().map(|(name, _)| name).filter(|name| is_young(name));
         let kept = snapshots::with_those_below(&all, kept.chain(needed.iter().map(|run| (*run).to_owned())));
         let old_snapshots = names("snapshots").into_iter().filter(|(name, _)| !kept.contains(name));
         for (name, path) in old_snapshots.chain(names("plans")) {
-            if name.as_str() < oldest && !promoted.is_some_and(|promoted| name.starts_with(&promoted.run)) {
+            if !is_young(&name) && !promoted.is_some_and(|promoted| name.starts_with(&promoted.run)) {
                 gone(&path).map_err(|e| Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), format!("cannot be removed: {e}")))?;
             }
         }

@@ -97,6 +97,10 @@ fn pieces_file(folder: &Path, system: &str) -> PathBuf {
 
 fn save(folder: &Path, below: Option<&Below>, kept: &[Kept]) -> Result<(), Error> {
     disk::create_dir_private(folder)?;
+    // First: what stands on another must never look whole.
+    if let Some(below) = below {
+        disk::write_new(&folder.join(BELOW_FILE), below.run.as_bytes())?;
+    }
     for Kept { system, told, pieces } in kept {
         let path = told_file(folder, system);
         let mut frame = told.to_frame().map_err(|e| lost(&path, &e.to_string()))?;
@@ -106,9 +110,6 @@ fn save(folder: &Path, below: Option<&Below>, kept: &[Kept]) -> Result<(), Error
             let mut frame = frame_of(pieces).map_err(|e| lost(&path, &e.to_string()))?;
             write_parquet(&path, &mut frame)?;
         }
-    }
-    if let Some(below) = below {
-        disk::write_new(&folder.join(BELOW_FILE), below.run.as_bytes())?;
     }
     disk::sync_folder(folder)
 }

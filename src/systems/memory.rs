@@ -13,12 +13,12 @@ use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use polars::prelude::StringChunkedBuilder;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::change::{Action, Address, AddressPart, Change, Outcome};
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
-use crate::frame::{Evidence, Pulled};
+use crate::frame::{Evidence, Pulled, seed_of_rows};
 use crate::systems::batch::{self, Answer, Rejections};
 use crate::systems::{Description, Opening, System, Wanted, WriteSet, missing_columns};
 use crate::value::Raw;
@@ -520,5 +520,5 @@ fn hash_of(columns: &[String], row: &Row) -> u128 {
             }
         }
     }
-    xxh3_128(&bytes)
+    xxh3_128_with_seed(&bytes, seed_of_rows(columns.iter().map(String::as_str)))
 }

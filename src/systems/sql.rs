@@ -34,12 +34,12 @@ use std::time::Duration;
 use polars::prelude::{StringChunkedBuilder, UInt8Chunked};
 use rusqlite::types::{Value as Bound, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::change::{Action, AddressPart, CellChange, Change, Outcome};
 use crate::diagnostic::{Place, did_you_mean};
 use crate::error::{Error, Remedy};
-use crate::frame::{Evidence, NO_ROW, Pulled, Quarantined};
+use crate::frame::{Evidence, NO_ROW, Pulled, Quarantined, seed_of_rows};
 use crate::job::{Permission, SqlSettings};
 use crate::systems::batch::{self, Answer, Rejections};
 use crate::systems::{Description, Opening, System, Wanted, WriteSet, missing_columns};
@@ -355,6 +355,8 @@ struct RowReader<'t> {
     hashes: Vec<u128>,
     refused: Vec<Quarantined>,
     row_bytes: Vec<u8>,
+    /// The seed of the rows' hashes.
+    seed: u64,
     spelling: String,
 }
 
@@ -367,6 +369,7 @@ struct ColumnReader {
 impl<'t> RowReader<'t> {
     fn new(table: &'t SqlTable, names: &'t [String], capacity: usize) -> RowReader<'t> {
         let index_of = |name: &String| names.iter().position(|there| there == name);
+        let seed = seed_of_rows(names.iter().map(String::as_str));
         let columns: Vec<ColumnReader> = table
             .requested
             .iter()
@@ -388,6 +391,7 @@ impl<'t> RowReader<'t> {
             hashes: Vec::with_capacity(capacity),
             refused: Vec::new(),
             row_bytes: Vec::new(),
+            seed,
             spelling: String::new(),
         }
     }
@@ -438,7 +442,7 @@ impl<'t> RowReader<'t> {
             }
         }
         self.lines.push(self.position);
-        self.hashes.push(xxh3_128(&self.row_bytes));
+        self.hashes.push(xxh3_128_with_seed(&self.row_bytes, self.seed));
         Ok(())
     }
 

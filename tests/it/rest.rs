@@ -251,6 +251,30 @@ fn a_world_with_records_at_rest_goes_the_way_of_its_twin() {
     }
 }
 
+/// The same cells under other names are other values, in files and tables alike.
+#[test]
+fn a_header_that_changes_places_wakes_every_record() {
+    let mut sheet: Sheet = vec![["id", "name", "amount", "currency", "stock", "note"].map(str::to_owned).to_vec()];
+    sheet.extend((0..30).map(|number| [format!("K{number}"), "N".into(), "5.00".into(), "EUR".into(), "5".into(), String::new()].to_vec()));
+    let twins = [Twin::new(false, &sheet), Twin::new(true, &sheet)];
+    for night in 0..2 {
+        assert_eq!(twins[0].told(night), twins[1].told(night));
+    }
+    for twin in &twins {
+        twin.write_sheet("sheet", &{
+            let mut swapped = twin.read_sheet("sheet");
+            swapped[0].swap(2, 4);
+            swapped[3][2] = "7".into();
+            swapped
+        });
+        twin.book().execute_batch("ALTER TABLE book RENAME COLUMN name TO other; ALTER TABLE book RENAME COLUMN currency TO name; ALTER TABLE book RENAME COLUMN other TO currency;").unwrap();
+    }
+    let [resting, whole] = [twins[0].told(2), twins[1].told(2)];
+    assert_eq!(resting, whole);
+    assert!(whole.contains("\"stock\""), "the new names are read: {whole}");
+    assert_eq!(twins[0].data(), twins[1].data());
+}
+
 /// How many folders of bases hold only what their run looked into.
 fn parts(root: &Path) -> usize {
     let folders = fs::read_dir(root.join("state/pair/base")).unwrap().flatten();

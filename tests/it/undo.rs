@@ -110,6 +110,22 @@ fn what_is_taken_back_stays_so_until_a_value_changes_or_a_person_decides() {
     assert_eq!(tieout(root.path(), &["history", "customers", "--verify"]).status.code(), Some(0));
 }
 
+/// What a run wrote is at rest after a quiet night, and is looked into all the same.
+#[test]
+fn a_run_is_undone_after_quiet_nights() {
+    let root = nights();
+    let history = tieout(root.path(), &["history", "customers", "--limit", "1", "--json"]);
+    let history: serde_json::Value = serde_json::from_slice(&history.stdout).unwrap();
+    let id = history.as_array().and_then(|runs| runs[0]["run"]["run"].as_str()).unwrap().to_owned();
+    for _ in 0..2 {
+        assert_eq!(run(root.path(), &[]), Some(0));
+    }
+    let name = format!("customers/{id}");
+    let told = tieout(root.path(), &["undo", &name, "--yes", "--by", "anna", "--allow", "deletes,updates,all-changed"]);
+    assert!(out(&told).contains("2 of its 2 changes can be taken back"), "{told:?}");
+    assert_eq!(shop(root.path()), "No,Name,Limit\n7,Ada,10.00\n8,Bob,20.00\n");
+}
+
 #[test]
 fn what_moved_since_is_listed_and_left() {
     let root = nights();

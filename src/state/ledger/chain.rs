@@ -271,8 +271,13 @@ fn seal_ended(connection: &Connection, now: &str) -> rusqlite::Result<Option<Str
 
 /// Removes the rows of runs that are old enough, save those of what is open, and notes it among the rows of `run`.
 pub(super) fn remove(connection: &Connection, run: &str, retention: Retention<'_>) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare("SELECT run, kept FROM chain WHERE kept > 0 AND run < ?1 ORDER BY number")?;
-    let old: Vec<(String, i64)> = statement.query_map([retention.before], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    // A run that began at a time that cannot be is as old as those around it.
+    let mut statement = connection.prepare(
+        "SELECT run, kept FROM chain
+         WHERE kept > 0 AND run < ?1 AND number < coalesce((SELECT min(number) FROM chain WHERE run >= ?1 AND run <= ?2), number + 1)
+         ORDER BY number",
+    )?;
+    let old: Vec<(String, i64)> = statement.query_map([retention.before, run], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     let whole = old.iter().filter(|(_, kept)| *kept == 2).take(REMOVED_RUNS_MAX);
     let old: Vec<&String> = old.iter().filter(|(_, kept)| *kept == 1).chain(whole).map(|(run, _)| run).collect();
     if old.is_empty() {

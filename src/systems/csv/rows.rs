@@ -25,10 +25,11 @@ use std::ops::Range;
 use csv_core::ReadFieldResult;
 use hashbrown::HashMap;
 use rayon::prelude::*;
-use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::sums::Amount;
 use crate::change::Address;
+use crate::frame::seed_of_rows;
 
 /// The longest cell, quotes included.
 pub(super) const CELL_BYTES_MAX: usize = 64 * 1024;
@@ -172,6 +173,8 @@ pub(super) struct Rows<'t> {
     until: usize,
     /// How many cells a row has at least; missing ones are added.
     width_min: usize,
+    /// The seed of the rows' hashes.
+    seed: u64,
     trailer_rule: Option<TrailerRule>,
     /// The trailer, once the walk has passed over it, and its line.
     trailer: Option<(Trailer, u64)>,
@@ -210,6 +213,7 @@ impl<'t> Rows<'t> {
             next_line: line,
             until: text.len(),
             width_min: 0,
+            seed: 0,
             trailer_rule: None,
             trailer: None,
             said: Vec::new(),
@@ -265,7 +269,7 @@ impl<'t> Rows<'t> {
                 self.next = after_line_end(bytes, self.end);
                 self.next_line += 1;
                 self.after = self.next;
-                return Ok(Glance::Whole(xxh3_128(&rest[..length])));
+                return Ok(Glance::Whole(xxh3_128_with_seed(&rest[..length], self.seed)));
             }
         }
         Ok(if self.advance()? { Glance::Row } else { Glance::End })
@@ -464,11 +468,11 @@ impl<'t> Rows<'t> {
     pub fn hash(&self) -> u128 {
         let said = &self.said[..self.cells.last().map_or(0, |cell| cell.said_end)];
         if memchr::memchr_iter(self.delimiter, said).count() + 1 == self.cells.len() {
-            return xxh3_128(said);
+            return xxh3_128_with_seed(said, self.seed);
         }
         // A cell says a delimiter, and no row without quotes is the same: where the cells end is hashed too.
         let ends = self.cells.iter().flat_map(|cell| (cell.said_end as u64).to_le_bytes());
-        xxh3_128_with_seed(&said.iter().copied().chain(ends).collect::<Vec<u8>>(), 1)
+        xxh3_128_with_seed(&said.iter().copied().chain(ends).collect::<Vec<u8>>(), self.seed.wrapping_add(1))
     }
 }
 
@@ -610,6 +614,7 @@ impl Layout {
     pub fn rows<'t>(&self, text: &'t str) -> Rows<'t> {
         let mut rows = Rows::new(text, self.body, self.body_line, self.delimiter, self.quote);
         rows.width_min = if self.pads { self.names.len() } else { 0 };
+        rows.seed = seed_of_rows(self.names.iter().map(String::as_str));
         rows.trailer_rule.clone_from(&self.trailer);
         rows
     }

@@ -32,7 +32,7 @@ use super::parts::{self, NoWorkbook, Structure, letters};
 use super::spell::{self, Shown};
 use crate::diagnostic::{Place, did_you_mean};
 use crate::error::{Error, Remedy};
-use crate::frame::NO_ROW;
+use crate::frame::{NO_ROW, seed_of_rows};
 use crate::job::{ExcelColumn, ExcelHeader, ExcelHeaderAt};
 use crate::systems::missing_columns;
 use crate::value::{Decimal, FieldType, Storage};
@@ -468,6 +468,8 @@ struct Table<'r> {
     stopped: Option<(u64, String, u64)>,
     below: Option<u64>,
     row_bytes: Vec<u8>,
+    /// The seed of the rows' hashes.
+    seed: u64,
     spelling: String,
     /// Whether some formula of the sheet has a result that is not zero.
     has_results: bool,
@@ -535,6 +537,7 @@ impl<'r> Table<'r> {
             stopped: None,
             below: None,
             row_bytes: Vec::new(),
+            seed: 0,
             spelling: String::new(),
             has_results: false,
         }
@@ -736,6 +739,7 @@ impl<'r> Table<'r> {
         self.columns = self.request.columns.iter().map(|wanted| Growing::new(at(&wanted.name), wanted.clone())).collect();
         self.drops = self.request.drop_where.iter().map(|(name, values)| (at(name), values.as_slice(), 0)).collect();
         self.last_filled = bottom;
+        self.seed = seed_of_rows(names.iter().map(|(_, name)| name.as_str()));
         self.header = Some(Header { bottom, names });
         self.above.clear();
         Ok(())
@@ -751,7 +755,7 @@ impl<'r> Table<'r> {
         for cell in cells {
             add_cell(&mut self.row_bytes, cell);
         }
-        self.hashes.push(xxhash_rust::xxh3::xxh3_128(&self.row_bytes));
+        self.hashes.push(xxhash_rust::xxh3::xxh3_128_with_seed(&self.row_bytes, self.seed));
         self.lines.push(u64::from(row) + 1);
         let plain = spell::Format::default();
         for column in &mut self.columns {
