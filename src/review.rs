@@ -308,12 +308,14 @@ fn sensitive_parts(job: &Job) -> Vec<bool> {
 fn mask(job: &Job, one: &mut OpenBreak) {
     let mut secrets = Secrets::default();
     mask_key(&sensitive_parts(job), &mut one.key, &mut secrets);
-    if one.field.as_deref().and_then(|field| job.field(field)).is_some_and(|field| job.fields[field].sensitive) {
+    // A break of the whole record may tell the values of any field.
+    let is_sensitive = one.field.as_deref().and_then(|field| job.field(field)).is_some_and(|field| job.fields[field].sensitive);
+    if is_sensitive || one.field.is_none() && job.fields.iter().any(|field| field.sensitive) {
         for value in one.values.iter_mut().map(|held| &mut held.value).chain(&mut one.proposed).filter(|value| !value.is_null()) {
             secrets.add(value);
             *value = Value::Text(MASK.to_owned());
         }
-        one.amount = None;
+        one.amount = one.amount.take().filter(|_| !is_sensitive);
     }
     if job.totals.iter().any(|total| job.fields[total.field].sensitive) {
         one.amount = None;

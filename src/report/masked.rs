@@ -302,6 +302,10 @@ fn mask_records(report: &mut Report) {
         if !(one.open.kind == BreakKind::Quarantined && unkeyed.contains(&one.open.key)) {
             keys.mask(&mut one.open.key, secrets);
         }
+        // A break of the whole record may tell the values of any field.
+        if one.open.field.is_none() && !names.is_empty() {
+            mask_values(&mut one.open.values, secrets);
+        }
         if one.open.field.as_deref().is_some_and(sensitive) {
             if let Some(amount) = one.amount.take() {
                 secrets.add(&Value::Decimal(amount));

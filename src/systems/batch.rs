@@ -9,8 +9,9 @@
 //! stopped: what was not sent by then is not sent. The bad changes of a healthy system are far fewer than that.
 //!
 //! # Design
-//! - A half may be refused only because of what is in the other: a row that refers to another one, before that one is there. So
-//!   the changes that were refused alone are sent together once more, for as long as that gets one of them through.
+//! - A half may be refused only because of what is in the other: a row that refers to another one, before that one is there; one of
+//!   two rows that exchange a unique value. So the changes that were refused apart from the others are sent together once more, in
+//!   the order of the set, for as long as that gets one of them through.
 //! - A failure that is no fault of a change (a lock, a full disk) ends the set. If nothing was written by then, that is the error
 //!   of the whole set; otherwise what was written stays written, and the rest was not sent.
 
@@ -63,7 +64,15 @@ impl Rejections {
 /// # Errors
 /// That of a call, if nothing was written before it.
 pub(super) fn send(changes: &[Change], borne: usize, call: Call<'_>) -> Result<Vec<Outcome>, Error> {
-    let mut sending = Sending { changes, call, outcomes: vec![None; changes.len()], alone: Vec::new(), rejections: Rejections::none(borne), failure: None };
+    let mut sending = Sending {
+        changes,
+        call,
+        outcomes: vec![None; changes.len()],
+        alone: Vec::new(),
+        named: Vec::new(),
+        rejections: Rejections::none(borne),
+        failure: None,
+    };
     sending.part(&(0..changes.len()).collect::<Vec<usize>>());
     sending.look_again();
     let Sending { outcomes, failure, .. } = sending;
@@ -83,6 +92,8 @@ struct Sending<'s> {
     outcomes: Vec<Option<Outcome>>,
     /// Those that were refused without being named: while they were the only ones sent.
     alone: Vec<usize>,
+    /// Those that were refused by name while others of the set were not sent with them.
+    named: Vec<usize>,
     rejections: Rejections,
     failure: Option<Error>,
 }
@@ -104,7 +115,15 @@ impl Sending<'_> {
         }
         let changes: Vec<&Change> = part.iter().map(|index| &self.changes[*index]).collect();
         match (self.call)(&changes, self.rejections) {
-            Ok(Answer::Each(outcomes)) => part.iter().zip(outcomes).for_each(|(index, outcome)| self.settle(*index, outcome)),
+            Ok(Answer::Each(outcomes)) => {
+                for (index, outcome) in part.iter().zip(outcomes) {
+                    // What was refused here may need what is in the other half: two rows that exchange their values.
+                    if part.len() < self.changes.len() && matches!(outcome, Outcome::Rejected { .. }) {
+                        self.named.push(*index);
+                    }
+                    self.settle(*index, outcome);
+                }
+            }
             Ok(Answer::Refused(reason)) => match part {
                 [only] => {
                     self.alone.push(*only);
@@ -142,27 +161,37 @@ impl Sending<'_> {
         failed.or_else(|| self.rejections.stop())
     }
 
-    /// Sends those together that were refused alone, until none of them is taken any more.
+    /// Sends those together that were refused apart from each other: first the ones that the system named, then the others, until
+    /// none of them is taken any more.
     fn look_again(&mut self) {
+        let named = std::mem::take(&mut self.named);
+        self.together(named);
         loop {
             let again = std::mem::take(&mut self.alone);
-            if again.len() < 2 || self.failure.is_some() || self.rejections.stop().is_some() {
-                return;
-            }
-            // They are counted again if they are refused again.
-            let before: Vec<Option<Outcome>> = again.iter().map(|index| self.outcomes[*index].take()).collect();
-            self.rejections.count -= again.len();
-            self.part(&again);
-            for (index, before) in again.iter().zip(before) {
-                // What was refused and could not be tried again is refused.
-                if matches!(self.outcomes[*index], None | Some(Outcome::Skipped { .. })) {
-                    self.outcomes[*index] = before;
-                }
-            }
-            if self.alone.len() >= again.len() {
+            let count = again.len();
+            if !self.together(again) || self.alone.len() >= count {
                 return;
             }
         }
+    }
+
+    /// Sends refused changes once more, together, in the order of the set. Whether there was anything to send, and it may be sent.
+    fn together(&mut self, mut again: Vec<usize>) -> bool {
+        if again.len() < 2 || self.failure.is_some() || self.rejections.stop().is_some() {
+            return false;
+        }
+        again.sort_unstable();
+        // They are counted again if they are refused again.
+        let before: Vec<Option<Outcome>> = again.iter().map(|index| self.outcomes[*index].take()).collect();
+        self.rejections.count -= again.len();
+        self.part(&again);
+        for (index, before) in again.iter().zip(before) {
+            // What was refused and is not taken now is refused, for the reason that was given first.
+            if !matches!(self.outcomes[*index], Some(Outcome::Done { .. } | Outcome::Unknown { .. })) {
+                self.outcomes[*index] = before;
+            }
+        }
+        true
     }
 }
 
@@ -260,6 +289,20 @@ mod tests {
             Ok(Answer::Each(vec![done(); part.len()]))
         });
         assert_eq!(outcomes.unwrap_or_default(), "ddddrddd");
+    }
+
+    #[test]
+    fn two_that_exchange_a_value_are_taken_together_in_the_end() {
+        // 1 and 5 exchange a value, 3 is bad.
+        let (_, outcomes) = sent(6, 5, |part, _| {
+            if part.contains(&3) {
+                return Ok(Answer::Refused("no".to_owned()));
+            }
+            let is_apart = |number: &u32| matches!(number, 1 | 5) && !(part.contains(&1) && part.contains(&5));
+            let outcome = |number: &u32| if is_apart(number) { Outcome::Rejected { reason: "taken".to_owned() } } else { done() };
+            Ok(Answer::Each(part.iter().map(outcome).collect()))
+        });
+        assert_eq!(outcomes.unwrap_or_default(), "ddrddd");
     }
 
     #[test]
