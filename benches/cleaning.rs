@@ -110,14 +110,16 @@ fn measure(world: &str, folder: &Path, runs: usize) -> Result<(), Box<dyn Error>
     let file = JobFile { path: "jobs/bench.toml".to_owned(), text: JOB.to_owned() };
     let jobs = check(&[file], &Settings::default()).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let mut job = jobs.into_iter().next().ok_or("no job")?;
-    let opening = Opening { root: folder, job: "bench", spec: &job.systems[0], columns: needed_columns(&job, 0), known: Default::default() };
-    let mut system = systems::open(opening)?;
+    let spec = job.systems[0].clone();
+    // Opened anew each time, as at first contact: a later night reads only the cells that it looks into.
+    let open = |job: &Job| systems::open(Opening { root: folder, job: "bench", spec: &spec, columns: needed_columns(job, 0), known: Default::default() });
 
     let (mut reads, mut cleans) = (Vec::new(), Vec::new());
     let mut pulled: Option<Arc<Pulled>> = None;
     for _ in 0..runs {
         // The former snapshot is given back before the clock starts.
         drop(pulled.take());
+        let mut system = open(&job)?;
         let (read, snapshot) = timed(|| system.pull());
         reads.push(read);
         let snapshot = Arc::new(snapshot?);
