@@ -190,9 +190,29 @@ impl Rest {
         });
         Rest { systems: systems.collect(), records: pick(&self.records, &fresh.records), keys: pick(&self.keys, &fresh.keys) }
     }
-}
 
-impl Rest {
+    /// How the snapshot of a system is put together from its rows that are awake, and the snapshot of the run that left these records at rest.
+    pub fn pieces(&self, resting: &Resting, system: usize, pulled: &Pulled) -> Vec<Piece> {
+        let mut froms = vec![NO_ROW; pulled.height()];
+        if let (Some(rows), Some(rest)) = (resting.rows.get(system), self.systems.get(system)) {
+            rows.iter().zip(&resting.positions).for_each(|(row, position)| froms[*row as usize] = rest.places[*position as usize]);
+        }
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut next_line = 0;
+        for (row, from) in froms.into_iter().enumerate() {
+            let from = (from != NO_ROW).then_some(from);
+            let line = pulled.line(row as u32);
+            match pieces.last_mut() {
+                // Rows that are told have their lines beside them.
+                Some(piece) if from.is_none() && piece.from.is_none() => piece.rows += 1,
+                Some(piece) if line == next_line && from.is_some() && piece.from.map(|first| first + piece.rows) == from => piece.rows += 1,
+                _ => pieces.push(Piece { from, rows: 1, line }),
+            }
+            next_line = line + 1;
+        }
+        pieces
+    }
+
     /// All of it as one frame, to be stored.
     pub fn to_frame(&self, job: &Job) -> PolarsResult<DataFrame> {
         let whole = |name: String, numbers: Vec<u64>| Column::from(UInt64Chunked::from_vec(name.into(), numbers).into_series());
@@ -241,30 +261,6 @@ impl Rest {
     }
 }
 
-impl Rest {
-    /// How the snapshot of a system is put together from its rows that are awake, and the snapshot of the run that left these records at rest.
-    pub fn pieces(&self, resting: &Resting, system: usize, pulled: &Pulled) -> Vec<Piece> {
-        let mut froms = vec![NO_ROW; pulled.height()];
-        if let (Some(rows), Some(rest)) = (resting.rows.get(system), self.systems.get(system)) {
-            rows.iter().zip(&resting.positions).for_each(|(row, position)| froms[*row as usize] = rest.places[*position as usize]);
-        }
-        let mut pieces: Vec<Piece> = Vec::new();
-        let mut next_line = 0;
-        for (row, from) in froms.into_iter().enumerate() {
-            let from = (from != NO_ROW).then_some(from);
-            let line = pulled.line(row as u32);
-            match pieces.last_mut() {
-                // Rows that are told have their lines beside them.
-                Some(piece) if from.is_none() && piece.from.is_none() => piece.rows += 1,
-                Some(piece) if line == next_line && from.is_some() && piece.from.map(|first| first + piece.rows) == from => piece.rows += 1,
-                _ => pieces.push(Piece { from, rows: 1, line }),
-            }
-            next_line = line + 1;
-        }
-        pieces
-    }
-}
-
 impl Resting {
     /// By system, the rows that must be looked into, ascending.
     pub fn awake_rows(&self, pulled: &[Pulled]) -> Vec<Vec<u32>> {
@@ -285,15 +281,15 @@ const AGAIN: u32 = NO_ROW - 1;
 /// For each of these rows where it is tonight: [`NO_ROW`] if nowhere, [`AGAIN`] if in several places.
 fn rows_again(known: &[u128], pulled: &Pulled) -> Vec<u32> {
     let mut index: HashTable<u32> = HashTable::with_capacity(known.len());
-    let mut places = vec![NO_ROW; known.len()];
+    let mut found = vec![NO_ROW; known.len()];
     let short = |hash: u128| hash as u64;
     for (position, hash) in known.iter().enumerate() {
         use hashbrown::hash_table::Entry;
         match index.entry(short(*hash), |other| known[*other as usize] == *hash, |other| short(known[*other as usize])) {
             // Two records with one and the same row: neither can be told.
             Entry::Occupied(other) => {
-                places[position] = AGAIN;
-                places[*other.get() as usize] = AGAIN;
+                found[position] = AGAIN;
+                found[*other.get() as usize] = AGAIN;
             }
             Entry::Vacant(place) => {
                 place.insert(position as u32);
@@ -303,11 +299,11 @@ fn rows_again(known: &[u128], pulled: &Pulled) -> Vec<u32> {
     for row in 0..pulled.height() as u32 {
         let hash = pulled.hash(row);
         if let Some(position) = index.find(short(hash), |position| known[*position as usize] == hash) {
-            let place = &mut places[*position as usize];
-            *place = if *place == NO_ROW { row } else { AGAIN };
+            let found = &mut found[*position as usize];
+            *found = if *found == NO_ROW { row } else { AGAIN };
         }
     }
-    places
+    found
 }
 
 /// The ascending records at these positions merged with others: positions, those of the others counted on from the end of the
