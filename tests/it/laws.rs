@@ -2065,9 +2065,11 @@ impl Played {
         for night in 0..10 {
             // What is planned in a night in which nobody does anything is looked at once.
             self.plans = night == 0;
+            // A read that shows what was there before shows new rows late: what it tells is not compared.
+            let lags = self.place.tables.iter().any(Handle::is_lagging);
             let report = self.night(None);
             self.plans = true;
-            let Some(report) = report else { continue };
+            let Some(report) = report.filter(|_| !lags) else { continue };
             let shows_all = !self.place.tables.iter().any(Handle::is_lagging);
             let is_quiet = shows_all && report.changes.is_empty() && last.as_ref().is_some_and(|l| l.changes.is_empty());
             if let (Some(last), true) = (&last, is_quiet) {
@@ -2485,16 +2487,21 @@ fn random_decisions_keep_the_laws() {
     });
 }
 
-/// L10 with decisions: a run that is cut off neither loses one nor makes it twice.
+/// L10 with decisions: a run that is cut off makes none twice, and loses none: it holds, or its break is open and asks again, because
+/// the writes that were made changed what it was about.
 #[test]
 fn a_random_decision_outlives_a_run_that_is_cut_off() {
     let picks = prop::collection::vec((0..12_usize, 0..6_usize), 12);
     each_world("a_random_decision_outlives_a_run_that_is_cut_off", 150, (any_world(false), picks, 1..14_usize), |(world, picks, nth)| {
         let (mut whole, mut cut_off) = (play_deciding(world, picks, None), play_deciding(world, picks, Some(Fault::CutOff(*nth))));
         whole.until_quiet();
-        cut_off.until_quiet();
-        let all = ["k", "v", "w"];
-        if texts_in(&whole.place, &all) != texts_in(&cut_off.place, &all) {
+        let told = cut_off.until_quiet();
+        let of_told = |texts: &Vec<Option<String>>| told.breaks.iter().any(|open| names(open, texts[0].as_deref().unwrap_or_default()));
+        let texts = |played: &Played| -> Vec<Vec<Vec<Option<String>>>> {
+            let rows = texts_in(&played.place, &["k", "v", "w"]);
+            rows.into_iter().map(|rows| rows.into_iter().filter(|row| !of_told(row)).collect()).collect()
+        };
+        if texts(&whole) != texts(&cut_off) {
             cut_off.fail("L10", &format!("without the cut-off it ends otherwise:\n{}", whole.place.all()), None);
         }
     });
