@@ -185,6 +185,8 @@ pub fn decide(job: &Job, ledger: &Ledger, ids: &[String], say: &Say, by: Signatu
                     id: known.id.clone(),
                     to: known.open.clone(),
                     about,
+                    // What stays undone while nobody knows what a system holds stays so, too, while it is set aside.
+                    or_about: earlier.filter(|earlier| earlier.holds_undone()).map(|earlier| earlier.or_about.clone()).unwrap_or_default(),
                     act: act.clone(),
                     who: by.who.to_owned(),
                     why: by.why.map(str::to_owned),

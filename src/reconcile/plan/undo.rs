@@ -16,6 +16,7 @@
 use super::*;
 use crate::change::{Hold, Settled};
 use crate::reconcile::approved::Stale;
+use crate::reconcile::taken_back;
 
 /// What is to be undone, and who wants it.
 #[derive(Clone, Debug)]
@@ -35,24 +36,6 @@ pub struct Undo {
 impl Undo {
     fn reason(&self) -> Reason {
         Reason::Undone { run: self.run.clone(), who: self.who.clone(), why: self.why.clone() }
-    }
-
-    /// The answer that holds what was taken back.
-    fn hold(&self, job: &Job, open: &Break, about: String) -> Answer {
-        Answer {
-            number: 0,
-            id: open.id(&job.name),
-            to: open.clone(),
-            about,
-            act: Act::Undone { run: self.run.clone() },
-            who: self.who.clone(),
-            why: self.why.clone(),
-            at: self.at.clone(),
-        }
-    }
-
-    fn because(&self) -> String {
-        self.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
     }
 }
 
@@ -75,13 +58,9 @@ pub fn undo(job: &Job, state: &State, nows: &[Keyed], mut linked: Linked, undo: 
         }
     }
     let changes = ordered(job, changes);
-    let held = planner.holds(undo, &changes);
+    decisions.plan.header.holds = planner.holds(undo, &changes);
     decisions.plan.changes = changes;
-    for (open, ask, changes) in held {
-        decisions.plan.header.holds.push(Hold { answer: undo.hold(job, &open, ask.about.clone()), changes });
-        decisions.asks.insert(open.id(&job.name), ask);
-        decisions.breaks.push(open);
-    }
+    taken_back::tell(job, &mut decisions, None);
     (decisions, stale)
 }
 
@@ -212,85 +191,123 @@ impl Planner<'_> {
         if self.job.key.iter().all(has) { Ok(cells) } else { Err("its key is not known in full any more".to_owned()) }
     }
 
-    /// By field the values of a record in a system once these changes are made; nothing where it is not then.
-    fn row_after(&self, record: u32, system: usize, changes: &[Change]) -> Option<Vec<Option<Value>>> {
-        let number = self.linked.records[record as usize];
-        let now = self.row_values(record, system);
-        let Some(change) = changes.iter().find(|change| change.record == number && change.system == self.job.systems[system].name) else { return now };
-        if change.action == Action::Delete {
-            return None;
-        }
-        let empty = || self.job.fields.iter().map(|field| field.is_carried_by(system).then_some(Value::Null)).collect();
-        let mut values: Vec<Option<Value>> = now.unwrap_or_else(empty);
-        for cell in &change.cells {
-            if let Some(field) = cell.field.as_deref().and_then(|name| self.job.field(name)) {
-                values[field] = Some(cell.after.clone());
-            }
-        }
-        Some(values)
-    }
-
-    /// The breaks that hold what these changes take back, with what they ask and the numbers of the changes.
-    fn holds(&self, undo: &Undo, changes: &[Change]) -> Vec<(Break, Ask, Vec<u32>)> {
-        let mut fields: BTreeMap<(u32, usize), Vec<(&Change, &CellChange)>> = BTreeMap::new();
-        let mut held = Vec::new();
+    /// What is held of these changes, each field and record once.
+    fn holds(&self, undo: &Undo, changes: &[Change]) -> Vec<Hold> {
+        let mut fields: BTreeMap<(u32, usize), Vec<u32>> = BTreeMap::new();
+        let mut records: BTreeMap<(u32, usize), Vec<u32>> = BTreeMap::new();
+        let creates = changes.iter().filter(|change| change.action == Action::Create);
+        let made: HashSet<(u64, &str)> = creates.map(|change| (change.record, change.system.as_str())).collect();
         for change in changes {
             let Ok(record) = self.linked.records.binary_search(&change.record) else { continue };
             let (record, Some(system)) = (record as u32, self.job.system(&change.system)) else { continue };
             if change.action == Action::Update {
-                for cell in &change.cells {
-                    if let Some(field) = cell.field.as_deref().and_then(|name| self.job.field(name)) {
-                        fields.entry((record, field)).or_default().push((change, cell));
-                    }
-                }
+                let written = change.cells.iter().filter_map(|cell| self.job.field(cell.field.as_deref()?));
+                written.for_each(|field| fields.entry((record, field)).or_default().push(change.number));
                 continue;
             }
+            records.entry((record, system)).or_default().push(change.number);
             // A row that is deleted is not made again there; one that is made again is not made elsewhere.
-            let kept_out: Vec<usize> = match change.action {
-                Action::Delete => vec![system],
-                _ => (0..self.job.systems.len()).filter(|other| *other != system && self.linked.now_rows[*other][record as usize] == NO_ROW).collect(),
-            };
-            for other in kept_out.into_iter().filter(|other| self.job.systems[*other].role.is_written()) {
-                let name = self.name(other);
-                let what = if change.action == Action::Delete { "created it there" } else { "deleted it elsewhere" };
-                let open = Break {
-                    kind: BreakKind::Undone,
-                    key: change.key.clone(),
-                    field: None,
-                    system: Some(name.clone()),
-                    values: Vec::new(),
-                    why: format!("run {} had {what}, which {} took back{}", undo.run, undo.who, undo.because()),
-                    next_step: format!("add it to `{name}` by hand, or delete it in every system; a change of the record decides it anew"),
-                };
-                let about = answers::about_elsewhere(self.job, |at| self.row_after(record, at, changes));
-                let ask = Ask { about, proposal: Some(format!("add it to `{name}`")), value: None, sides: Vec::new() };
-                held.push((open, ask, vec![change.number]));
-            }
-        }
-        for ((record, index), taken_back) in fields {
-            let presence: Vec<Presence> = (0..self.job.systems.len()).map(|system| self.presence(system, record)).collect();
-            let mut voices = self.voices(record, index, &presence, &[]);
-            for voice in &mut voices {
-                let name = &self.job.systems[voice.system].name;
-                if let Some((_, cell)) = taken_back.iter().find(|(change, _)| change.system == *name) {
-                    voice.now = Some(cell.after.clone());
+            if change.action == Action::Create {
+                for other in 0..self.job.systems.len() {
+                    let is_made = made.contains(&(change.record, self.job.systems[other].name.as_str()));
+                    if !is_made && self.job.systems[other].role.is_written() && self.linked.now_rows[other][record as usize] == NO_ROW {
+                        records.entry((record, other)).or_default().push(change.number);
+                    }
                 }
             }
-            let systems: Vec<String> = taken_back.iter().map(|(change, _)| change.system.clone()).collect();
-            let values = self.seen(&voices);
-            let open = Break {
-                kind: BreakKind::Undone,
-                key: self.linked.key(record, self.nows, &self.state.bases).to_owned(),
-                field: Some(self.job.fields[index].name.clone()),
-                system: None,
-                why: format!("run {} had written it in {}, which {} took back{}", undo.run, crate::change::join_names(&systems), undo.who, undo.because()),
-                next_step: format!("set `{}` to the right value in one of the systems: that is decided anew", self.job.fields[index].name),
-                values,
-            };
-            let ask =
-                Ask { about: answers::about_field(self.job, &open.values), proposal: None, value: None, sides: self.sides_of_field(index, &voices, None) };
-            held.push((open, ask, taken_back.iter().map(|(change, _)| change.number).collect()));
         }
-        held
+        let of_records = records.into_iter().map(|((record, system), numbers)| self.hold(undo, record, None, Some(system), numbers));
+        let of_fields = fields.into_iter().map(|((record, field), numbers)| self.hold(undo, record, Some(field), None, numbers));
+        of_records.chain(of_fields).collect()
+    }
+
+    fn hold(&self, undo: &Undo, record: u32, field: Option<usize>, system: Option<usize>, changes: Vec<u32>) -> Hold {
+        let open = Break {
+            kind: BreakKind::Undone,
+            key: self.linked.key(record, self.nows, &self.state.bases).to_owned(),
+            field: field.map(|field| self.job.fields[field].name.clone()),
+            system: system.map(|system| self.name(system)),
+            values: Vec::new(),
+            why: String::new(),
+            next_step: String::new(),
+        };
+        let sides = field.map(|field| {
+            let presence: Vec<Presence> = (0..self.job.systems.len()).map(|system| self.presence(system, record)).collect();
+            self.sides_of_field(field, &self.voices(record, field, &presence, &[]), None)
+        });
+        let named = |values: Vec<Option<Value>>| {
+            let values = values.into_iter().enumerate().filter(|(index, _)| field.is_none_or(|field| field == *index));
+            values.filter_map(|(index, value)| Some((self.job.fields[index].name.clone(), value?))).collect::<Vec<_>>()
+        };
+        let before = (0..self.job.systems.len()).filter_map(|system| Some((self.name(system), named(self.row_values(record, system)?)))).collect();
+        Hold {
+            answer: Answer {
+                number: 0,
+                id: open.id(&self.job.name),
+                to: open,
+                about: String::new(),
+                or_about: Vec::new(),
+                act: Act::Undone { run: undo.run.clone() },
+                who: undo.who.clone(),
+                why: undo.why.clone(),
+                at: undo.at.clone(),
+            },
+            ask: Ask { sides: sides.unwrap_or_default(), ..Ask::default() },
+            changes,
+            record: self.linked.records[record as usize],
+            before,
+        }
+    }
+
+    /// Tells what an undo could not take back of a record, and what else is held of it, where nothing tonight told it yet. `told` is
+    /// where the breaks of the record begin.
+    pub(super) fn still_undone(&mut self, undone: &Undone<'_>, record: u32, told: usize) {
+        let Some(answers) = undone.by_record.get(&record) else { return };
+        let known: Vec<String> = self.breaks[told..].iter().map(|open| open.id(&self.job.name)).collect();
+        let about = self.about_elsewhere(record);
+        for answer in answers.iter().filter(|answer| answer.to.field.is_none() && answer.holds_undone() && !known.contains(&answer.id)) {
+            if answer.is_about(&about) {
+                self.breaks.push(answer.to.clone());
+            }
+        }
+    }
+
+    /// Tells what an undo could not make again of records that are in no system.
+    pub(super) fn gone_and_undone(&mut self, undone: &Undone<'_>) {
+        let about = answers::about_elsewhere(self.job, |_| None);
+        for answer in undone.gone.iter().filter(|answer| answer.to.field.is_none() && answer.holds_undone() && answer.is_about(&about)) {
+            self.asks.insert(answer.id.clone(), Ask { about: about.clone(), ..Ask::default() });
+            self.breaks.push(answer.to.clone());
+        }
+    }
+}
+
+/// The answers to what undos took back, by the record.
+pub(super) struct Undone<'a> {
+    by_record: BTreeMap<u32, Vec<&'a Answer>>,
+    /// Those to records that nobody knows any more.
+    gone: Vec<&'a Answer>,
+}
+
+impl<'a> Undone<'a> {
+    pub(super) fn of(answers: &'a Answers, state: &State, nows: &[Keyed], linked: &Linked) -> Undone<'a> {
+        let by_key = answers.to_undone();
+        let mut by_record = BTreeMap::new();
+        let mut known: HashSet<&str> = HashSet::new();
+        if !by_key.is_empty() {
+            for record in 0..linked.records.len() as u32 {
+                if let Some((key, answers)) = by_key.get_key_value(linked.key(record, nows, &state.bases)) {
+                    by_record.insert(record, answers.clone());
+                    known.insert(*key);
+                }
+            }
+        }
+        let gone = by_key.into_iter().filter(|(key, _)| !known.contains(key)).flat_map(|(_, answers)| answers).collect();
+        Undone { by_record, gone }
+    }
+
+    /// The records, ascending: each is looked into, whether or not anything of it changed.
+    pub(super) fn records(&self) -> impl Iterator<Item = u32> {
+        self.by_record.keys().copied()
     }
 }
