@@ -608,7 +608,7 @@ pub struct Hold {
     pub answer: Answer,
     /// What the break asks.
     pub ask: Ask,
-    /// The numbers of the changes.
+    /// The numbers of the changes that it takes back; none, if an earlier undo did.
     pub changes: Vec<u32>,
     /// The record's number in the job.
     pub record: u64,

@@ -510,6 +510,7 @@ impl Night<'_> {
         let mut report = assemble::report(&self.heading(), &facts, &breaks);
         self.tell_retries(&mut report);
         self.tell_barred(&mut report);
+        self.tell_not_taken_back(&mut report);
         self.promote((&before, &after), &nows, &decisions, (&rest, &resting), &breaks, &report, closings, &settlement)?;
         // The writes are made and settled by now: what does not add up is told, not undone.
         if let Err(error) = self.check_arithmetic(&report.identities) {
@@ -528,6 +529,14 @@ impl Night<'_> {
     fn tell_retries(&self, report: &mut Report) {
         for system in &mut report.systems {
             system.retries = self.obstacles.retries.get(&system.name).copied().unwrap_or_default();
+        }
+    }
+
+    /// An undo that could not take everything back calls somebody, whatever else is open.
+    fn tell_not_taken_back(&self, report: &mut Report) {
+        if self.request.undo.is_some() && !report.stale.is_empty() && report.verdict != Verdict::Failed {
+            report.verdict = Verdict::Action;
+            report.exit_code = 1;
         }
     }
 
@@ -912,7 +921,7 @@ impl Night<'_> {
 
     /// The plan that takes back what a run wrote, with the changes of it that cannot be taken back.
     fn undo(&mut self, before: &State, nows: &[Keyed], linked: Linked, of: &Undo) -> (Decisions, Vec<Stale>) {
-        let (decisions, stale) = undo(&self.job, before, nows, linked, of, self.header(nows));
+        let (decisions, stale) = undo(&self.job, before, nows, linked, of, &self.answers, self.header(nows));
         self.notes.push(format!(
             "this run undoes run {}: {} of its {} changes can be taken back; nothing else is decided",
             of.run,
@@ -1104,7 +1113,9 @@ impl Night<'_> {
             interrupted.sent.iter().map(|(number, outcome)| (*number, outcome.clone().unwrap_or_else(|| cut_off.clone()))).collect();
         let read_back: Vec<Option<ReadBack>> = cleaned.iter().map(|rows| Some(ReadBack { rows: rows.clone() })).collect();
         let atomic: Vec<bool> = systems.iter().map(|system| system.describe().atomic).collect();
-        let settlement = settle(&self.job, &before.open, &plan, &outcomes, &read_back, &atomic);
+        let mut settlement = settle(&self.job, &before.open, &plan, &outcomes, &read_back, &atomic);
+        // What a row holds tonight may have been edited since it was made.
+        settlement.fates.values_mut().for_each(|fate| fate.made = None);
         if !self.request.plan_only {
             // A row that is not there tonight was not made by that run. If this one is cut off as well, the next one must not
             // take the row that this one makes for the other's.

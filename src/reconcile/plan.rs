@@ -42,7 +42,7 @@ use crate::value::{FieldType, KEY_SEPARATOR, Raw, Value};
 
 mod undo;
 
-pub use undo::{Undo, undo};
+pub use undo::{Sent, Undo, undo};
 
 /// What happens to a field's bases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,7 +32,7 @@ use super::link::Linked;
 use super::plan::{BaseMove, Decisions, Treatment};
 use super::totals;
 use crate::change::{Action, Break, BreakKind, CellChange, Change, Outcome, Plan, Reason, Settled, SystemValue, created_values};
-use crate::frame::{Clean, FieldColumn, Keyed, NO_ROW, Silence};
+use crate::frame::{Clean, FieldColumn, Keyed, NO_ROW, Pulled, Silence};
 use crate::job::{Blank, Job, MergeRule, Role};
 use crate::value::Value;
 
@@ -50,6 +50,8 @@ pub struct Fate {
     pub settled: Settled,
     /// The system's words, or what was read back instead.
     pub detail: Option<String>,
+    /// Of a row that was created: the hash of everything that was read back of it, in hexadecimal.
+    pub made: Option<String>,
 }
 
 /// The new base of one record in one system, as far as a write decides it.
@@ -251,6 +253,14 @@ impl Settler<'_> {
         }
     }
 
+    /// The hash of the row that was created, as it was read back.
+    fn made(&self) -> Option<String> {
+        let is_ours = self.change.action == Action::Create && matches!(self.outcome, Outcome::Done { .. });
+        let rows = self.seen?.rows;
+        let row = self.row().filter(|_| is_ours)?;
+        Some(row_hash(&rows.pulled, rows.rows[row as usize]))
+    }
+
     fn is_undo(&self) -> bool {
         matches!(self.change.reason, Reason::Undone { .. })
     }
@@ -264,7 +274,7 @@ impl Settler<'_> {
             Settled::Pending | Settled::Overwritten | Settled::Unknown => Some(BreakKind::WriteNotKept),
         };
         let Some(kind) = kind else {
-            settlement.fates.insert(self.change.number, Fate { settled, detail });
+            settlement.fates.insert(self.change.number, Fate { settled, detail, made: self.made() });
             return;
         };
         let (change, what) = (self.change, words_of(settled));
@@ -289,7 +299,7 @@ impl Settler<'_> {
             why,
             next_step,
         });
-        settlement.fates.insert(change.number, Fate { settled, detail });
+        settlement.fates.insert(change.number, Fate { settled, detail, made: self.made() });
     }
 
     fn update(&self, settlement: &mut Settlement, debts: &mut BTreeMap<(u64, String), BTreeMap<String, FieldDebt>>) {
@@ -473,6 +483,11 @@ impl Settler<'_> {
             Outcome::Unknown { reason } => self.owe_record(settlement, Settled::Unknown, reason),
         }
     }
+}
+
+/// The hash of everything that a source holds in a row, in hexadecimal.
+pub(super) fn row_hash(pulled: &Pulled, row: u32) -> String {
+    format!("{:032x}", pulled.hash(row))
 }
 
 /// What became of a change, in a sentence of which the change is the subject.

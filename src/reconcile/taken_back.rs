@@ -74,12 +74,50 @@ impl Holding<'_> {
     /// The answer with what its break asks; nothing where there is nothing to be held.
     fn answer(&self) -> Option<(Answer, Ask)> {
         let Hold { answer, ask, .. } = self.hold;
-        let Act::Undone { run } = &answer.act else { return None };
         let mut answer = answer.clone();
         let mut ask = ask.clone();
+        let open = &mut answer.to;
+        // What an earlier undo holds keeps its words.
+        if !self.hold.changes.is_empty() {
+            (open.why, open.next_step) = self.words()?;
+        }
+        let states = self.states();
+        let mut abouts: Vec<String> = Vec::new();
+        for state in &states {
+            let about = match open.field {
+                Some(_) => answers::about_field(self.job, &self.values(state)),
+                None => answers::about_elsewhere(self.job, |system| state[system].clone()),
+            };
+            if !abouts.contains(&about) {
+                abouts.push(about);
+            }
+        }
+        let likely = states.first()?;
+        open.values = self.values(likely);
+        let is_there = |name: &str| self.job.system(name).is_some_and(|system| likely[system].is_some());
+        // What an earlier undo kept out of a system and this one made there again is not held there any more.
+        let was_there = |name: &str| self.hold.before.contains_key(name);
+        if self.hold.changes.is_empty() && open.system.as_deref().is_some_and(|name| is_there(name) && !was_there(name)) {
+            return None;
+        }
+        ask.sides.retain(|side| is_there(side));
+        if let Some(system) = open.system.as_deref() {
+            ask.proposal = (!is_there(system) && likely.iter().any(Option::is_some)).then(|| format!("add it to `{system}`"));
+        }
+        let mut abouts = abouts.into_iter();
+        answer.about = abouts.next()?;
+        answer.or_about = abouts.collect();
+        ask.about.clone_from(&answer.about);
+        Some((answer, ask))
+    }
+
+    /// Why it is open and what a person can do; nothing where there is nothing to be held.
+    fn words(&self) -> Option<(String, String)> {
+        let answer = &self.hold.answer;
+        let open = &answer.to;
+        let Act::Undone { run } = &answer.act else { return None };
         let taken: Vec<(&Change, Settled)> =
             self.changes.iter().filter(|change| self.hold.changes.contains(&change.number)).map(|change| (*change, self.settled(change))).collect();
-        let open = &mut answer.to;
         let (what, by_hand) = match (&open.field, &open.system) {
             (Some(field), _) => {
                 let systems: Vec<String> = taken.iter().map(|(change, _)| change.system.clone()).collect();
@@ -106,35 +144,13 @@ impl Holding<'_> {
         let took_back = if taken.iter().all(|(_, settled)| is_not_made(*settled)) { "would have taken back" } else { "took back" };
         let failed = taken.iter().filter(|(_, settled)| !is_done(*settled));
         let not: String = failed.clone().map(|(change, settled)| format!("; the {} in `{}` {}", change.action, change.system, words_of(*settled))).collect();
-        open.why = format!("run {run} had {what}, which {} {took_back}{because}{not}", answer.who);
+        let why = format!("run {run} had {what}, which {} {took_back}{because}{not}", answer.who);
         let again = if failed.count() > 0 { format!(", or undo run {run} once more") } else { String::new() };
-        open.next_step = match open.field {
+        let next_step = match open.field {
             Some(_) => format!("{by_hand}: that is decided anew{again}"),
             None => format!("{by_hand}{again}; a change of the record decides it anew"),
         };
-        let states = self.states();
-        let mut abouts: Vec<String> = Vec::new();
-        for state in &states {
-            let about = match open.field {
-                Some(_) => answers::about_field(self.job, &self.values(state)),
-                None => answers::about_elsewhere(self.job, |system| state[system].clone()),
-            };
-            if !abouts.contains(&about) {
-                abouts.push(about);
-            }
-        }
-        let likely = states.first()?;
-        open.values = self.values(likely);
-        let is_there = |name: &str| self.job.system(name).is_some_and(|system| likely[system].is_some());
-        ask.sides.retain(|side| is_there(side));
-        if let Some(system) = open.system.as_deref() {
-            ask.proposal = (!is_there(system) && likely.iter().any(Option::is_some)).then(|| format!("add it to `{system}`"));
-        }
-        let mut abouts = abouts.into_iter();
-        answer.about = abouts.next()?;
-        answer.or_about = abouts.collect();
-        ask.about.clone_from(&answer.about);
-        Some((answer, ask))
+        Some((why, next_step))
     }
 
     /// What each system holds of the field in one state.

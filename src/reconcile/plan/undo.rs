@@ -1,7 +1,8 @@
 //! The inverse of what a run wrote.
 //!
 //! Every write of a run that was verified is taken back where the value there is still the one that it wrote: an update gets the old
-//! values, a created row is deleted, a deleted one is made again. What moved since, and what the job does not let be done, is
+//! values, a created row is deleted, a deleted one is made again. A created row is only deleted while everything in it, also what
+//! the job does not read, is as it was read back at once. What moved since, and what the job does not let be done, is
 //! *stale*, and listed with the reason. Nothing else is decided in such a run: every record waits for the next one, so that no edit
 //! is taken in beside it.
 //!
@@ -16,15 +17,27 @@
 use super::*;
 use crate::change::{Hold, Settled};
 use crate::reconcile::approved::Stale;
+use crate::reconcile::settle::row_hash;
 use crate::reconcile::taken_back;
+
+/// A change of the run that is to be undone.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The change.
+    pub change: Change,
+    /// What became of it; nothing if it was never sent.
+    pub settled: Option<Settled>,
+    /// Of a row that it created: the hash of everything that was read back of it, in hexadecimal.
+    pub made: Option<String>,
+}
 
 /// What is to be undone, and who wants it.
 #[derive(Clone, Debug)]
 pub struct Undo {
     /// The run.
     pub run: String,
-    /// Its changes, each with what became of it; nothing for one that was never sent.
-    pub changes: Vec<(Change, Option<Settled>)>,
+    /// Its changes.
+    pub changes: Vec<Sent>,
     /// Who undoes it.
     pub who: String,
     /// Why.
@@ -39,8 +52,9 @@ impl Undo {
     }
 }
 
-/// Plans the inverse changes alone, and gives those that cannot be made.
-pub fn undo(job: &Job, state: &State, nows: &[Keyed], mut linked: Linked, undo: &Undo, header: PlanHeader) -> (Decisions, Vec<Stale>) {
+/// Plans the inverse changes alone, and gives those that cannot be made. Of the `answers` only those count that hold what an earlier
+/// undo took back.
+pub fn undo(job: &Job, state: &State, nows: &[Keyed], mut linked: Linked, undo: &Undo, answers: &Answers, header: PlanHeader) -> (Decisions, Vec<Stale>) {
     let all = 0..linked.records.len() as u32;
     for record in all.clone() {
         linked.held.entry(record).or_default();
@@ -51,14 +65,18 @@ pub fn undo(job: &Job, state: &State, nows: &[Keyed], mut linked: Linked, undo: 
     let planner = Planner::new(job, state, nows, &decisions.linked, &nobody);
     let mut stale = Vec::new();
     let mut changes = Vec::new();
-    for (change, settled) in &undo.changes {
-        match planner.inverse(undo, change, *settled) {
+    for sent in &undo.changes {
+        let change = &sent.change;
+        match planner.inverse(undo, sent) {
             Ok(inverse) => changes.push(inverse),
             Err(why) => stale.push(Stale { system: change.system.clone(), key: key_for_people(&change.key), action: change.action, why }),
         }
     }
     let changes = ordered(job, changes);
-    decisions.plan.header.holds = planner.holds(undo, &changes);
+    let mut holds = planner.holds(undo, &changes);
+    let earlier = planner.held_before(&Undone::of(answers, state, nows, &decisions.linked), &changes, &holds);
+    holds.extend(earlier);
+    decisions.plan.header.holds = holds;
     decisions.plan.changes = changes;
     taken_back::tell(job, &mut decisions, None);
     (decisions, stale)
@@ -66,9 +84,10 @@ pub fn undo(job: &Job, state: &State, nows: &[Keyed], mut linked: Linked, undo: 
 
 impl Planner<'_> {
     /// The change that takes another one back; else why it cannot be made, in words without a value.
-    fn inverse(&self, undo: &Undo, change: &Change, settled: Option<Settled>) -> Result<Change, String> {
+    fn inverse(&self, undo: &Undo, sent: &Sent) -> Result<Change, String> {
+        let change = &sent.change;
         let name = &change.system;
-        match settled {
+        match sent.settled {
             Some(Settled::Verified) => {}
             Some(Settled::Normalised) => return Err(format!("`{name}` had made another value of it: set it there by hand")),
             Some(other) => return Err(format!("nothing is taken back that was not verified: it was {other}")),
@@ -93,7 +112,7 @@ impl Planner<'_> {
             Action::Create | Action::Update if row == NO_ROW => return Err("the row is not there any more".to_owned()),
             Action::Create if spec.may.delete == Permission::Never => return Err(format!("the job never deletes records in `{name}`")),
             Action::Update if spec.may.update == Permission::Never => return Err(format!("the job never updates `{name}`")),
-            Action::Create => (Action::Delete, self.cells_back(system, row, change, &reason)?),
+            Action::Create => (Action::Delete, self.cells_of_made(system, row, sent, &reason)?),
             Action::Update => (Action::Update, self.cells_back(system, row, change, &reason)?),
         };
         let is_new = action == Action::Create;
@@ -113,6 +132,35 @@ impl Planner<'_> {
             attempts: 0,
             edited_at: if is_new { None } else { self.edited_at(system, row) },
         })
+    }
+
+    /// The cells of a row that was created, of which nothing may have been edited since: neither what the run wrote nor any other
+    /// cell, be it of the job or not.
+    fn cells_of_made(&self, system: usize, row: u32, sent: &Sent, reason: &Reason) -> Result<Vec<CellChange>, String> {
+        let mut cells = self.cells_back(system, row, &sent.change, reason)?;
+        let now = &self.nows[system].clean;
+        match &sent.made {
+            None => return Err("nobody knows whether its row was edited since it was made: it could not be read back at once".to_owned()),
+            Some(made) if *made != row_hash(&now.pulled, now.rows[row as usize]) => {
+                return Err("its row holds something else by now than when it was made".to_owned());
+            }
+            Some(_) => {}
+        }
+        for (index, field) in self.job.fields.iter().enumerate() {
+            let Some(column) = field.columns[system].as_ref().filter(|_| !cells.iter().any(|cell| cell.field.as_ref() == Some(&field.name))) else {
+                continue;
+            };
+            cells.push(CellChange {
+                field: Some(field.name.clone()),
+                column: column.name.clone(),
+                before_raw: Some(self.nows[system].raw(&column.name, row)),
+                before: now.fields[index].as_ref().map_or(Value::Null, |values| values.value(row)),
+                after: Value::Null,
+                after_raw: Raw::null(),
+                reason: reason.clone(),
+            });
+        }
+        Ok(cells)
     }
 
     /// The cells of a row that was created or updated, as they were before. All of them must still hold what was written.
@@ -221,6 +269,49 @@ impl Planner<'_> {
         of_records.chain(of_fields).collect()
     }
 
+    /// What earlier undos hold of the records of these changes: it stays held, of what they leave.
+    fn held_before(&self, undone: &Undone<'_>, changes: &[Change], holds: &[Hold]) -> Vec<Hold> {
+        let touched: HashSet<u64> = changes.iter().map(|change| change.record).collect();
+        let new: HashSet<&str> = holds.iter().map(|hold| hold.answer.id.as_str()).collect();
+        let mut earlier = Vec::new();
+        for (record, answers) in undone.by_record.iter().filter(|(record, _)| touched.contains(&self.linked.records[**record as usize])) {
+            for answer in answers.iter().filter(|answer| answer.holds_undone() && !new.contains(answer.id.as_str())) {
+                let (field, sides, about) = match answer.to.field.as_deref().map(|name| self.job.field(name)) {
+                    None => (None, Vec::new(), self.about_elsewhere(*record)),
+                    Some(None) => continue,
+                    Some(Some(field)) => {
+                        let voices = self.voices_now(*record, field);
+                        (Some(field), self.sides_of_field(field, &voices, None), answers::about_field(self.job, &self.seen(&voices)))
+                    }
+                };
+                if answer.is_about(&about) {
+                    earlier.push(Hold {
+                        answer: Answer { number: 0, ..(*answer).clone() },
+                        ask: Ask { sides, ..Ask::default() },
+                        changes: Vec::new(),
+                        record: self.linked.records[*record as usize],
+                        before: self.before(*record, field),
+                    });
+                }
+            }
+        }
+        earlier
+    }
+
+    fn voices_now(&self, record: u32, field: usize) -> Vec<Voice> {
+        let presence: Vec<Presence> = (0..self.job.systems.len()).map(|system| self.presence(system, record)).collect();
+        self.voices(record, field, &presence, &[])
+    }
+
+    /// By system where a record is: what it holds, by field. Of a field, its value alone.
+    fn before(&self, record: u32, field: Option<usize>) -> BTreeMap<String, Vec<(String, Value)>> {
+        let named = |values: Vec<Option<Value>>| {
+            let values = values.into_iter().enumerate().filter(|(index, _)| field.is_none_or(|field| field == *index));
+            values.filter_map(|(index, value)| Some((self.job.fields[index].name.clone(), value?))).collect::<Vec<_>>()
+        };
+        (0..self.job.systems.len()).filter_map(|system| Some((self.name(system), named(self.row_values(record, system)?)))).collect()
+    }
+
     fn hold(&self, undo: &Undo, record: u32, field: Option<usize>, system: Option<usize>, changes: Vec<u32>) -> Hold {
         let open = Break {
             kind: BreakKind::Undone,
@@ -231,15 +322,7 @@ impl Planner<'_> {
             why: String::new(),
             next_step: String::new(),
         };
-        let sides = field.map(|field| {
-            let presence: Vec<Presence> = (0..self.job.systems.len()).map(|system| self.presence(system, record)).collect();
-            self.sides_of_field(field, &self.voices(record, field, &presence, &[]), None)
-        });
-        let named = |values: Vec<Option<Value>>| {
-            let values = values.into_iter().enumerate().filter(|(index, _)| field.is_none_or(|field| field == *index));
-            values.filter_map(|(index, value)| Some((self.job.fields[index].name.clone(), value?))).collect::<Vec<_>>()
-        };
-        let before = (0..self.job.systems.len()).filter_map(|system| Some((self.name(system), named(self.row_values(record, system)?)))).collect();
+        let sides = field.map(|field| self.sides_of_field(field, &self.voices_now(record, field), None));
         Hold {
             answer: Answer {
                 number: 0,
@@ -255,7 +338,7 @@ impl Planner<'_> {
             ask: Ask { sides: sides.unwrap_or_default(), ..Ask::default() },
             changes,
             record: self.linked.records[record as usize],
-            before,
+            before: self.before(record, field),
         }
     }
 
