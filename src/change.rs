@@ -554,6 +554,9 @@ pub struct Answer {
     pub to: Break,
     /// What it was about, as in its [`Ask`].
     pub about: String,
+    /// Of an undo: what else it may be about, where nobody knows what the systems hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub or_about: Vec<String>,
     /// What was decided.
     pub act: Act,
     /// Who decided.
@@ -573,6 +576,16 @@ impl Answer {
         }
     }
 
+    /// Whether it is about this.
+    pub fn is_about(&self, about: &str) -> bool {
+        self.about == about || self.or_about.iter().any(|other| other == about)
+    }
+
+    /// Whether what an undo took back stays so by it.
+    pub fn holds_undone(&self) -> bool {
+        self.to.kind == BreakKind::Undone && (self.sets_aside() || matches!(self.act, Act::Undone { .. }))
+    }
+
     /// Whether the break stays, and only calls nobody. Of a suspected key change, rejecting it decides it.
     pub fn sets_aside(&self) -> bool {
         match self.act {
@@ -588,13 +601,19 @@ impl Answer {
     }
 }
 
-/// What a plan takes back, and the answer that holds it once these changes are verified.
+/// What a plan takes back and is held afterwards ([`crate::reconcile::taken_back`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// The answer.
+    /// The answer. What it is about, and the words of its break, depend on what becomes of the changes.
     pub answer: Answer,
-    /// The numbers of the changes.
+    /// What the break asks.
+    pub ask: Ask,
+    /// The numbers of the changes that it takes back; none, if an earlier undo did.
     pub changes: Vec<u32>,
+    /// The record's number in the job.
+    pub record: u64,
+    /// By system where the record is: what it held before, by field. Of a field, its value alone.
+    pub before: BTreeMap<String, Vec<(String, Value)>>,
 }
 
 /// What a plan is about.

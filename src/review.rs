@@ -156,11 +156,12 @@ pub fn decide(job: &Job, ledger: &Ledger, ids: &[String], say: &Say, by: Signatu
         let name = name_of(job, &known.open);
         let earlier = answers.iter().rev().find(|answer| answer.id == known.id);
         match (say, earlier) {
-            (Say::Forget, Some(answer)) => {
+            // That something was taken back is no decision about its break.
+            (Say::Forget, Some(answer)) if !matches!(answer.act, Act::Undone { .. }) => {
                 sentences.push(format!("{} {name}: `{}` by {} is taken back", known.id, answer.act, answer.who));
                 back.push(answer.number);
             }
-            (Say::Forget, None) => {
+            (Say::Forget, _) => {
                 let place = Place::of(format!("break {}", known.id));
                 refused.push(
                     Diagnostic::new(place, "there is no decision about it that could be taken back")
@@ -185,6 +186,8 @@ pub fn decide(job: &Job, ledger: &Ledger, ids: &[String], say: &Say, by: Signatu
                     id: known.id.clone(),
                     to: known.open.clone(),
                     about,
+                    // What stays undone while nobody knows what a system holds stays so, too, while it is set aside.
+                    or_about: earlier.filter(|earlier| earlier.holds_undone()).map(|earlier| earlier.or_about.clone()).unwrap_or_default(),
                     act: act.clone(),
                     who: by.who.to_owned(),
                     why: by.why.map(str::to_owned),

@@ -34,6 +34,7 @@ use crate::reconcile::patience::Patience;
 use crate::reconcile::plan::{Decisions, Undo, plan, undo};
 use crate::reconcile::rest::{Piece, Rest, Resting, RestingSums};
 use crate::reconcile::settle::{Fate, ReadBack, Settlement, advance, settle, settle_interrupted};
+use crate::reconcile::taken_back;
 use crate::reconcile::totals::{self, Closing, Identity, TotalReport};
 use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict, index};
@@ -438,7 +439,7 @@ impl Night<'_> {
         let nows = self.dedupe(cleaned, &before);
         self.stop_if_asked()?;
         let linked = link(&self.job, &before, &nows, &self.answers, self.is_allowed(Gate::Restored, None));
-        let (decisions, stale) = match self.request.undo.clone() {
+        let (mut decisions, stale) = match self.request.undo.clone() {
             Some(of) => self.undo(&before, &nows, linked, &of),
             None => {
                 let decisions = plan(&self.job, &before, &nows, linked, &self.answers, self.header(&nows));
@@ -477,6 +478,9 @@ impl Night<'_> {
             plan_digest = Some(digest);
             let outcomes = self.apply(&mut systems, &decisions.plan)?;
             settlement = self.verify(&mut systems, &before, &decisions.plan, outcomes);
+            if self.request.undo.is_some() {
+                taken_back::tell(&self.job, &mut decisions, Some(&settlement));
+            }
             figures.identities.push(totals::writes_identity(decisions.plan.changes.len() as u64, &settlement.fates));
         } else {
             snapshots.map_or(Ok(()), Saving::finish)?;
@@ -506,7 +510,8 @@ impl Night<'_> {
         let mut report = assemble::report(&self.heading(), &facts, &breaks);
         self.tell_retries(&mut report);
         self.tell_barred(&mut report);
-        self.promote((&before, &after), &nows, &decisions, (&rest, &resting), &breaks, &report, closings, &settlement.fates)?;
+        self.tell_not_taken_back(&mut report);
+        self.promote((&before, &after), &nows, &decisions, (&rest, &resting), &breaks, &report, closings, &settlement)?;
         // The writes are made and settled by now: what does not add up is told, not undone.
         if let Err(error) = self.check_arithmetic(&report.identities) {
             assemble::stop_before_writing(
@@ -524,6 +529,14 @@ impl Night<'_> {
     fn tell_retries(&self, report: &mut Report) {
         for system in &mut report.systems {
             system.retries = self.obstacles.retries.get(&system.name).copied().unwrap_or_default();
+        }
+    }
+
+    /// An undo that could not take everything back calls somebody, whatever else is open.
+    fn tell_not_taken_back(&self, report: &mut Report) {
+        if self.request.undo.is_some() && !report.stale.is_empty() && report.verdict != Verdict::Failed {
+            report.verdict = Verdict::Action;
+            report.exit_code = 1;
         }
     }
 
@@ -908,7 +921,7 @@ impl Night<'_> {
 
     /// The plan that takes back what a run wrote, with the changes of it that cannot be taken back.
     fn undo(&mut self, before: &State, nows: &[Keyed], linked: Linked, of: &Undo) -> (Decisions, Vec<Stale>) {
-        let (decisions, stale) = undo(&self.job, before, nows, linked, of, self.header(nows));
+        let (decisions, stale) = undo(&self.job, before, nows, linked, of, &self.answers, self.header(nows));
         self.notes.push(format!(
             "this run undoes run {}: {} of its {} changes can be taken back; nothing else is decided",
             of.run,
@@ -1100,7 +1113,9 @@ impl Night<'_> {
             interrupted.sent.iter().map(|(number, outcome)| (*number, outcome.clone().unwrap_or_else(|| cut_off.clone()))).collect();
         let read_back: Vec<Option<ReadBack>> = cleaned.iter().map(|rows| Some(ReadBack { rows: rows.clone() })).collect();
         let atomic: Vec<bool> = systems.iter().map(|system| system.describe().atomic).collect();
-        let settlement = settle(&self.job, &before.open, &plan, &outcomes, &read_back, &atomic);
+        let mut settlement = settle(&self.job, &before.open, &plan, &outcomes, &read_back, &atomic);
+        // What a row holds tonight may have been edited since it was made.
+        settlement.fates.values_mut().for_each(|fate| fate.made = None);
         if !self.request.plan_only {
             // A row that is not there tonight was not made by that run. If this one is cut off as well, the next one must not
             // take the row that this one makes for the other's.
@@ -1124,7 +1139,7 @@ impl Night<'_> {
         let sent = plan.changes.iter().filter(|change| interrupted.sent.contains_key(&change.number));
         let written = sent.map(|change| change.system.clone()).collect();
         let answered = answers::done(&plan.header, &settlement.fates);
-        let holds = answers::held(&plan.header, &settlement.fates);
+        let holds = taken_back::held(&self.job, &plan, &settlement);
         self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, fates: settlement.fates, written, answered, holds });
         Ok(settled)
     }
@@ -1140,7 +1155,7 @@ impl Night<'_> {
         breaks: &[Break],
         report: &Report,
         closings: Vec<Closing>,
-        fates_of_run: &BTreeMap<u32, Fate>,
+        settlement: &Settlement,
     ) -> Result<(), Error> {
         let leaving = Leaving {
             state: after,
@@ -1165,18 +1180,18 @@ impl Night<'_> {
         // What a cut-off run decided, and the values that lost there, belong to the story too.
         let settles: Vec<&str> = self.cut_off.iter().map(|c| c.run.as_str()).collect();
         let decided: Vec<Decision> = self.cut_off.iter().flat_map(|c| &c.decisions).chain(&decisions.plan.decisions).cloned().collect();
-        let fates: Vec<_> = self.cut_off.iter().map(|c| (c.run.as_str(), &c.fates)).chain([(self.id, fates_of_run)]).collect();
+        let fates: Vec<_> = self.cut_off.iter().map(|c| (c.run.as_str(), &c.fates)).chain([(self.id, &settlement.fates)]).collect();
         let open = after.open.fields.keys().map(|(record, _)| *record).chain(after.open.records.keys().map(|(record, _)| *record)).collect();
         let mut links: Vec<_> = decisions.linked.events.iter().chain(&decisions.events).cloned().collect();
         links.extend(before.key_changes(&self.job, after));
         let stakes = report.breaks.iter().filter_map(|one| Some((one.id.clone(), report.stake(one)?))).filter(|(_, (amount, _))| amount.in_range()).collect();
         let today = self.heading().today();
-        let judged = answers::judge(&self.job, &self.answers, &decisions.plan.header, &decisions.asks, fates_of_run, breaks, &today);
+        let judged = answers::judge(&self.job, &self.answers, &decisions.plan.header, &decisions.asks, &settlement.fates, breaks, &today);
         let of_cut_off = self.cut_off.iter().flat_map(|c| c.answered.iter().map(|number| (c.run.as_str(), *number, Became::Applied)));
         let answered = of_cut_off.chain(judged.into_iter().map(|(number, became)| (self.id, number, became)));
         // What a run that was cut off took back has no number yet.
         let answered: Vec<_> = answered.filter(|(_, number, _)| *number > 0).collect();
-        let of_this = answers::held(&decisions.plan.header, fates_of_run);
+        let of_this = taken_back::held(&self.job, &decisions.plan, settlement);
         let holds: Vec<Answer> = self.cut_off.iter().flat_map(|cut_off| cut_off.holds.iter().cloned()).chain(of_this).collect();
         self.state.ledger.promote(Promotion {
             run: self.id,

@@ -3,11 +3,11 @@
 //! Reads the plan of a run and what became of each of its changes; [`crate::run::run`] takes them back
 //! ([`crate::reconcile::plan::undo`]). Nothing is written here.
 
-use crate::change::Settled;
+use crate::change::{Change, Settled};
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
 use crate::job::Job;
-use crate::reconcile::plan::Undo;
+use crate::reconcile::plan::{Sent, Undo};
 use crate::review::Signature;
 use crate::state::Stored;
 
@@ -29,7 +29,15 @@ pub fn of_run(job: &Job, stored: &Stored, run: &str, by: Signature<'_>) -> Resul
             .seen("nothing was written")
             .hint("`tieout explain` tells what is still known of a record; `snapshots_days` in tieout.toml says how long plans are kept"));
     };
-    let became = |number: u32| settled.get(&number).and_then(|word| Settled::of_word(word));
-    let changes = plan.changes.into_iter().map(|change| (change.number, change)).map(|(number, change)| (change, became(number))).collect();
-    Ok(Undo { run: run.to_owned(), changes, who: by.who.to_owned(), why: by.why.map(str::to_owned), at: by.at.to_owned() })
+    let sent = |change: Change| {
+        let became = settled.get(&change.number);
+        Sent { settled: became.and_then(|(word, _)| Settled::of_word(word)), made: became.and_then(|(_, made)| made.clone()), change }
+    };
+    Ok(Undo {
+        run: run.to_owned(),
+        changes: plan.changes.into_iter().map(sent).collect(),
+        who: by.who.to_owned(),
+        why: by.why.map(str::to_owned),
+        at: by.at.to_owned(),
+    })
 }

@@ -62,12 +62,23 @@ impl UndoRun {
         let finished = start(context, &project, &job_name, request, &self.allow)?;
         if self.yes {
             tell(context, &finished, &report::text::summary(&finished.report));
-            return Ok(finished.report.exit_code);
+            return Ok(finished.exit_code);
         }
         tell(context, &finished, &report::text::render(&finished.report, 100));
-        if !context.json && finished.report.stopped_by.is_empty() {
-            print(&format!("nothing was written; take it back with `tieout undo {job_name}/{run} --yes`"));
+        let is_stopped = !finished.report.stopped_by.is_empty();
+        let takes_nothing_back = finished.report.changes.is_empty();
+        if !context.json && !is_stopped {
+            print(&match takes_nothing_back {
+                true => "nothing was written, and nothing can be taken back: the report lists why".to_owned(),
+                false => format!("nothing was written; take it back with `tieout undo {job_name}/{run} --yes`"),
+            });
         }
-        Ok(if finished.report.stopped_by.is_empty() { 0 } else { finished.report.exit_code })
+        // A plan that was made is no failure, whatever is open; what could not be written down is one.
+        let went_wrong = if finished.exit_code == finished.report.exit_code { 0 } else { finished.exit_code };
+        Ok(match (is_stopped, takes_nothing_back) {
+            (true, _) => finished.exit_code,
+            (false, true) => went_wrong.max(1),
+            (false, false) => went_wrong,
+        })
     }
 }

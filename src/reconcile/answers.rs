@@ -79,7 +79,16 @@ impl Answers {
 
     /// What was taken back and is not written again by itself, if it is about this. It stays so while it is set aside.
     pub fn holds(&self, id: &str, about: &str) -> Option<&Answer> {
-        self.to(id, about).filter(|answer| answer.sets_aside() || matches!(answer.act, Act::Undone { .. }))
+        self.by_id.get(id).filter(|answer| answer.holds_undone() && answer.is_about(about))
+    }
+
+    /// By the key of a record, the answers to what an undo took back of it.
+    pub fn to_undone(&self) -> BTreeMap<&str, Vec<&Answer>> {
+        let mut by_key: BTreeMap<&str, Vec<&Answer>> = BTreeMap::new();
+        for answer in self.iter().filter(|answer| answer.to.kind == BreakKind::Undone) {
+            by_key.entry(&answer.to.key).or_default().push(answer);
+        }
+        by_key
     }
 
     /// The system that was chosen for a field of a record, if it is about this.
@@ -124,7 +133,7 @@ impl Answers {
     pub fn set_aside<'a>(&'a self, asks: &BTreeMap<String, Ask>, today: &str) -> BTreeMap<&'a str, &'a Answer> {
         let holds = |answer: &&Answer| {
             // Nobody could look at what asks nothing tonight, so it is as it was.
-            let is_same = asks.get(&answer.id).is_none_or(|ask| ask.about == answer.about);
+            let is_same = asks.get(&answer.id).is_none_or(|ask| answer.is_about(&ask.about));
             answer.sets_aside() && is_same && !answer.is_over(today)
         };
         self.iter().filter(holds).map(|answer| (answer.id.as_str(), answer)).collect()
@@ -198,17 +207,12 @@ pub fn judge(
             Some(_) => return None,
             None if answer.is_over(today) && answer.to.kind != BreakKind::Undone => Became::Ended,
             None if !open.contains(&answer.id) => Became::Over,
-            None if asks.get(&answer.id).is_some_and(|ask| ask.about != answer.about) => Became::Stale,
+            None if asks.get(&answer.id).is_some_and(|ask| !answer.is_about(&ask.about)) => Became::Stale,
             None => return None,
         };
         Some((answer.number, became))
     });
     judged.collect()
-}
-
-/// The answers that hold what a plan took back.
-pub fn held(header: &PlanHeader, fates: &BTreeMap<u32, Fate>) -> Vec<Answer> {
-    header.holds.iter().filter(|hold| is_done(&hold.changes, fates)).map(|hold| hold.answer.clone()).collect()
 }
 
 /// The answers that a plan made use of and that are done.

@@ -21,4 +21,5 @@ pub mod patience;
 pub mod plan;
 pub mod rest;
 pub mod settle;
+pub mod taken_back;
 pub mod totals;

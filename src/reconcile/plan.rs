@@ -42,7 +42,7 @@ use crate::value::{FieldType, KEY_SEPARATOR, Raw, Value};
 
 mod undo;
 
-pub use undo::{Undo, undo};
+pub use undo::{Sent, Undo, undo};
 
 /// What happens to a field's bases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,15 +111,21 @@ pub struct Tolerated {
 
 /// Decides every record, under what people answered to breaks.
 pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, answers: &Answers, header: PlanHeader) -> Decisions {
-    let restless = diff::restless(job, state, nows, &linked);
+    let mut restless = diff::restless(job, state, nows, &linked);
+    let undone = undo::Undone::of(answers, state, nows, &linked);
+    restless.extend(undone.records());
+    restless.sort_unstable();
+    restless.dedup();
     let mut planner = Planner::new(job, state, nows, &linked, answers);
     let mut treatments = BTreeMap::new();
     for record in restless {
         let told = planner.breaks.len();
         let treatment = planner.record(record);
+        planner.still_undone(&undone, record, told);
         planner.ask(record, told);
         treatments.insert(record, treatment);
     }
+    planner.gone_and_undone(&undone);
     let Planner { changes, mut breaks, drift, decisions, conflicts, tolerated, events, comes_back, flips, asks, followed, .. } = planner;
     let changes = ordered(job, changes);
     breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));

@@ -31,8 +31,8 @@ use super::index::TextIndex;
 use super::link::Linked;
 use super::plan::{BaseMove, Decisions, Treatment};
 use super::totals;
-use crate::change::{Action, Break, BreakKind, CellChange, Change, Outcome, Plan, Settled, SystemValue, created_values};
-use crate::frame::{Clean, FieldColumn, Keyed, NO_ROW, Silence};
+use crate::change::{Action, Break, BreakKind, CellChange, Change, Outcome, Plan, Reason, Settled, SystemValue, created_values};
+use crate::frame::{Clean, FieldColumn, Keyed, NO_ROW, Pulled, Silence};
 use crate::job::{Blank, Job, MergeRule, Role};
 use crate::value::Value;
 
@@ -50,6 +50,8 @@ pub struct Fate {
     pub settled: Settled,
     /// The system's words, or what was read back instead.
     pub detail: Option<String>,
+    /// Of a row that was created: the hash of everything that was read back of it, in hexadecimal.
+    pub made: Option<String>,
 }
 
 /// The new base of one record in one system, as far as a write decides it.
@@ -251,20 +253,31 @@ impl Settler<'_> {
         }
     }
 
+    /// The hash of the row that was created, as it was read back.
+    fn made(&self) -> Option<String> {
+        let is_ours = self.change.action == Action::Create && matches!(self.outcome, Outcome::Done { .. });
+        let rows = self.seen?.rows;
+        let row = self.row().filter(|_| is_ours)?;
+        Some(row_hash(&rows.pulled, rows.rows[row as usize]))
+    }
+
+    fn is_undo(&self) -> bool {
+        matches!(self.change.reason, Reason::Undone { .. })
+    }
+
     fn finish(&self, settlement: &mut Settlement, settled: Settled, detail: Option<String>) {
-        let (kind, what) = match settled {
-            Settled::Verified | Settled::Normalised => {
-                settlement.fates.insert(self.change.number, Fate { settled, detail });
-                return;
-            }
-            Settled::Rejected => (BreakKind::WriteRejected, "was refused"),
-            Settled::Stale => (BreakKind::WriteRejected, "found the row moved since it was read, and was not made"),
-            Settled::Skipped => (BreakKind::WriteRejected, "was not tried"),
-            Settled::Pending => (BreakKind::WriteNotKept, "was made and does not show yet"),
-            Settled::Overwritten => (BreakKind::WriteNotKept, "was made, and something else was read back"),
-            Settled::Unknown => (BreakKind::WriteNotKept, "may or may not have been made"),
+        // What an undo could not take back is not sent again: it is told with what it took back.
+        let kind = match settled {
+            Settled::Verified | Settled::Normalised => None,
+            _ if self.is_undo() => None,
+            Settled::Rejected | Settled::Stale | Settled::Skipped => Some(BreakKind::WriteRejected),
+            Settled::Pending | Settled::Overwritten | Settled::Unknown => Some(BreakKind::WriteNotKept),
         };
-        let change = self.change;
+        let Some(kind) = kind else {
+            settlement.fates.insert(self.change.number, Fate { settled, detail, made: self.made() });
+            return;
+        };
+        let (change, what) = (self.change, words_of(settled));
         let why = format!("the {} {what}{}", change.action, detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default());
         let next_step = match settled {
             Settled::Rejected => format!("mend what the reason names, in the record or in `{}`; it is sent again every run", change.system),
@@ -286,7 +299,7 @@ impl Settler<'_> {
             why,
             next_step,
         });
-        settlement.fates.insert(change.number, Fate { settled, detail });
+        settlement.fates.insert(change.number, Fate { settled, detail, made: self.made() });
     }
 
     fn update(&self, settlement: &mut Settlement, debts: &mut BTreeMap<(u64, String), BTreeMap<String, FieldDebt>>) {
@@ -356,6 +369,9 @@ impl Settler<'_> {
     }
 
     fn owe_record(&self, settlement: &mut Settlement, settled: Settled, why: &str) {
+        if self.is_undo() {
+            return self.finish(settlement, settled, Some(why.to_owned()));
+        }
         let attempts = self.change.attempts + u32::from(!matches!(settled, Settled::Stale | Settled::Skipped));
         let sent = (self.change.action == Action::Create).then(|| created_values(&self.change.cells));
         let open = OpenRecord { action: self.change.action, reason: self.change.reason.clone(), attempts, sent, why: why.to_owned() };
@@ -424,7 +440,9 @@ impl Settler<'_> {
                 // Somebody was there before us, whose value has never been decided on; or the system makes this of ours,
                 // which shows when it does so again.
                 let why = format!("`{}` shows `{now}` instead of `{}`", field.name, cell.after);
-                owes(FieldDebt::Owed { attempts: 1, left: Some(now), uncertain: true, why: why.clone() });
+                if !self.is_undo() {
+                    owes(FieldDebt::Owed { attempts: 1, left: Some(now), uncertain: true, why: why.clone() });
+                }
                 worst = Settled::Overwritten;
                 detail = Some(why);
                 patch.cells.insert(index, None);
@@ -464,6 +482,25 @@ impl Settler<'_> {
             Outcome::Done { .. } => self.owe_record(settlement, Settled::Pending, "the row still shows as it was"),
             Outcome::Unknown { reason } => self.owe_record(settlement, Settled::Unknown, reason),
         }
+    }
+}
+
+/// The hash of everything that a source holds in a row, in hexadecimal.
+pub(super) fn row_hash(pulled: &Pulled, row: u32) -> String {
+    format!("{:032x}", pulled.hash(row))
+}
+
+/// What became of a change, in a sentence of which the change is the subject.
+pub(super) fn words_of(settled: Settled) -> &'static str {
+    match settled {
+        Settled::Verified => "was made",
+        Settled::Normalised => "was made, and another spelling of it is kept",
+        Settled::Rejected => "was refused",
+        Settled::Stale => "found the row moved since it was read, and was not made",
+        Settled::Skipped => "was not tried",
+        Settled::Pending => "was made and does not show yet",
+        Settled::Overwritten => "was made, and something else was read back",
+        Settled::Unknown => "may or may not have been made",
     }
 }
 

@@ -28,7 +28,7 @@ pub use mail::{LostMail, MailOfRun, MailState, NewMail, QueuedMail, RecipientOfM
 pub use story::{BreakEvent, DiscardedValue, LinkOfRecord, RunOfStory, SentChange};
 
 /// What leads from each version of the tables to the next, the first from version 1. A new ledger takes all of them, too.
-const MIGRATIONS: &[&str] = &[mail::MIGRATION, chain::MIGRATION, FILES, RETRIES, answers::MIGRATION];
+const MIGRATIONS: &[&str] = &[mail::MIGRATION, chain::MIGRATION, FILES, RETRIES, answers::MIGRATION, MADE_ROWS];
 
 /// The file is looked through for damage once in so many seconds. That takes the longer the more it holds.
 const CHECK_SECONDS: i64 = 24 * 60 * 60;
@@ -97,6 +97,10 @@ INSERT OR REPLACE INTO files
 ";
 
 /// Calls of systems that were made again.
+const MADE_ROWS: &str = "
+ALTER TABLE journal ADD COLUMN made TEXT;  -- of a row that was created: the hash of everything that was read back of it
+";
+
 const RETRIES: &str = "
 CREATE TABLE retries (
     run TEXT NOT NULL,
@@ -622,10 +626,10 @@ impl Ledger {
             for (system, sha256) in read.chain(&knowledge.left) {
                 insert.execute(params![system, sha256, run]).map_err(&wrong)?;
             }
-            let mut update = transaction.prepare("UPDATE journal SET settled = ?3, detail = ?4 WHERE run = ?1 AND number = ?2").map_err(&wrong)?;
+            let mut update = transaction.prepare("UPDATE journal SET settled = ?3, detail = ?4, made = ?5 WHERE run = ?1 AND number = ?2").map_err(&wrong)?;
             for (of, fates) in fates {
                 for (number, fate) in *fates {
-                    update.execute(params![of, number, fate.settled.to_string(), fate.detail]).map_err(&wrong)?;
+                    update.execute(params![of, number, fate.settled.to_string(), fate.detail, fate.made]).map_err(&wrong)?;
                 }
             }
             answers::note(&transaction, answered, now).map_err(&wrong)?;

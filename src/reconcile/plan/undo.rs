@@ -1,7 +1,8 @@
 //! The inverse of what a run wrote.
 //!
 //! Every write of a run that was verified is taken back where the value there is still the one that it wrote: an update gets the old
-//! values, a created row is deleted, a deleted one is made again. What moved since, and what the job does not let be done, is
+//! values, a created row is deleted, a deleted one is made again. A created row is only deleted while everything in it, also what
+//! the job does not read, is as it was read back at once. What moved since, and what the job does not let be done, is
 //! *stale*, and listed with the reason. Nothing else is decided in such a run: every record waits for the next one, so that no edit
 //! is taken in beside it.
 //!
@@ -16,14 +17,27 @@
 use super::*;
 use crate::change::{Hold, Settled};
 use crate::reconcile::approved::Stale;
+use crate::reconcile::settle::row_hash;
+use crate::reconcile::taken_back;
+
+/// A change of the run that is to be undone.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The change.
+    pub change: Change,
+    /// What became of it; nothing if it was never sent.
+    pub settled: Option<Settled>,
+    /// Of a row that it created: the hash of everything that was read back of it, in hexadecimal.
+    pub made: Option<String>,
+}
 
 /// What is to be undone, and who wants it.
 #[derive(Clone, Debug)]
 pub struct Undo {
     /// The run.
     pub run: String,
-    /// Its changes, each with what became of it; nothing for one that was never sent.
-    pub changes: Vec<(Change, Option<Settled>)>,
+    /// Its changes.
+    pub changes: Vec<Sent>,
     /// Who undoes it.
     pub who: String,
     /// Why.
@@ -36,28 +50,11 @@ impl Undo {
     fn reason(&self) -> Reason {
         Reason::Undone { run: self.run.clone(), who: self.who.clone(), why: self.why.clone() }
     }
-
-    /// The answer that holds what was taken back.
-    fn hold(&self, job: &Job, open: &Break, about: String) -> Answer {
-        Answer {
-            number: 0,
-            id: open.id(&job.name),
-            to: open.clone(),
-            about,
-            act: Act::Undone { run: self.run.clone() },
-            who: self.who.clone(),
-            why: self.why.clone(),
-            at: self.at.clone(),
-        }
-    }
-
-    fn because(&self) -> String {
-        self.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
-    }
 }
 
-/// Plans the inverse changes alone, and gives those that cannot be made.
-pub fn undo(job: &Job, state: &State, nows: &[Keyed], mut linked: Linked, undo: &Undo, header: PlanHeader) -> (Decisions, Vec<Stale>) {
+/// Plans the inverse changes alone, and gives those that cannot be made. Of the `answers` only those count that hold what an earlier
+/// undo took back.
+pub fn undo(job: &Job, state: &State, nows: &[Keyed], mut linked: Linked, undo: &Undo, answers: &Answers, header: PlanHeader) -> (Decisions, Vec<Stale>) {
     let all = 0..linked.records.len() as u32;
     for record in all.clone() {
         linked.held.entry(record).or_default();
@@ -68,28 +65,29 @@ pub fn undo(job: &Job, state: &State, nows: &[Keyed], mut linked: Linked, undo: 
     let planner = Planner::new(job, state, nows, &decisions.linked, &nobody);
     let mut stale = Vec::new();
     let mut changes = Vec::new();
-    for (change, settled) in &undo.changes {
-        match planner.inverse(undo, change, *settled) {
+    for sent in &undo.changes {
+        let change = &sent.change;
+        match planner.inverse(undo, sent) {
             Ok(inverse) => changes.push(inverse),
             Err(why) => stale.push(Stale { system: change.system.clone(), key: key_for_people(&change.key), action: change.action, why }),
         }
     }
     let changes = ordered(job, changes);
-    let held = planner.holds(undo, &changes);
+    let mut holds = planner.holds(undo, &changes);
+    let earlier = planner.held_before(&Undone::of(answers, state, nows, &decisions.linked), &changes, &holds);
+    holds.extend(earlier);
+    decisions.plan.header.holds = holds;
     decisions.plan.changes = changes;
-    for (open, ask, changes) in held {
-        decisions.plan.header.holds.push(Hold { answer: undo.hold(job, &open, ask.about.clone()), changes });
-        decisions.asks.insert(open.id(&job.name), ask);
-        decisions.breaks.push(open);
-    }
+    taken_back::tell(job, &mut decisions, None);
     (decisions, stale)
 }
 
 impl Planner<'_> {
     /// The change that takes another one back; else why it cannot be made, in words without a value.
-    fn inverse(&self, undo: &Undo, change: &Change, settled: Option<Settled>) -> Result<Change, String> {
+    fn inverse(&self, undo: &Undo, sent: &Sent) -> Result<Change, String> {
+        let change = &sent.change;
         let name = &change.system;
-        match settled {
+        match sent.settled {
             Some(Settled::Verified) => {}
             Some(Settled::Normalised) => return Err(format!("`{name}` had made another value of it: set it there by hand")),
             Some(other) => return Err(format!("nothing is taken back that was not verified: it was {other}")),
@@ -114,7 +112,7 @@ impl Planner<'_> {
             Action::Create | Action::Update if row == NO_ROW => return Err("the row is not there any more".to_owned()),
             Action::Create if spec.may.delete == Permission::Never => return Err(format!("the job never deletes records in `{name}`")),
             Action::Update if spec.may.update == Permission::Never => return Err(format!("the job never updates `{name}`")),
-            Action::Create => (Action::Delete, self.cells_back(system, row, change, &reason)?),
+            Action::Create => (Action::Delete, self.cells_of_made(system, row, sent, &reason)?),
             Action::Update => (Action::Update, self.cells_back(system, row, change, &reason)?),
         };
         let is_new = action == Action::Create;
@@ -134,6 +132,35 @@ impl Planner<'_> {
             attempts: 0,
             edited_at: if is_new { None } else { self.edited_at(system, row) },
         })
+    }
+
+    /// The cells of a row that was created, of which nothing may have been edited since: neither what the run wrote nor any other
+    /// cell, be it of the job or not.
+    fn cells_of_made(&self, system: usize, row: u32, sent: &Sent, reason: &Reason) -> Result<Vec<CellChange>, String> {
+        let mut cells = self.cells_back(system, row, &sent.change, reason)?;
+        let now = &self.nows[system].clean;
+        match &sent.made {
+            None => return Err("nobody knows whether its row was edited since it was made: it could not be read back at once".to_owned()),
+            Some(made) if *made != row_hash(&now.pulled, now.rows[row as usize]) => {
+                return Err("its row holds something else by now than when it was made".to_owned());
+            }
+            Some(_) => {}
+        }
+        for (index, field) in self.job.fields.iter().enumerate() {
+            let Some(column) = field.columns[system].as_ref().filter(|_| !cells.iter().any(|cell| cell.field.as_ref() == Some(&field.name))) else {
+                continue;
+            };
+            cells.push(CellChange {
+                field: Some(field.name.clone()),
+                column: column.name.clone(),
+                before_raw: Some(self.nows[system].raw(&column.name, row)),
+                before: now.fields[index].as_ref().map_or(Value::Null, |values| values.value(row)),
+                after: Value::Null,
+                after_raw: Raw::null(),
+                reason: reason.clone(),
+            });
+        }
+        Ok(cells)
     }
 
     /// The cells of a row that was created or updated, as they were before. All of them must still hold what was written.
@@ -212,85 +239,158 @@ impl Planner<'_> {
         if self.job.key.iter().all(has) { Ok(cells) } else { Err("its key is not known in full any more".to_owned()) }
     }
 
-    /// By field the values of a record in a system once these changes are made; nothing where it is not then.
-    fn row_after(&self, record: u32, system: usize, changes: &[Change]) -> Option<Vec<Option<Value>>> {
-        let number = self.linked.records[record as usize];
-        let now = self.row_values(record, system);
-        let Some(change) = changes.iter().find(|change| change.record == number && change.system == self.job.systems[system].name) else { return now };
-        if change.action == Action::Delete {
-            return None;
-        }
-        let empty = || self.job.fields.iter().map(|field| field.is_carried_by(system).then_some(Value::Null)).collect();
-        let mut values: Vec<Option<Value>> = now.unwrap_or_else(empty);
-        for cell in &change.cells {
-            if let Some(field) = cell.field.as_deref().and_then(|name| self.job.field(name)) {
-                values[field] = Some(cell.after.clone());
-            }
-        }
-        Some(values)
-    }
-
-    /// The breaks that hold what these changes take back, with what they ask and the numbers of the changes.
-    fn holds(&self, undo: &Undo, changes: &[Change]) -> Vec<(Break, Ask, Vec<u32>)> {
-        let mut fields: BTreeMap<(u32, usize), Vec<(&Change, &CellChange)>> = BTreeMap::new();
-        let mut held = Vec::new();
+    /// What is held of these changes, each field and record once.
+    fn holds(&self, undo: &Undo, changes: &[Change]) -> Vec<Hold> {
+        let mut fields: BTreeMap<(u32, usize), Vec<u32>> = BTreeMap::new();
+        let mut records: BTreeMap<(u32, usize), Vec<u32>> = BTreeMap::new();
+        let creates = changes.iter().filter(|change| change.action == Action::Create);
+        let made: HashSet<(u64, &str)> = creates.map(|change| (change.record, change.system.as_str())).collect();
         for change in changes {
             let Ok(record) = self.linked.records.binary_search(&change.record) else { continue };
             let (record, Some(system)) = (record as u32, self.job.system(&change.system)) else { continue };
             if change.action == Action::Update {
-                for cell in &change.cells {
-                    if let Some(field) = cell.field.as_deref().and_then(|name| self.job.field(name)) {
-                        fields.entry((record, field)).or_default().push((change, cell));
-                    }
-                }
+                let written = change.cells.iter().filter_map(|cell| self.job.field(cell.field.as_deref()?));
+                written.for_each(|field| fields.entry((record, field)).or_default().push(change.number));
                 continue;
             }
+            records.entry((record, system)).or_default().push(change.number);
             // A row that is deleted is not made again there; one that is made again is not made elsewhere.
-            let kept_out: Vec<usize> = match change.action {
-                Action::Delete => vec![system],
-                _ => (0..self.job.systems.len()).filter(|other| *other != system && self.linked.now_rows[*other][record as usize] == NO_ROW).collect(),
-            };
-            for other in kept_out.into_iter().filter(|other| self.job.systems[*other].role.is_written()) {
-                let name = self.name(other);
-                let what = if change.action == Action::Delete { "created it there" } else { "deleted it elsewhere" };
-                let open = Break {
-                    kind: BreakKind::Undone,
-                    key: change.key.clone(),
-                    field: None,
-                    system: Some(name.clone()),
-                    values: Vec::new(),
-                    why: format!("run {} had {what}, which {} took back{}", undo.run, undo.who, undo.because()),
-                    next_step: format!("add it to `{name}` by hand, or delete it in every system; a change of the record decides it anew"),
-                };
-                let about = answers::about_elsewhere(self.job, |at| self.row_after(record, at, changes));
-                let ask = Ask { about, proposal: Some(format!("add it to `{name}`")), value: None, sides: Vec::new() };
-                held.push((open, ask, vec![change.number]));
-            }
-        }
-        for ((record, index), taken_back) in fields {
-            let presence: Vec<Presence> = (0..self.job.systems.len()).map(|system| self.presence(system, record)).collect();
-            let mut voices = self.voices(record, index, &presence, &[]);
-            for voice in &mut voices {
-                let name = &self.job.systems[voice.system].name;
-                if let Some((_, cell)) = taken_back.iter().find(|(change, _)| change.system == *name) {
-                    voice.now = Some(cell.after.clone());
+            if change.action == Action::Create {
+                for other in 0..self.job.systems.len() {
+                    let is_made = made.contains(&(change.record, self.job.systems[other].name.as_str()));
+                    if !is_made && self.job.systems[other].role.is_written() && self.linked.now_rows[other][record as usize] == NO_ROW {
+                        records.entry((record, other)).or_default().push(change.number);
+                    }
                 }
             }
-            let systems: Vec<String> = taken_back.iter().map(|(change, _)| change.system.clone()).collect();
-            let values = self.seen(&voices);
-            let open = Break {
-                kind: BreakKind::Undone,
-                key: self.linked.key(record, self.nows, &self.state.bases).to_owned(),
-                field: Some(self.job.fields[index].name.clone()),
-                system: None,
-                why: format!("run {} had written it in {}, which {} took back{}", undo.run, crate::change::join_names(&systems), undo.who, undo.because()),
-                next_step: format!("set `{}` to the right value in one of the systems: that is decided anew", self.job.fields[index].name),
-                values,
-            };
-            let ask =
-                Ask { about: answers::about_field(self.job, &open.values), proposal: None, value: None, sides: self.sides_of_field(index, &voices, None) };
-            held.push((open, ask, taken_back.iter().map(|(change, _)| change.number).collect()));
         }
-        held
+        let of_records = records.into_iter().map(|((record, system), numbers)| self.hold(undo, record, None, Some(system), numbers));
+        let of_fields = fields.into_iter().map(|((record, field), numbers)| self.hold(undo, record, Some(field), None, numbers));
+        of_records.chain(of_fields).collect()
+    }
+
+    /// What earlier undos hold of the records of these changes: it stays held, of what they leave.
+    fn held_before(&self, undone: &Undone<'_>, changes: &[Change], holds: &[Hold]) -> Vec<Hold> {
+        let touched: HashSet<u64> = changes.iter().map(|change| change.record).collect();
+        let new: HashSet<&str> = holds.iter().map(|hold| hold.answer.id.as_str()).collect();
+        let mut earlier = Vec::new();
+        for (record, answers) in undone.by_record.iter().filter(|(record, _)| touched.contains(&self.linked.records[**record as usize])) {
+            for answer in answers.iter().filter(|answer| answer.holds_undone() && !new.contains(answer.id.as_str())) {
+                let (field, sides, about) = match answer.to.field.as_deref().map(|name| self.job.field(name)) {
+                    None => (None, Vec::new(), self.about_elsewhere(*record)),
+                    Some(None) => continue,
+                    Some(Some(field)) => {
+                        let voices = self.voices_now(*record, field);
+                        (Some(field), self.sides_of_field(field, &voices, None), answers::about_field(self.job, &self.seen(&voices)))
+                    }
+                };
+                if answer.is_about(&about) {
+                    earlier.push(Hold {
+                        answer: Answer { number: 0, ..(*answer).clone() },
+                        ask: Ask { sides, ..Ask::default() },
+                        changes: Vec::new(),
+                        record: self.linked.records[*record as usize],
+                        before: self.before(*record, field),
+                    });
+                }
+            }
+        }
+        earlier
+    }
+
+    fn voices_now(&self, record: u32, field: usize) -> Vec<Voice> {
+        let presence: Vec<Presence> = (0..self.job.systems.len()).map(|system| self.presence(system, record)).collect();
+        self.voices(record, field, &presence, &[])
+    }
+
+    /// By system where a record is: what it holds, by field. Of a field, its value alone.
+    fn before(&self, record: u32, field: Option<usize>) -> BTreeMap<String, Vec<(String, Value)>> {
+        let named = |values: Vec<Option<Value>>| {
+            let values = values.into_iter().enumerate().filter(|(index, _)| field.is_none_or(|field| field == *index));
+            values.filter_map(|(index, value)| Some((self.job.fields[index].name.clone(), value?))).collect::<Vec<_>>()
+        };
+        (0..self.job.systems.len()).filter_map(|system| Some((self.name(system), named(self.row_values(record, system)?)))).collect()
+    }
+
+    fn hold(&self, undo: &Undo, record: u32, field: Option<usize>, system: Option<usize>, changes: Vec<u32>) -> Hold {
+        let open = Break {
+            kind: BreakKind::Undone,
+            key: self.linked.key(record, self.nows, &self.state.bases).to_owned(),
+            field: field.map(|field| self.job.fields[field].name.clone()),
+            system: system.map(|system| self.name(system)),
+            values: Vec::new(),
+            why: String::new(),
+            next_step: String::new(),
+        };
+        let sides = field.map(|field| self.sides_of_field(field, &self.voices_now(record, field), None));
+        Hold {
+            answer: Answer {
+                number: 0,
+                id: open.id(&self.job.name),
+                to: open,
+                about: String::new(),
+                or_about: Vec::new(),
+                act: Act::Undone { run: undo.run.clone() },
+                who: undo.who.clone(),
+                why: undo.why.clone(),
+                at: undo.at.clone(),
+            },
+            ask: Ask { sides: sides.unwrap_or_default(), ..Ask::default() },
+            changes,
+            record: self.linked.records[record as usize],
+            before: self.before(record, field),
+        }
+    }
+
+    /// Tells what an undo could not take back of a record, and what else is held of it, where nothing tonight told it yet. `told` is
+    /// where the breaks of the record begin.
+    pub(super) fn still_undone(&mut self, undone: &Undone<'_>, record: u32, told: usize) {
+        let Some(answers) = undone.by_record.get(&record) else { return };
+        let known: Vec<String> = self.breaks[told..].iter().map(|open| open.id(&self.job.name)).collect();
+        let about = self.about_elsewhere(record);
+        for answer in answers.iter().filter(|answer| answer.to.field.is_none() && answer.holds_undone() && !known.contains(&answer.id)) {
+            if answer.is_about(&about) {
+                self.breaks.push(answer.to.clone());
+            }
+        }
+    }
+
+    /// Tells what an undo could not make again of records that are in no system.
+    pub(super) fn gone_and_undone(&mut self, undone: &Undone<'_>) {
+        let about = answers::about_elsewhere(self.job, |_| None);
+        for answer in undone.gone.iter().filter(|answer| answer.to.field.is_none() && answer.holds_undone() && answer.is_about(&about)) {
+            self.asks.insert(answer.id.clone(), Ask { about: about.clone(), ..Ask::default() });
+            self.breaks.push(answer.to.clone());
+        }
+    }
+}
+
+/// The answers to what undos took back, by the record.
+pub(super) struct Undone<'a> {
+    by_record: BTreeMap<u32, Vec<&'a Answer>>,
+    /// Those to records that nobody knows any more.
+    gone: Vec<&'a Answer>,
+}
+
+impl<'a> Undone<'a> {
+    pub(super) fn of(answers: &'a Answers, state: &State, nows: &[Keyed], linked: &Linked) -> Undone<'a> {
+        let by_key = answers.to_undone();
+        let mut by_record = BTreeMap::new();
+        let mut known: HashSet<&str> = HashSet::new();
+        if !by_key.is_empty() {
+            for record in 0..linked.records.len() as u32 {
+                if let Some((key, answers)) = by_key.get_key_value(linked.key(record, nows, &state.bases)) {
+                    by_record.insert(record, answers.clone());
+                    known.insert(*key);
+                }
+            }
+        }
+        let gone = by_key.into_iter().filter(|(key, _)| !known.contains(key)).flat_map(|(_, answers)| answers).collect();
+        Undone { by_record, gone }
+    }
+
+    /// The records, ascending: each is looked into, whether or not anything of it changed.
+    pub(super) fn records(&self) -> impl Iterator<Item = u32> {
+        self.by_record.keys().copied()
     }
 }

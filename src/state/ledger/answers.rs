@@ -35,6 +35,14 @@ CREATE INDEX answer_events_by_run ON answer_events (run);
 CREATE INDEX answer_events_by_answer ON answer_events (answer);
 ";
 
+/// Keeps anew the last undo whose place an answer took, directly or through others.
+const HOLD_AGAIN: &str = "
+INSERT INTO answers (id, key, body)
+SELECT held.id, held.key, held.body FROM answers AS given JOIN answers AS held ON held.id = given.id AND held.number < given.number
+WHERE given.number = ?1 AND json_extract(held.body, '$.act.undone') IS NOT NULL
+    AND EXISTS (SELECT 1 FROM answer_events WHERE answer = held.number AND event = 'replaced')
+ORDER BY held.number DESC LIMIT 1";
+
 /// What became of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnswerEvent {
@@ -124,13 +132,14 @@ impl Ledger {
         transaction.commit().map_err(&wrong)
     }
 
-    /// Takes answers back, all or none.
+    /// Takes answers back, all or none. What an undo took back is held again as it was before they were given.
     pub fn forget(&self, numbers: &[u64], who: &str, now: &str) -> Result<(), Error> {
         let wrong = self.wrong();
         let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
         for number in numbers {
             let insert = "INSERT INTO answer_events (answer, event, body) VALUES (?1, 'forgotten', ?2)";
             transaction.execute(insert, params![number_of(*number), body(now, Some(who))]).map_err(&wrong)?;
+            transaction.execute(HOLD_AGAIN, [number_of(*number)]).map_err(&wrong)?;
         }
         transaction.commit().map_err(&wrong)
     }

@@ -305,8 +305,9 @@ pub(super) fn remove(connection: &Connection, run: &str, retention: Retention<'_
         connection.execute("DELETE FROM breaks WHERE cleared_run = ?1", [of])?;
         count += connection.execute("DELETE FROM allowed WHERE run = ?1", [of])?;
         count += connection.execute("DELETE FROM retries WHERE run = ?1", [of])?;
-        // A decision that holds is kept, however old it is.
-        let is_over = "EXISTS (SELECT 1 FROM answer_events WHERE answer = answers.number)";
+        // A decision that holds is kept, however old it is, and so is what it took the place of: it may be taken back.
+        let is_over = "EXISTS (SELECT 1 FROM answer_events WHERE answer = answers.number) AND NOT EXISTS (SELECT 1 FROM answers AS later
+             WHERE later.id = answers.id AND NOT EXISTS (SELECT 1 FROM answer_events WHERE answer = later.number))";
         count += connection.execute(&format!("DELETE FROM answers WHERE run = ?1 AND {is_over}"), [of])?;
         let is_gone = "NOT EXISTS (SELECT 1 FROM answers WHERE number = answer_events.answer)";
         count += connection.execute(&format!("DELETE FROM answer_events WHERE run = ?1 AND {is_gone}"), [of])?;

@@ -122,11 +122,12 @@ impl Ledger {
         Ok(sent)
     }
 
-    /// By the number of a change of a run: what was found when it was read back, in one word.
-    pub fn settled_of(&self, run: &str) -> Result<BTreeMap<u32, String>, Error> {
+    /// By the number of a change of a run: what was found when it was read back, in one word, and of a row that was created the hash
+    /// of everything that was read back of it.
+    pub fn settled_of(&self, run: &str) -> Result<BTreeMap<u32, (String, Option<String>)>, Error> {
         let wrong = self.wrong();
-        let mut statement = self.connection.prepare("SELECT number, settled FROM journal WHERE run = ?1 AND settled IS NOT NULL").map_err(&wrong)?;
-        let rows = statement.query_map([run], |row| Ok((row.get(0)?, row.get(1)?))).map_err(&wrong)?;
+        let mut statement = self.connection.prepare("SELECT number, settled, made FROM journal WHERE run = ?1 AND settled IS NOT NULL").map_err(&wrong)?;
+        let rows = statement.query_map([run], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))).map_err(&wrong)?;
         rows.collect::<Result<_, _>>().map_err(&wrong)
     }
 
