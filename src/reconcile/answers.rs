@@ -21,9 +21,11 @@
 //!   answer never overwrites an edit that came after it, whoever made it and wherever.
 //! - An answer is kept with the plan that uses it. It is done when what it asked for is verified, and stays until then: a run
 //!   that is cut off neither loses it nor makes it twice.
+//! - A field that differs in several systems is a break in each of them. Which side is right is one question all the same, so a
+//!   choice and any other answer about that field contradict ([`contradict`]): the later one is followed, and takes the place of the earlier.
 //! - There is no clock here: the day is given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
@@ -37,23 +39,54 @@ use crate::frame::{Keyed, NO_ROW};
 use crate::job::{Job, Role};
 use crate::value::Value;
 
-/// The answers that no run has made use of yet, and those that hold: at most one a break.
+/// The answers that no run has made use of yet, and those that hold: at most one a break, and none that contradicts another.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     by_id: BTreeMap<String, Answer>,
-    /// By key and field: the break whose answer chooses a side.
-    choices: BTreeMap<(String, String), String>,
+    /// By key and field: the breaks whose answers choose a side, all of them the same, the oldest first.
+    choices: BTreeMap<(String, String), Vec<String>>,
+    /// Those that a later one contradicts.
+    replaced: Vec<Answer>,
 }
 
 impl Answers {
-    /// All of these. Of several to one break, the last one counts.
+    /// All of these, the oldest first. Of several to one break, the last one counts, and so of several about a field that cannot
+    /// all be followed.
     pub fn new(answers: impl IntoIterator<Item = Answer>) -> Answers {
         let mut all = Answers::default();
+        let mut ids: Vec<String> = Vec::new();
         for answer in answers {
+            ids.push(answer.id.clone());
             all.by_id.insert(answer.id.clone(), answer);
         }
-        let choices = all.by_id.values().filter(|answer| matches!(answer.act, Act::Choose { .. }));
-        all.choices = choices.filter_map(|answer| Some(((answer.to.key.clone(), answer.to.field.clone()?), answer.id.clone()))).collect();
+        let mut chosen: BTreeSet<(&str, &str)> = BTreeSet::new();
+        for answer in all.by_id.values().filter(|answer| matches!(answer.act, Act::Choose { .. })) {
+            chosen.extend(answer.to.field.as_deref().map(|field| (answer.to.key.as_str(), field)));
+        }
+        if chosen.is_empty() {
+            return all;
+        }
+        let mut looked_at: BTreeSet<&str> = BTreeSet::new();
+        let mut of_fields: BTreeMap<(String, String), Vec<&Answer>> = BTreeMap::new();
+        let mut replaced: Vec<String> = Vec::new();
+        for id in ids.iter().rev().filter(|id| looked_at.insert(id.as_str())) {
+            let answer = &all.by_id[id];
+            let Some(field) = answer.to.field.as_deref().filter(|field| chosen.contains(&(answer.to.key.as_str(), *field))) else { continue };
+            let later = of_fields.entry((answer.to.key.clone(), field.to_owned())).or_default();
+            if later.iter().any(|later| contradict(later, answer)) {
+                replaced.push(id.clone());
+            } else {
+                later.push(answer);
+            }
+        }
+        all.choices = of_fields
+            .into_iter()
+            .map(|(at, answers)| {
+                let choices = answers.into_iter().rev().filter(|answer| matches!(answer.act, Act::Choose { .. }));
+                (at, choices.map(|answer| answer.id.clone()).collect())
+            })
+            .collect();
+        all.replaced = replaced.iter().filter_map(|id| all.by_id.remove(id)).collect();
         all
     }
 
@@ -82,16 +115,16 @@ impl Answers {
         self.to(id, about).filter(|answer| answer.sets_aside() || matches!(answer.act, Act::Undone { .. }))
     }
 
-    /// The system that was chosen for a field of a record, if it is about this.
+    /// The system that was chosen for a field of a record, by the last answer that is about this.
     pub fn choice(&self, key: &str, field: &str, about: &str) -> Option<(&Answer, &str)> {
-        if self.choices.is_empty() {
-            return None;
-        }
-        let answer = self.by_id.get(self.choices.get(&(key.to_owned(), field.to_owned()))?)?;
-        match &answer.act {
-            Act::Choose { system } if answer.about == about => Some((answer, system)),
-            _ => None,
-        }
+        self.choices(key, field, about).next_back()
+    }
+
+    /// All answers that choose this side of a field, if they are about this, the oldest first.
+    pub fn choices(&self, key: &str, field: &str, about: &str) -> impl DoubleEndedIterator<Item = (&Answer, &str)> {
+        let ids = if self.choices.is_empty() { None } else { self.choices.get(&(key.to_owned(), field.to_owned())) };
+        let answers = ids.into_iter().flatten().filter_map(|id| self.by_id.get(id)).filter(move |answer| answer.about == about);
+        answers.filter_map(|answer| if let Act::Choose { system } = &answer.act { Some((answer, system.as_str())) } else { None })
     }
 
     /// Lets the frozen fields be written again of which a person said so. Gives the answers that were followed.
@@ -129,6 +162,14 @@ impl Answers {
         };
         self.iter().filter(holds).map(|answer| (answer.id.as_str(), answer)).collect()
     }
+}
+
+/// Whether two answers to different breaks cannot both be followed: a side that is chosen decides the whole field, in every system.
+pub fn contradict(one: &Answer, other: &Answer) -> bool {
+    let is_about_a_value = |answer: &Answer| !matches!(answer.act, Act::Unfreeze | Act::Undone { .. });
+    let chooses = |answer: &Answer| matches!(answer.act, Act::Choose { .. });
+    let of_one_field = one.id != other.id && one.to.key == other.to.key && one.to.field.is_some() && one.to.field == other.to.field;
+    of_one_field && one.act != other.act && (chooses(one) || chooses(other)) && is_about_a_value(one) && is_about_a_value(other)
 }
 
 /// What became of an answer.
@@ -190,7 +231,7 @@ pub fn judge(
     if answers.is_empty() {
         return Vec::new();
     }
-    let open: std::collections::BTreeSet<String> = breaks.iter().map(|open| open.id(&job.name)).collect();
+    let open: BTreeSet<String> = breaks.iter().map(|open| open.id(&job.name)).collect();
     let judged = answers.iter().filter_map(|answer| {
         let became = match header.answers.get(&answer.number) {
             Some(changes) if is_done(changes, fates) => Became::Applied,
@@ -203,7 +244,7 @@ pub fn judge(
         };
         Some((answer.number, became))
     });
-    judged.collect()
+    judged.chain(answers.replaced.iter().map(|answer| (answer.number, Became::Replaced))).collect()
 }
 
 /// The answers that hold what a plan took back.
@@ -222,7 +263,7 @@ fn is_done(changes: &[u32], fates: &BTreeMap<u32, Fate>) -> bool {
 
 /// What the reader of a report must hear of answers: those that were not applied although somebody waits for it.
 pub fn notes(answers: &Answers, judged: &[(u64, Became)]) -> Vec<String> {
-    let told = answers.iter().filter_map(|answer| {
+    let told = answers.iter().chain(&answers.replaced).filter_map(|answer| {
         let (_, became) = judged.iter().find(|(number, _)| *number == answer.number)?;
         let what = match &answer.to.field {
             Some(field) => format!("`{field}` of `{}`", key_for_people(&answer.to.key)),
@@ -235,7 +276,8 @@ pub fn notes(answers: &Answers, judged: &[(u64, Became)]) -> Vec<String> {
             Became::Stale => Some(format!("{decision} was not applied: a value changed since, so it is asked again")),
             Became::Over if !answer.sets_aside() => Some(format!("{decision} was not applied: the break is gone")),
             Became::Ended => Some(format!("{decision} is over: its day has come")),
-            Became::Applied | Became::Over | Became::Replaced | Became::Forgotten => None,
+            Became::Replaced => Some(format!("{decision} was not applied: a later decision took its place")),
+            Became::Applied | Became::Over | Became::Forgotten => None,
         }
     });
     told.collect()
@@ -370,4 +412,35 @@ fn add_record(hasher: &mut Xxh3, job: &Job, nows: &[Keyed], linked: &Linked, rec
 fn add(hasher: &mut Xxh3, text: &str) {
     hasher.update(&(text.len() as u64).to_le_bytes());
     hasher.update(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(number: u64, id: &str, system: &str) -> Answer {
+        let to = Break {
+            kind: BreakKind::Amount,
+            key: "7".to_owned(),
+            field: Some("limit".to_owned()),
+            system: Some(id.to_owned()),
+            values: Vec::new(),
+            why: String::new(),
+            next_step: String::new(),
+        };
+        let act = Act::Choose { system: system.to_owned() };
+        Answer { number, id: id.to_owned(), to, about: "a".to_owned(), act, who: "anna".to_owned(), why: None, at: String::new() }
+    }
+
+    /// The identity of a break says nothing of when it was answered.
+    #[test]
+    fn the_last_choice_of_a_field_counts_whatever_its_break_is_called() {
+        for (first, last) in [("shop", "books"), ("books", "shop")] {
+            let answers = Answers::new([choice(1, first, first), choice(2, last, last), choice(3, "all", last)]);
+            let (followed, system) = answers.choice("7", "limit", "a").unwrap();
+            assert_eq!((followed.number, system), (3, last));
+            assert_eq!(answers.choices("7", "limit", "a").map(|(answer, _)| answer.number).collect::<Vec<u64>>(), [2, 3]);
+            assert!(!answers.has(first) && answers.has(last));
+        }
+    }
 }

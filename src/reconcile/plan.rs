@@ -853,8 +853,8 @@ impl<'a> Planner<'a> {
                     moves[index] = BaseMove::Move;
                     if decided.active && matches!(decided.reason, Reason::Person { .. }) {
                         let answers = self.answers;
-                        let choice = answers.choice(key, &self.job.fields[index].name, &answers::about_field(self.job, &seen));
-                        self.followed.extend(choice.map(|(answer, _)| (answer.number, Vec::new())));
+                        let about = answers::about_field(self.job, &seen);
+                        self.followed.extend(answers.choices(key, &self.job.fields[index].name, &about).map(|(answer, _)| (answer.number, Vec::new())));
                     }
                     self.field(record, key, index, decided, voices, seen, presence, &mut cells);
                 }

@@ -207,3 +207,107 @@ fn a_run_that_a_gate_stops_keeps_the_decision_for_the_next() {
     run(root.path(), &[]);
     assert!(data(root.path())[0].contains("7,12.00"), "{:?}", data(root.path()));
 }
+
+const THREE: &str = r#"name = "customers"
+key = ["number"]
+
+[systems.crm]
+kind = "csv"
+role = "peer"
+path = "data/crm.csv"
+
+[systems.shop]
+kind = "csv"
+role = "peer"
+path = "data/shop.csv"
+
+[systems.books]
+kind = "csv"
+role = "peer"
+path = "data/books.csv"
+
+[fields.number]
+type = "integer"
+columns = { crm = "Number", shop = "No", books = "No" }
+merge = "review"
+
+[fields.limit]
+type = "decimal(2)"
+columns = { crm = "Limit", shop = "Limit", books = "Limit" }
+merge = { priority = ["crm", "shop", "books"] }
+tolerance = "5.00"
+"#;
+
+fn limits(root: &Path, system: &str) -> Vec<String> {
+    let file = fs::read_to_string(root.join(format!("data/{system}.csv"))).unwrap();
+    file.lines().skip(1).map(|line| line.split_once(',').unwrap().1.to_owned()).collect()
+}
+
+/// A root where the limits of eight customers differ in three systems, and nobody edited them: two breaks a customer.
+fn eight_that_differ() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for folder in ["jobs", "data"] {
+        fs::create_dir(root.path().join(folder)).unwrap();
+    }
+    fs::write(root.path().join("jobs/customers.toml"), THREE).unwrap();
+    for (system, key, limit) in [("crm", "Number", "100.00"), ("shop", "No", "101.00"), ("books", "No", "102.00")] {
+        let rows: String = (1..=8).map(|number| format!("{number},{limit}\n")).collect();
+        fs::write(root.path().join(format!("data/{system}.csv")), format!("{key},Limit\n{rows}")).unwrap();
+    }
+    assert_eq!(run(root.path(), &["--first-contact"]), Some(0));
+    fs::write(root.path().join("jobs/customers.toml"), THREE.replace("tolerance = \"5.00\"\n", "")).unwrap();
+    run(root.path(), &["--allow", "job"]);
+    assert_eq!(open(root.path()).len(), 16);
+    root
+}
+
+/// The ids of the breaks of a system, by the key of their records.
+fn ids_in(root: &Path, system: &str) -> Vec<String> {
+    let all = open(root);
+    let mut ids: Vec<(String, String)> =
+        all.iter().filter(|one| one["system"] == system).map(|one| (one["key"].as_str().unwrap().to_owned(), one["id"].as_str().unwrap().to_owned())).collect();
+    ids.sort();
+    ids.into_iter().map(|(_, id)| id).collect()
+}
+
+#[test]
+fn of_two_decisions_about_one_field_the_later_one_counts_wherever_it_was_said() {
+    let root = eight_that_differ();
+    let (shop, books) = (ids_in(root.path(), "shop"), ids_in(root.path(), "books"));
+    for (in_shop, in_books) in shop.iter().zip(&books) {
+        say(root.path(), &[in_shop, "--choose", "shop", "--by", "anna"]);
+        let told = out(&say(root.path(), &[in_books, "--choose", "books", "--by", "bea"]));
+        assert!(told.contains("the next run takes `books` for right, instead of `choose shop` by anna"), "{told}");
+    }
+    let listed = out(&say(root.path(), &[]));
+    assert!(listed.contains("8 decided for the next run") && !listed.contains("by anna"), "what is replaced waits for nothing: {listed}");
+    assert_eq!(run(root.path(), &[]), Some(0));
+    for system in ["crm", "shop", "books"] {
+        assert_eq!(limits(root.path(), system), ["102.00"; 8], "{system}");
+    }
+    let told = out(&tieout(root.path(), &["show", "last"]));
+    assert!(!told.contains("the break is gone"), "{told}");
+    let story = out(&tieout(root.path(), &["explain", "customers", "7"]));
+    assert!(story.contains("choose shop, decided by anna on") && story.contains(": replaced by a later decision"), "{story}");
+    assert_eq!(tieout(root.path(), &["history", "customers", "--verify"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_choice_and_another_word_about_the_same_field_are_no_two_decisions() {
+    let root = eight_that_differ();
+    let (shop, books) = (ids_in(root.path(), "shop"), ids_in(root.path(), "books"));
+    // The same side, said of both breaks; and what was chosen first is left as it is, or done otherwise, by what is said later.
+    say(root.path(), &[&shop[0], &books[0], "--choose", "books", "--by", "anna"]);
+    for (later, word) in [(1, "--reject"), (2, "--accept")] {
+        say(root.path(), &[&shop[later], "--choose", "books", "--by", "anna"]);
+        say(root.path(), &[&books[later], word, "--by", "bea"]);
+    }
+    say(root.path(), &[&books[3], "--reject", "--by", "anna"]);
+    say(root.path(), &[&shop[3], "--choose", "shop", "--by", "bea"]);
+    run(root.path(), &[]);
+    assert_eq!(limits(root.path(), "crm")[..4], ["102.00", "100.00", "100.00", "101.00"]);
+    assert_eq!(limits(root.path(), "shop")[..4], ["102.00", "101.00", "101.00", "101.00"]);
+    assert_eq!(limits(root.path(), "books")[..4], ["102.00", "102.00", "100.00", "101.00"]);
+    let told = out(&tieout(root.path(), &["show", "last"]));
+    assert!(!told.contains("was not applied"), "{told}");
+}
