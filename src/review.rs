@@ -21,7 +21,7 @@ use crate::change::{Break, SystemValue, key_for_people};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::error::{Error, Remedy};
 use crate::job::Job;
-use crate::reconcile::answers::{Act, Answer, Ask, contradict, fitting, misfit};
+use crate::reconcile::answers::{Act, Answer, Ask, about, contradict, fitting, misfit};
 use crate::report::{MASK, Secrets, mask_key, severity, value_for_people, visible_for_people};
 use crate::state::{KnownBreak, Ledger};
 use crate::value::{Decimal, Value};
@@ -182,7 +182,7 @@ pub fn decide(job: &Job, ledger: &Ledger, ids: &[String], say: &Say, by: Signatu
                     );
                     continue;
                 }
-                let about = known.ask.as_ref().map(|ask| ask.about.clone()).unwrap_or_default();
+                let about = known.ask.as_ref().map(|ask| about(act, ask)).unwrap_or_default();
                 let answer = Answer {
                     number: 0,
                     id: known.id.clone(),
