@@ -552,7 +552,7 @@ pub struct Answer {
     pub id: String,
     /// The break as it was when it was answered.
     pub to: Break,
-    /// What it was about, as in its [`Ask`].
+    /// What it was about: as in its [`Ask`], and if it accepts, with what was proposed.
     pub about: String,
     /// Of an undo: what else it may be about, where nobody knows what the systems hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -13,13 +13,15 @@
 //! - All answers of one call are kept, or none: a mistake in one of them changes nothing.
 //! - Nothing is written to any system here.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::change::{Break, SystemValue, key_for_people};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::error::{Error, Remedy};
 use crate::job::Job;
-use crate::reconcile::answers::{Act, Answer, Ask, fitting, misfit};
+use crate::reconcile::answers::{Act, Answer, Ask, about, contradict, fitting, misfit};
 use crate::report::{MASK, Secrets, mask_key, severity, value_for_people, visible_for_people};
 use crate::state::{KnownBreak, Ledger};
 use crate::value::{Decimal, Value};
@@ -152,6 +154,7 @@ pub fn decide(job: &Job, ledger: &Ledger, ids: &[String], say: &Say, by: Signatu
     let chosen = find(job, &known, ids)?;
     let mut refused = Vec::new();
     let (mut new, mut back, mut sentences) = (Vec::new(), Vec::new(), Vec::new());
+    let mut replaced: BTreeSet<u64> = BTreeSet::new();
     for known in chosen {
         let name = name_of(job, &known.open);
         let earlier = answers.iter().rev().find(|answer| answer.id == known.id);
@@ -180,8 +183,8 @@ pub fn decide(job: &Job, ledger: &Ledger, ids: &[String], say: &Say, by: Signatu
                     );
                     continue;
                 }
-                let about = known.ask.as_ref().map(|ask| ask.about.clone()).unwrap_or_default();
-                new.push(Answer {
+                let about = known.ask.as_ref().map(|ask| about(act, ask)).unwrap_or_default();
+                let answer = Answer {
                     number: 0,
                     id: known.id.clone(),
                     to: known.open.clone(),
@@ -192,8 +195,12 @@ pub fn decide(job: &Job, ledger: &Ledger, ids: &[String], say: &Say, by: Signatu
                     who: by.who.to_owned(),
                     why: by.why.map(str::to_owned),
                     at: by.at.to_owned(),
-                });
-                let instead = earlier.map(|answer| format!(", instead of `{}` by {}", answer.act, answer.who)).unwrap_or_default();
+                };
+                let contradicted = answers.iter().filter(|earlier| contradict(&answer, earlier));
+                replaced.extend(contradicted.clone().map(|earlier| earlier.number));
+                let before: Vec<String> = earlier.into_iter().chain(contradicted).map(|answer| format!("`{}` by {}", answer.act, answer.who)).collect();
+                let instead = if before.is_empty() { String::new() } else { format!(", instead of {}", before.join(", ")) };
+                new.push(answer);
                 sentences.push(format!("{} {name}: {}{instead}", known.id, what_comes_of_it(act, known.ask.as_ref())));
             }
         }
@@ -202,7 +209,7 @@ pub fn decide(job: &Job, ledger: &Ledger, ids: &[String], say: &Say, by: Signatu
         return Err(error);
     }
     match say {
-        Say::Decide(_) => ledger.answer(&new, by.at)?,
+        Say::Decide(_) => ledger.answer(&new, &replaced.into_iter().collect::<Vec<u64>>(), by.at)?,
         Say::Forget => ledger.forget(&back, by.who, by.at)?,
     }
     Ok(sentences)

@@ -22,7 +22,7 @@ use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
 use crate::job::{Job, LockWhen, Mode, Permission, Role, Settings};
-use crate::reconcile::answers::{self, Answer, Answers, Became};
+use crate::reconcile::answers::{self, Answer, Answers, Became, Owed};
 use crate::reconcile::approved::{Stale, compare};
 use crate::reconcile::base::{FieldDebt, State};
 use crate::reconcile::clean::{Marks, clean};
@@ -1186,7 +1186,10 @@ impl Night<'_> {
         links.extend(before.key_changes(&self.job, after));
         let stakes = report.breaks.iter().filter_map(|one| Some((one.id.clone(), report.stake(one)?))).filter(|(_, (amount, _))| amount.in_range()).collect();
         let today = self.heading().today();
-        let judged = answers::judge(&self.job, &self.answers, &decisions.plan.header, &decisions.asks, &settlement.fates, breaks, &today);
+        let linked = &decisions.linked;
+        let key = |record: u64| Some(linked.key(linked.records.binary_search(&record).ok()? as u32, nows, &before.bases));
+        let owed = if self.answers.accept_something() { Owed::of(&after.open, key) } else { Owed::default() };
+        let judged = answers::judge(&self.job, &self.answers, &decisions.plan.header, &decisions.asks, &settlement.fates, breaks, &owed, &today);
         let of_cut_off = self.cut_off.iter().flat_map(|c| c.answered.iter().map(|number| (c.run.as_str(), *number, Became::Applied)));
         let answered = of_cut_off.chain(judged.into_iter().map(|(number, became)| (self.id, number, became)));
         // What a run that was cut off took back has no number yet.

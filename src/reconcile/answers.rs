@@ -6,29 +6,34 @@
 //!
 //! | answer | what the next run does | until |
 //! | --- | --- | --- |
-//! | accept | what was proposed: the create, update or delete that waited, the suspected key change | it is done |
+//! | accept | what was proposed: the create, update or delete that waited, the suspected key change | it is verified; a value, or what is proposed, changes |
 //! | choose | the value of that system is the decided one; of a deleted record, the one that is there comes back | it is decided |
 //! | reject | nothing: the difference is accepted, and calls nobody. A suspected key change is none: these are two records | a value changes |
 //! | snooze | nothing: the break stays and calls nobody | the day, or a value changes |
 //! | unfreeze | the frozen field is written again | it is done |
 //! | undo of a run | nothing: what was taken back is not written again by itself, and asks | a value changes, or another answer |
 //!
-//! An answer about values that changed since is *stale*: it is not applied, that is told, and the break asks again. An answer to a
+//! An answer about values that changed since is *stale*, and so is an acceptance of something else than would be done now: it is not applied, that is told, and the break asks again. An answer to a
 //! break that is gone is *over*.
 //!
 //! # Design
+//! - An acceptance is about what was proposed as well: another rule in the job may propose another value for the same ones.
 //! - What a break is about is told by a hash of what every system held ([`about_field`], [`about_record`]), witnesses aside. So an
 //!   answer never overwrites an edit that came after it, whoever made it and wherever.
 //! - An answer is kept with the plan that uses it. It is done when what it asked for is verified, and stays until then: a run
 //!   that is cut off neither loses it nor makes it twice.
+//! - What was accepted and refused by the system is still accepted: it is sent again, and having been given up it waits with its
+//!   acceptance until a person has it sent again, or until what it is about changes.
+//! - A field that differs in several systems is a break in each of them. Which side is right is one question all the same, so a
+//!   choice and any other answer about that field contradict ([`contradict`]): the later one is followed, and takes the place of the earlier.
 //! - There is no clock here: the day is given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::base::State;
+use super::base::{FieldDebt, Open, State};
 use super::link::Linked;
 use super::settle::Fate;
 pub use crate::change::{Act, Answer, Ask, Hold};
@@ -37,23 +42,54 @@ use crate::frame::{Keyed, NO_ROW};
 use crate::job::{Job, Role};
 use crate::value::Value;
 
-/// The answers that no run has made use of yet, and those that hold: at most one a break.
+/// The answers that no run has made use of yet, and those that hold: at most one a break, and none that contradicts another.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     by_id: BTreeMap<String, Answer>,
-    /// By key and field: the break whose answer chooses a side.
-    choices: BTreeMap<(String, String), String>,
+    /// By key and field: the breaks whose answers choose a side, all of them the same, the oldest first.
+    choices: BTreeMap<(String, String), Vec<String>>,
+    /// Those that a later one contradicts.
+    replaced: Vec<Answer>,
 }
 
 impl Answers {
-    /// All of these. Of several to one break, the last one counts.
+    /// All of these, the oldest first. Of several to one break, the last one counts, and so of several about a field that cannot
+    /// all be followed.
     pub fn new(answers: impl IntoIterator<Item = Answer>) -> Answers {
         let mut all = Answers::default();
+        let mut ids: Vec<String> = Vec::new();
         for answer in answers {
+            ids.push(answer.id.clone());
             all.by_id.insert(answer.id.clone(), answer);
         }
-        let choices = all.by_id.values().filter(|answer| matches!(answer.act, Act::Choose { .. }));
-        all.choices = choices.filter_map(|answer| Some(((answer.to.key.clone(), answer.to.field.clone()?), answer.id.clone()))).collect();
+        let mut chosen: BTreeSet<(&str, &str)> = BTreeSet::new();
+        for answer in all.by_id.values().filter(|answer| matches!(answer.act, Act::Choose { .. })) {
+            chosen.extend(answer.to.field.as_deref().map(|field| (answer.to.key.as_str(), field)));
+        }
+        if chosen.is_empty() {
+            return all;
+        }
+        let mut looked_at: BTreeSet<&str> = BTreeSet::new();
+        let mut of_fields: BTreeMap<(String, String), Vec<&Answer>> = BTreeMap::new();
+        let mut replaced: Vec<String> = Vec::new();
+        for id in ids.iter().rev().filter(|id| looked_at.insert(id.as_str())) {
+            let answer = &all.by_id[id];
+            let Some(field) = answer.to.field.as_deref().filter(|field| chosen.contains(&(answer.to.key.as_str(), *field))) else { continue };
+            let later = of_fields.entry((answer.to.key.clone(), field.to_owned())).or_default();
+            if later.iter().any(|later| contradict(later, answer)) {
+                replaced.push(id.clone());
+            } else {
+                later.push(answer);
+            }
+        }
+        all.choices = of_fields
+            .into_iter()
+            .map(|(at, answers)| {
+                let choices = answers.into_iter().rev().filter(|answer| matches!(answer.act, Act::Choose { .. }));
+                (at, choices.map(|answer| answer.id.clone()).collect())
+            })
+            .collect();
+        all.replaced = replaced.iter().filter_map(|id| all.by_id.remove(id)).collect();
         all
     }
 
@@ -62,14 +98,25 @@ impl Answers {
         self.by_id.is_empty()
     }
 
+    /// Whether one of them accepts what was proposed.
+    pub fn accept_something(&self) -> bool {
+        self.iter().any(|answer| answer.act == Act::Accept)
+    }
+
     /// All of them, by the identity of their break.
     pub fn iter(&self) -> impl Iterator<Item = &Answer> {
         self.by_id.values()
     }
 
-    /// The answer to this break, if it is about this.
+    /// The answer to this break, if it is about this. For an acceptance see [`Answers::accepting`].
     pub fn to(&self, id: &str, about: &str) -> Option<&Answer> {
         self.by_id.get(id).filter(|answer| answer.about == about)
+    }
+
+    /// The answer that accepts what this break proposes, if it is about this and this was proposed.
+    pub fn accepting(&self, id: &str, about: &str, proposal: Option<&str>, value: Option<&Value>) -> Option<&Answer> {
+        let answer = self.by_id.get(id).filter(|answer| answer.act == Act::Accept)?;
+        (answer.about == about_accepting(about, proposal, value)).then_some(answer)
     }
 
     /// Whether somebody answered this break, whatever it was about.
@@ -91,16 +138,16 @@ impl Answers {
         by_key
     }
 
-    /// The system that was chosen for a field of a record, if it is about this.
+    /// The system that was chosen for a field of a record, by the last answer that is about this.
     pub fn choice(&self, key: &str, field: &str, about: &str) -> Option<(&Answer, &str)> {
-        if self.choices.is_empty() {
-            return None;
-        }
-        let answer = self.by_id.get(self.choices.get(&(key.to_owned(), field.to_owned()))?)?;
-        match &answer.act {
-            Act::Choose { system } if answer.about == about => Some((answer, system)),
-            _ => None,
-        }
+        self.choices(key, field, about).next_back()
+    }
+
+    /// All answers that choose this side of a field, if they are about this, the oldest first.
+    pub fn choices(&self, key: &str, field: &str, about: &str) -> impl DoubleEndedIterator<Item = (&Answer, &str)> {
+        let ids = if self.choices.is_empty() { None } else { self.choices.get(&(key.to_owned(), field.to_owned())) };
+        let answers = ids.into_iter().flatten().filter_map(|id| self.by_id.get(id)).filter(move |answer| answer.about == about);
+        answers.filter_map(|answer| if let Act::Choose { system } = &answer.act { Some((answer, system.as_str())) } else { None })
     }
 
     /// Lets the frozen fields be written again of which a person said so. Gives the answers that were followed.
@@ -140,6 +187,14 @@ impl Answers {
     }
 }
 
+/// Whether two answers to different breaks cannot both be followed: a side that is chosen decides the whole field, in every system.
+pub fn contradict(one: &Answer, other: &Answer) -> bool {
+    let is_about_a_value = |answer: &Answer| !matches!(answer.act, Act::Unfreeze | Act::Undone { .. });
+    let chooses = |answer: &Answer| matches!(answer.act, Act::Choose { .. });
+    let of_one_field = one.id != other.id && one.to.key == other.to.key && one.to.field.is_some() && one.to.field == other.to.field;
+    of_one_field && one.act != other.act && (chooses(one) || chooses(other)) && is_about_a_value(one) && is_about_a_value(other)
+}
+
 /// What became of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -175,7 +230,7 @@ impl Became {
     pub fn words(word: &str) -> &'static str {
         match word {
             "applied" => "applied",
-            "stale" => "not applied, because a value changed since",
+            "stale" => "not applied, because what it is about changed since",
             "over" => "not applied, because the break is gone",
             "ended" => "over, its day has come",
             "replaced" => "replaced by a later decision",
@@ -186,7 +241,9 @@ impl Became {
 
 /// What became of the answers in a run that came to its end: those that go on are not in it.
 ///
-/// `asks` are tonight's, `breaks` what is open after it, `fates` what became of its changes, by their number.
+/// `asks` are tonight's, `breaks` what is open after it, `fates` what became of its changes, by their number; `owed` is what systems
+/// still owe after it. An acceptance outlives its break while what it accepted is owed, given up or not.
+#[expect(clippy::too_many_arguments, reason = "all that tells what became of an answer, gathered once by the only caller")]
 pub fn judge(
     job: &Job,
     answers: &Answers,
@@ -194,25 +251,64 @@ pub fn judge(
     asks: &BTreeMap<String, Ask>,
     fates: &BTreeMap<u32, Fate>,
     breaks: &[Break],
+    owed: &Owed,
     today: &str,
 ) -> Vec<(u64, Became)> {
     if answers.is_empty() {
         return Vec::new();
     }
-    let open: std::collections::BTreeSet<String> = breaks.iter().map(|open| open.id(&job.name)).collect();
+    let open: BTreeSet<String> = breaks.iter().map(|open| open.id(&job.name)).collect();
     let judged = answers.iter().filter_map(|answer| {
         let became = match header.answers.get(&answer.number) {
-            Some(changes) if is_done(changes, fates) => Became::Applied,
+            Some(changes) if is_done(changes, fates) && !owed.is_behind(answer) => Became::Applied,
             // It was sent and did not arrive: what it was about tells whether it is sent again.
             Some(_) => return None,
             None if answer.is_over(today) && answer.to.kind != BreakKind::Undone => Became::Ended,
+            None if !open.contains(&answer.id) && owed.is_behind(answer) => return None,
             None if !open.contains(&answer.id) => Became::Over,
-            None if asks.get(&answer.id).is_some_and(|ask| !answer.is_about(&ask.about)) => Became::Stale,
+            None if asks.get(&answer.id).is_some_and(|ask| !answer.is_about(&ask.about) && about(&answer.act, ask) != answer.about) => Became::Stale,
             None => return None,
         };
         Some((answer.number, became))
     });
-    judged.collect()
+    judged.chain(answers.replaced.iter().map(|answer| (answer.number, Became::Replaced))).collect()
+}
+
+/// What systems still owe after a run, whether it is sent again by itself or was given up.
+#[derive(Clone, Debug, Default)]
+pub struct Owed {
+    /// By key, field and system.
+    fields: BTreeSet<(String, String, String)>,
+    /// By key: the systems that owe a create, delete or archive.
+    records: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Owed {
+    /// What is owed. `key` gives the key of a record by its number.
+    pub fn of<'k>(open: &Open, key: impl Fn(u64) -> Option<&'k str>) -> Owed {
+        let mut owed = Owed::default();
+        for ((record, field), debts) in &open.fields {
+            let systems = debts.debts.iter().filter(|(_, debt)| matches!(debt, FieldDebt::Owed { .. })).map(|(system, _)| system);
+            owed.fields.extend(systems.filter_map(|system| Some((key(*record)?.to_owned(), field.clone(), system.clone()))));
+        }
+        for (record, system) in open.records.keys() {
+            if let Some(key) = key(*record) {
+                owed.records.entry(key.to_owned()).or_default().insert(system.clone());
+            }
+        }
+        owed
+    }
+
+    /// Whether this is an acceptance of what is still owed.
+    fn is_behind(&self, answer: &Answer) -> bool {
+        let of_system = |system: &String| match &answer.to.field {
+            Some(field) => self.fields.contains(&(answer.to.key.clone(), field.clone(), system.clone())),
+            None => self.records.get(&answer.to.key).is_some_and(|systems| systems.contains(system)),
+        };
+        // A delete that is reported is told of the system that lost the record, and owed by those that have it.
+        let reported = || answer.to.kind == BreakKind::Missing && self.records.contains_key(&answer.to.key);
+        answer.act == Act::Accept && (answer.to.system.as_ref().is_some_and(of_system) || reported())
+    }
 }
 
 /// The answers that a plan made use of and that are done.
@@ -226,7 +322,7 @@ fn is_done(changes: &[u32], fates: &BTreeMap<u32, Fate>) -> bool {
 
 /// What the reader of a report must hear of answers: those that were not applied although somebody waits for it.
 pub fn notes(answers: &Answers, judged: &[(u64, Became)]) -> Vec<String> {
-    let told = answers.iter().filter_map(|answer| {
+    let told = answers.iter().chain(&answers.replaced).filter_map(|answer| {
         let (_, became) = judged.iter().find(|(number, _)| *number == answer.number)?;
         let what = match &answer.to.field {
             Some(field) => format!("`{field}` of `{}`", key_for_people(&answer.to.key)),
@@ -235,15 +331,19 @@ pub fn notes(answers: &Answers, judged: &[(u64, Became)]) -> Vec<String> {
         let decision = format!("the decision of {} about {what} ({})", answer.who, answer.act);
         match became {
             _ if matches!(answer.act, Act::Undone { .. }) => None,
-            Became::Stale if answer.sets_aside() => Some(format!("{decision} is over: a value changed since, so it is asked again")),
-            Became::Stale => Some(format!("{decision} was not applied: a value changed since, so it is asked again")),
+            Became::Stale if answer.sets_aside() => Some(format!("{decision} is over: what it is about changed since, so it is asked again")),
+            Became::Stale => Some(format!("{decision} was not applied: what it is about changed since, so it is asked again")),
             Became::Over if !answer.sets_aside() => Some(format!("{decision} was not applied: the break is gone")),
             Became::Ended => Some(format!("{decision} is over: its day has come")),
-            Became::Applied | Became::Over | Became::Replaced | Became::Forgotten => None,
+            Became::Replaced => Some(format!("{decision} was not applied: a later decision took its place")),
+            Became::Applied | Became::Over | Became::Forgotten => None,
         }
     });
     told.collect()
 }
+
+/// What the break of a suspected key change proposes.
+pub const TAKE_THE_NEW_ROW: &str = "take the new row for this record, with its key changed";
 
 /// The words that decide what a break asks, as they are typed.
 pub fn deciding(ask: &Ask) -> Vec<String> {
@@ -319,6 +419,32 @@ fn can_be_accepted_as_it_is(kind: BreakKind) -> bool {
     }
 }
 
+/// What an answer to a break is about: of an acceptance, what was proposed too.
+pub fn about(act: &Act, ask: &Ask) -> String {
+    match act {
+        Act::Accept => about_accepting(&ask.about, ask.proposal.as_deref(), ask.value.as_ref()),
+        _ => ask.about.clone(),
+    }
+}
+
+fn about_accepting(about: &str, proposal: Option<&str>, value: Option<&Value>) -> String {
+    let mut hasher = Xxh3::new();
+    add(&mut hasher, about);
+    add(&mut hasher, &format!("{proposal:?}"));
+    // A value that was kept with what a break asks must hash as it did before.
+    add(&mut hasher, &value.and_then(|value| serde_json::to_string(value).ok()).unwrap_or_default());
+    format!("{:032x}", hasher.digest128())
+}
+
+/// What the create of a record in a system is about that waits for a person: the record as it is elsewhere, and by field the value
+/// that would be written; nothing where a person is to decide it, or did.
+pub fn about_create(record: &str, values: impl Iterator<Item = Option<Value>>) -> String {
+    let mut hasher = Xxh3::new();
+    add(&mut hasher, record);
+    values.for_each(|value| add(&mut hasher, &format!("{value:?}")));
+    format!("{:032x}", hasher.digest128())
+}
+
 /// What a break of a field is about: what each system held, witnesses aside.
 pub fn about_field(job: &Job, values: &[SystemValue]) -> String {
     let mut hasher = Xxh3::new();
@@ -374,4 +500,35 @@ fn add_record(hasher: &mut Xxh3, job: &Job, nows: &[Keyed], linked: &Linked, rec
 fn add(hasher: &mut Xxh3, text: &str) {
     hasher.update(&(text.len() as u64).to_le_bytes());
     hasher.update(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(number: u64, id: &str, system: &str) -> Answer {
+        let to = Break {
+            kind: BreakKind::Amount,
+            key: "7".to_owned(),
+            field: Some("limit".to_owned()),
+            system: Some(id.to_owned()),
+            values: Vec::new(),
+            why: String::new(),
+            next_step: String::new(),
+        };
+        let act = Act::Choose { system: system.to_owned() };
+        Answer { number, id: id.to_owned(), to, about: "a".to_owned(), or_about: Vec::new(), act, who: "anna".to_owned(), why: None, at: String::new() }
+    }
+
+    /// The identity of a break says nothing of when it was answered.
+    #[test]
+    fn the_last_choice_of_a_field_counts_whatever_its_break_is_called() {
+        for (first, last) in [("shop", "books"), ("books", "shop")] {
+            let answers = Answers::new([choice(1, first, first), choice(2, last, last), choice(3, "all", last)]);
+            let (followed, system) = answers.choice("7", "limit", "a").expect("a choice");
+            assert_eq!((followed.number, system), (3, last));
+            assert_eq!(answers.choices("7", "limit", "a").map(|(answer, _)| answer.number).collect::<Vec<u64>>(), [2, 3]);
+            assert!(!answers.has(first) && answers.has(last));
+        }
+    }
 }

@@ -527,7 +527,8 @@ fn follow_answers(job: &Job, nows: &[Keyed], answers: &Answers, linked: &mut Lin
     for (old, new) in linked.suggested.clone() {
         let [suggestion] = linked.held.get(&old).map(Vec::as_slice).unwrap_or_default() else { continue };
         let about = answers::about_suggestion(job, nows, linked, old, new);
-        let Some(answer) = answers.to(&suggestion.id(&job.name), &about) else { continue };
+        let id = suggestion.id(&job.name);
+        let Some(answer) = answers.to(&id, &about).or_else(|| answers.accepting(&id, &about, Some(answers::TAKE_THE_NEW_ROW), None)) else { continue };
         let Some(system) = suggestion.system.as_deref().and_then(|name| job.system(name)) else { continue };
         let key = suggestion.key.clone();
         let row = linked.now_rows[system][new as usize];

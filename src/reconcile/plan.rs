@@ -256,6 +256,8 @@ struct Planner<'a> {
     flips: BTreeMap<(u64, String, String), Option<Flips>>,
     answers: &'a Answers,
     asks: BTreeMap<String, Ask>,
+    /// By the identity of a break: what the create is about that waits there.
+    about_creates: BTreeMap<String, String>,
     /// By the number of an answer: where it leads to a change; nowhere, if deciding is all that it asked for.
     followed: BTreeMap<u64, Vec<(u64, String)>>,
 }
@@ -289,6 +291,7 @@ impl<'a> Planner<'a> {
             flips: BTreeMap::new(),
             answers,
             asks: BTreeMap::new(),
+            about_creates: BTreeMap::new(),
             followed: followed.map(|(number, _)| (*number, Vec::new())).collect(),
         }
     }
@@ -297,15 +300,17 @@ impl<'a> Planner<'a> {
     fn ask(&mut self, record: u32, from: usize) {
         let mut of_record: Option<String> = None;
         for open in &self.breaks[from..] {
+            let id = open.id(&self.job.name);
             let about = match &open.field {
+                None if self.about_creates.contains_key(&id) => self.about_creates[&id].clone(),
                 Some(_) => answers::about_field(self.job, &open.values),
                 None if open.kind == BreakKind::Undone => self.about_elsewhere(record),
                 None => of_record.get_or_insert_with(|| self.about_record(record)).clone(),
             };
-            let ask = self.asks.entry(open.id(&self.job.name)).or_default();
+            let ask = self.asks.entry(id).or_default();
             ask.about = about;
             if open.kind == BreakKind::SuggestedLink && self.linked.suggested.contains_key(&record) {
-                ask.proposal = Some("take the new row for this record, with its key changed".to_owned());
+                ask.proposal = Some(answers::TAKE_THE_NEW_ROW.to_owned());
             }
         }
     }
@@ -350,14 +355,50 @@ impl<'a> Planner<'a> {
         answers.to(id, &self.about_record(record))
     }
 
-    /// The answer that accepts what the break of a field in a system proposes, if all values are still as they were then.
-    fn accepted_field(&self, kind: BreakKind, key: &str, field: usize, system: usize, seen: &[SystemValue]) -> Option<&'a Answer> {
+    /// The answer that accepts what the break of a whole record proposes, if the record is still as it was then.
+    fn accepted_record(&self, record: u32, id: &str, proposal: &str) -> Option<&'a Answer> {
+        let answers = self.answers;
+        if !answers.has(id) {
+            return None;
+        }
+        answers.accepting(id, &self.about_record(record), Some(proposal), None)
+    }
+
+    /// The answer that accepts that a record is deleted or archived in a system.
+    fn accepted_removal(&self, record: u32, key: &str, system: usize) -> Option<&'a Answer> {
+        let id = self.identity(BreakKind::Review, key, None, Some(system));
+        self.accepted_record(record, &id, &self.removal_in(system))
+    }
+
+    /// What is proposed where the removal of a record waits.
+    fn removal_in(&self, system: usize) -> String {
+        let verb = if matches!(self.job.deletes, Deletes::Archive { .. }) { "archive" } else { "delete" };
+        format!("{verb} it in `{}`", self.name(system))
+    }
+
+    /// What the create of a record in a system is about.
+    fn about_create(&self, record: u32, system: usize, rulings: &[(Vec<Voice>, Ruling)]) -> String {
+        let carried = (0..self.job.fields.len()).filter(|field| self.job.fields[*field].is_carried_by(system));
+        let values = carried.map(|field| match &rulings[field].1 {
+            Ruling::Value(decided) if matches!(decided.reason, Reason::Person { .. }) => None,
+            Ruling::Value(decided) => Some(decided.value.clone()),
+            Ruling::Held { .. } => None,
+            Ruling::NoVoter => self.last_known(record, field),
+        });
+        answers::about_create(&self.about_record(record), values)
+    }
+
+    /// The answer that accepts that the decided value of a field is written into a system, if all values are still as they were then.
+    fn accepted_field(&self, kind: BreakKind, key: &str, (field, system): (usize, usize), seen: &[SystemValue], value: &Value) -> Option<&'a Answer> {
         let answers = self.answers;
         if answers.is_empty() {
             return None;
         }
         let id = self.identity(kind, key, Some(field), Some(system));
-        answers.to(&id, &answers::about_field(self.job, seen)).filter(|answer| answer.act == Act::Accept)
+        if !answers.has(&id) {
+            return None;
+        }
+        answers.accepting(&id, &answers::about_field(self.job, seen), self.write_that_is_possible(field, system).as_deref(), Some(value))
     }
 
     /// What a person decided of a record that was deleted in some of the systems, and that nobody edited since.
@@ -368,12 +409,12 @@ impl<'a> Planner<'a> {
         let missing = gone.iter().map(|system| (BreakKind::Missing, *system));
         let waiting = here.iter().map(|system| (BreakKind::Review, *system));
         missing.chain(waiting).find_map(|(kind, system)| {
-            let answer = self.answer_of_record(record, &self.identity(kind, key, None, Some(system)))?;
-            match &answer.act {
-                Act::Choose { .. } => Some(OfDelete::ComesBack(answer)),
-                Act::Accept if kind == BreakKind::Missing => Some(OfDelete::Goes(answer)),
-                _ => None,
+            let id = self.identity(kind, key, None, Some(system));
+            if let Some(answer) = self.answer_of_record(record, &id).filter(|answer| matches!(answer.act, Act::Choose { .. })) {
+                return Some(OfDelete::ComesBack(answer));
             }
+            let goes = if kind == BreakKind::Missing { self.delete_that_is_possible(here) } else { None };
+            self.accepted_record(record, &id, &goes?).map(OfDelete::Goes)
         })
     }
 
@@ -859,8 +900,8 @@ impl<'a> Planner<'a> {
                     moves[index] = BaseMove::Move;
                     if decided.active && matches!(decided.reason, Reason::Person { .. }) {
                         let answers = self.answers;
-                        let choice = answers.choice(key, &self.job.fields[index].name, &answers::about_field(self.job, &seen));
-                        self.followed.extend(choice.map(|(answer, _)| (answer.number, Vec::new())));
+                        let about = answers::about_field(self.job, &seen);
+                        self.followed.extend(answers.choices(key, &self.job.fields[index].name, &about).map(|(answer, _)| (answer.number, Vec::new())));
                     }
                     self.field(record, key, index, decided, voices, seen, presence, &mut cells);
                 }
@@ -939,7 +980,7 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let values = || seen.clone();
-            let accepts = |planner: &Planner<'a>, kind: BreakKind| planner.accepted_field(kind, key, index, voice.system, &seen);
+            let accepts = |planner: &Planner<'a>, kind: BreakKind| planner.accepted_field(kind, key, (index, voice.system), &seen, &decided.value);
             let mut accepted: Option<&Answer> = None;
             let is_voter = case.votes(voice.system);
             if spec.role == Role::Witness {
@@ -1050,6 +1091,10 @@ impl<'a> Planner<'a> {
             }
             if spec.may.update == Permission::Review {
                 accepted = accepted.or_else(|| accepts(self, BreakKind::Review));
+            }
+            // What is sent again was accepted as what it was then: by now it is an old decision, and no difference or drift.
+            if owed.is_some() {
+                accepted = accepted.or_else(|| [BreakKind::Drift, difference(field.field_type)].into_iter().find_map(|kind| accepts(self, kind)));
             }
             match spec.may.update {
                 Permission::Apply => {}
@@ -1179,11 +1224,16 @@ impl<'a> Planner<'a> {
 
     /// Offers that the decided value is written into a system, where the job lets it be.
     fn offer_write(&mut self, kind: BreakKind, key: &str, field: usize, system: usize, value: &Value, sides: Vec<String>) {
-        let spec = &self.job.systems[system];
-        let may = self.job.mode == Mode::Sync && spec.role.is_written() && spec.may.update != Permission::Never;
-        let proposal = may.then(|| format!("set `{}` in `{}`", self.job.fields[field].name, spec.name));
+        let proposal = self.write_that_is_possible(field, system);
         let value = proposal.is_some().then_some(value);
         self.offer(self.identity(kind, key, Some(field), Some(system)), proposal, value, sides);
+    }
+
+    /// What writing a field into a system would do; nothing where the job does not let it be.
+    fn write_that_is_possible(&self, field: usize, system: usize) -> Option<String> {
+        let spec = &self.job.systems[system];
+        let may = self.job.mode == Mode::Sync && spec.role.is_written() && spec.may.update != Permission::Never;
+        may.then(|| format!("set `{}` in `{}`", self.job.fields[field].name, spec.name))
     }
 
     /// Notes a value that is not the decided one and within the field's tolerance of it.
@@ -1400,7 +1450,7 @@ impl<'a> Planner<'a> {
                 self.push_break(BreakKind::Undone, key, None, Some(name), Vec::new(), why, next_step);
                 return false;
             }
-            accepted = answers.to(&undone, &about).filter(|answer| answer.act == Act::Accept);
+            accepted = answers.accepting(&undone, &about, Some(&format!("add it to `{name}`")), None);
         }
         match spec.may.create {
             Permission::Apply => {}
@@ -1411,9 +1461,11 @@ impl<'a> Planner<'a> {
             Permission::Review if accepted.is_some() || matches!(reason, Reason::Person { .. }) => {}
             Permission::Review => {
                 let id = self.identity(BreakKind::Review, key, None, Some(system));
-                accepted = self.answer_of_record(record, &id).filter(|answer| answer.act == Act::Accept);
+                let (answers, proposal, about) = (self.answers, format!("add it to `{name}`"), self.about_create(record, system, rulings));
+                accepted = answers.accepting(&id, &about, Some(&proposal), None);
                 if accepted.is_none() {
-                    self.offer(id, Some(format!("add it to `{name}`")), None, Vec::new());
+                    self.about_creates.insert(id.clone(), about);
+                    self.offer(id, Some(proposal), None, Vec::new());
                     self.push_break(
                         BreakKind::Review,
                         key,
@@ -1563,7 +1615,7 @@ impl<'a> Planner<'a> {
         let source = self.job.systems[system].role == Role::Source;
         if !source && permission == Permission::Review {
             let id = self.identity(BreakKind::Review, key, None, Some(system));
-            if let Some(answer) = self.answer_of_record(record, &id).filter(|answer| answer.act == Act::Accept) {
+            if let Some(answer) = self.accepted_removal(record, key, system) {
                 self.follow(answer, record, system);
                 return true;
             }
@@ -1571,9 +1623,8 @@ impl<'a> Planner<'a> {
                 (0..presence.len()).filter(|s| wanted(&presence[*s]) && self.job.systems[*s].role != Role::Witness).collect()
             };
             let (gone, here) = (counted(|at| *at == Presence::Gone), counted(|at| matches!(at, Presence::Here(_))));
-            let verb = if matches!(self.job.deletes, Deletes::Archive { .. }) { "archive" } else { "delete" };
             let sides = self.sides_of_delete(&gone, &here);
-            self.offer(id, Some(format!("{verb} it in `{name}`")), None, sides);
+            self.offer(id, Some(self.removal_in(system)), None, sides);
         }
         let why = match (source, permission) {
             (true, _) => format!("deleted in `{origin}`, but `{name}` is a source and still has it"),
@@ -1651,8 +1702,7 @@ impl<'a> Planner<'a> {
         let name = self.name(system);
         let number = self.linked.records[record as usize];
         let Some(attempts) = self.attempts_left(number, key, &name, Action::Delete) else { return };
-        let waited = || self.answer_of_record(record, &self.identity(BreakKind::Review, key, None, Some(system)));
-        let accepted = accepted.or_else(waited).filter(|answer| answer.act == Act::Accept);
+        let accepted = accepted.or_else(|| self.accepted_removal(record, key, system));
         let reason = accepted_by(accepted, Reason::DeletedIn { system: self.name(deleted_in) });
         let cells = self
             .job
@@ -1708,8 +1758,7 @@ impl<'a> Planner<'a> {
             if !self.may_go(key, *system, presence, Some(index), deleted_in) || !self.may_remove(record, key, (*system, permission), deleted_in, presence) {
                 continue;
             }
-            let accepted = self.answer_of_record(record, &self.identity(BreakKind::Review, key, None, Some(*system)));
-            let reason = accepted_by(accepted.filter(|answer| answer.act == Act::Accept), Reason::DeletedIn { system: self.name(deleted_in) });
+            let reason = accepted_by(self.accepted_removal(record, key, *system), Reason::DeletedIn { system: self.name(deleted_in) });
             let number = self.linked.records[record as usize];
             let name = self.name(*system);
             let Some(attempts) = self.attempts_left(number, key, &name, Action::Archive) else { continue };

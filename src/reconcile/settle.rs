@@ -519,6 +519,15 @@ fn merge_open(open: &mut Open, settlement: &Settlement) {
     }
 }
 
+/// What is open after a plan was settled; as it was, where nothing was written.
+pub fn open_after(before: &Open, settlement: Option<&Settlement>) -> Open {
+    let mut open = before.clone();
+    if let Some(settlement) = settlement {
+        merge_open(&mut open, settlement);
+    }
+    open
+}
+
 /// The state after a run that was killed: only what its plan wrote has moved.
 pub fn settle_interrupted(job: &Job, state: &State, plan: &Plan, settlement: &Settlement) -> State {
     let mut open = state.open.clone();

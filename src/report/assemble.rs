@@ -15,12 +15,12 @@ use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::frame::{Keyed, NO_ROW, Silence};
 use crate::job::{Beside, Blank, Dedupe, Deletes, Field, FirstContact, Job, MergeRule, Mode, OnDrift, Permission, Role};
-use crate::reconcile::answers::{self, Act, Answers};
+use crate::reconcile::answers::{self, Act, Answers, Owed};
 use crate::reconcile::base::State;
 use crate::reconcile::dedupe::{EQUAL_ROWS, SHARED_ID};
 use crate::reconcile::left_alone;
 use crate::reconcile::plan::Decisions;
-use crate::reconcile::settle::{Fate, Settlement};
+use crate::reconcile::settle::{Fate, Settlement, open_after};
 use crate::reconcile::totals;
 use crate::report::{Difference, Identity, TotalReport};
 use crate::value::{Decimal, FieldType, KEY_SEPARATOR};
@@ -442,7 +442,10 @@ pub fn report(heading: &Heading<'_>, facts: &Facts<'_>, breaks: &[Break]) -> Rep
             told
         })
         .collect();
-    let judged = answers::judge(job, answers, &decisions.plan.header, &decisions.asks, fates, breaks, &today);
+    let linked = &decisions.linked;
+    let key = |record: u64| Some(linked.key(linked.records.binary_search(&record).ok()? as u32, nows, &before.bases));
+    let owed = if answers.accept_something() { Owed::of(&open_after(&before.open, settlement), key) } else { Owed::default() };
+    let judged = answers::judge(job, answers, &decisions.plan.header, &decisions.asks, fates, breaks, &owed, &today);
     report.notes.extend(answers::notes(answers, &judged));
     report.currencies = currencies(job, nows, decisions, &report);
     // An amount of a whole record is not one of the field that the break names.

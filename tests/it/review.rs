@@ -207,3 +207,275 @@ fn a_run_that_a_gate_stops_keeps_the_decision_for_the_next() {
     run(root.path(), &[]);
     assert!(data(root.path())[0].contains("7,12.00"), "{:?}", data(root.path()));
 }
+
+const THREE: &str = r#"name = "customers"
+key = ["number"]
+
+[systems.crm]
+kind = "csv"
+role = "peer"
+path = "data/crm.csv"
+
+[systems.shop]
+kind = "csv"
+role = "peer"
+path = "data/shop.csv"
+
+[systems.books]
+kind = "csv"
+role = "peer"
+path = "data/books.csv"
+
+[fields.number]
+type = "integer"
+columns = { crm = "Number", shop = "No", books = "No" }
+merge = "review"
+
+[fields.limit]
+type = "decimal(2)"
+columns = { crm = "Limit", shop = "Limit", books = "Limit" }
+merge = { priority = ["crm", "shop", "books"] }
+tolerance = "5.00"
+"#;
+
+const PRIORITY: &str = r#"merge = { priority = ["crm", "shop", "books"] }"#;
+
+fn limits(root: &Path, system: &str) -> Vec<String> {
+    let file = fs::read_to_string(root.join(format!("data/{system}.csv"))).unwrap();
+    file.lines().skip(1).map(|line| line.split_once(',').unwrap().1.to_owned()).collect()
+}
+
+/// A root where the limits of eight customers differ in three systems, and nobody edited them: two breaks a customer.
+fn eight_that_differ() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for folder in ["jobs", "data"] {
+        fs::create_dir(root.path().join(folder)).unwrap();
+    }
+    fs::write(root.path().join("jobs/customers.toml"), THREE).unwrap();
+    for (system, key, limit) in [("crm", "Number", "100.00"), ("shop", "No", "101.00"), ("books", "No", "102.00")] {
+        let rows: String = (1..=8).map(|number| format!("{number},{limit}\n")).collect();
+        fs::write(root.path().join(format!("data/{system}.csv")), format!("{key},Limit\n{rows}")).unwrap();
+    }
+    assert_eq!(run(root.path(), &["--first-contact"]), Some(0));
+    fs::write(root.path().join("jobs/customers.toml"), THREE.replace("tolerance = \"5.00\"\n", "")).unwrap();
+    run(root.path(), &["--allow", "job"]);
+    assert_eq!(open(root.path()).len(), 16);
+    root
+}
+
+/// The ids of the breaks of a system, by the key of their records.
+fn ids_in(root: &Path, system: &str) -> Vec<String> {
+    let all = open(root);
+    let mut ids: Vec<(String, String)> =
+        all.iter().filter(|one| one["system"] == system).map(|one| (one["key"].as_str().unwrap().to_owned(), one["id"].as_str().unwrap().to_owned())).collect();
+    ids.sort();
+    ids.into_iter().map(|(_, id)| id).collect()
+}
+
+#[test]
+fn of_two_decisions_about_one_field_the_later_one_counts_wherever_it_was_said() {
+    let root = eight_that_differ();
+    let (shop, books) = (ids_in(root.path(), "shop"), ids_in(root.path(), "books"));
+    for (in_shop, in_books) in shop.iter().zip(&books) {
+        say(root.path(), &[in_shop, "--choose", "shop", "--by", "anna"]);
+        let told = out(&say(root.path(), &[in_books, "--choose", "books", "--by", "bea"]));
+        assert!(told.contains("the next run takes `books` for right, instead of `choose shop` by anna"), "{told}");
+    }
+    let listed = out(&say(root.path(), &[]));
+    assert!(listed.contains("8 decided for the next run") && !listed.contains("by anna"), "what is replaced waits for nothing: {listed}");
+    assert_eq!(run(root.path(), &[]), Some(0));
+    for system in ["crm", "shop", "books"] {
+        assert_eq!(limits(root.path(), system), ["102.00"; 8], "{system}");
+    }
+    let told = out(&tieout(root.path(), &["show", "last"]));
+    assert!(!told.contains("the break is gone"), "{told}");
+    let story = out(&tieout(root.path(), &["explain", "customers", "7"]));
+    assert!(story.contains("choose shop, decided by anna on") && story.contains(": replaced by a later decision"), "{story}");
+    assert_eq!(tieout(root.path(), &["history", "customers", "--verify"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_choice_and_another_word_about_the_same_field_are_no_two_decisions() {
+    let root = eight_that_differ();
+    let (shop, books) = (ids_in(root.path(), "shop"), ids_in(root.path(), "books"));
+    // The same side, said of both breaks; and what was chosen first is left as it is, or done otherwise, by what is said later.
+    say(root.path(), &[&shop[0], &books[0], "--choose", "books", "--by", "anna"]);
+    for (later, word) in [(1, "--reject"), (2, "--accept")] {
+        say(root.path(), &[&shop[later], "--choose", "books", "--by", "anna"]);
+        say(root.path(), &[&books[later], word, "--by", "bea"]);
+    }
+    say(root.path(), &[&books[3], "--reject", "--by", "anna"]);
+    say(root.path(), &[&shop[3], "--choose", "shop", "--by", "bea"]);
+    run(root.path(), &[]);
+    assert_eq!(limits(root.path(), "crm")[..4], ["102.00", "100.00", "100.00", "101.00"]);
+    assert_eq!(limits(root.path(), "shop")[..4], ["102.00", "101.00", "101.00", "101.00"]);
+    assert_eq!(limits(root.path(), "books")[..4], ["102.00", "102.00", "100.00", "101.00"]);
+    let told = out(&tieout(root.path(), &["show", "last"]));
+    assert!(!told.contains("was not applied"), "{told}");
+}
+
+const BOOKS: &str = r#"name = "customers"
+key = ["number"]
+attempts = 2
+
+[systems.crm]
+kind = "csv"
+role = "peer"
+path = "data/crm.csv"
+
+[systems.books]
+kind = "sql"
+role = "peer"
+url = "sqlite:data/books.db"
+table = "people"
+may = { update = "review", create = "review" }
+
+[fields.number]
+type = "integer"
+columns = { crm = "Number", books = "number" }
+merge = "review"
+
+[fields.name]
+type = "text"
+columns = { crm = "Name", books = "name" }
+merge = { priority = ["crm", "books"] }
+
+[deletes]
+policy = "report"
+
+[gates]
+deletes = "off"
+shrink = "off"
+time-travel = "off"
+"#;
+
+fn people(root: &Path) -> String {
+    let books = rusqlite::Connection::open(root.join("data/books.db")).unwrap();
+    let mut statement = books.prepare("SELECT number, name FROM people ORDER BY number").unwrap();
+    let rows = statement.query_map([], |row| Ok(format!("{} {}", row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).unwrap();
+    rows.collect::<Result<Vec<String>, _>>().unwrap().join(", ")
+}
+
+fn in_books(root: &Path, statements: &str) {
+    rusqlite::Connection::open(root.join("data/books.db")).unwrap().execute_batch(statements).unwrap();
+}
+
+#[test]
+fn what_was_accepted_and_given_up_is_sent_again_under_the_same_acceptance() {
+    let root = tempfile::tempdir().unwrap();
+    for folder in ["jobs", "data"] {
+        fs::create_dir(root.path().join(folder)).unwrap();
+    }
+    let root = root.path();
+    fs::write(root.join("jobs/customers.toml"), BOOKS).unwrap();
+    fs::write(root.join("data/crm.csv"), "Number,Name\n1,Ada\n2,Bob\n3,Cid\n4,Dan\n").unwrap();
+    in_books(root, "CREATE TABLE people (number INTEGER PRIMARY KEY, name TEXT); INSERT INTO people VALUES (1, 'Ada'), (2, 'Bob'), (3, 'Cid'), (4, 'Dan');");
+    assert_eq!(run(root, &["--first-contact"]), Some(0));
+    // An update, a delete that is only reported, a create; and an update that will be another one.
+    fs::write(root.join("data/crm.csv"), "Number,Name\n1,Adele\n3,Cid\n4,Daniel\n6,Fay\n").unwrap();
+    assert_eq!(run(root, &[]), Some(1));
+    let ids: Vec<String> = open(root).iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids.len(), 4);
+    let said: Vec<&str> = ids.iter().map(String::as_str).chain(["--accept", "--by", "anna", "--why", "as agreed"]).collect();
+    assert_eq!(say(root, &said).status.code(), Some(0));
+    for (name, what) in [("u", "UPDATE"), ("d", "DELETE"), ("i", "INSERT")] {
+        in_books(root, &format!("CREATE TRIGGER {name} BEFORE {what} ON people BEGIN SELECT RAISE(ABORT, 'the year is closed'); END;"));
+    }
+    for night in 1..=4 {
+        run(root, &[]);
+        let told = out(&tieout(root, &["show", "last"]));
+        assert!(!told.contains("was not applied"), "night {night}: {told}");
+        assert_eq!(told.contains("is not sent any more"), night > 2, "night {night}: {told}");
+    }
+    assert_eq!(people(root), "1 Ada, 2 Bob, 3 Cid, 4 Dan");
+
+    in_books(root, "DROP TRIGGER u; DROP TRIGGER d; DROP TRIGGER i;");
+    let crm = fs::read_to_string(root.join("data/crm.csv")).unwrap();
+    fs::write(root.join("data/crm.csv"), crm.replace("Daniel", "Danny")).unwrap();
+    run(root, &["--retry", "1", "--retry", "2", "--retry", "4", "--retry", "6"]);
+    assert_eq!(people(root), "1 Adele, 3 Cid, 4 Dan, 6 Fay", "what was accepted is done, and nothing else");
+    let told = out(&tieout(root, &["show", "last"]));
+    assert!(told.contains("the decision of anna about `name` of `4` (accept) was not applied"), "{told}");
+    let left = open(root);
+    assert!(left.len() == 1 && left[0]["key"] == "4" && left[0]["proposed"] == serde_json::json!({"text": "Danny"}), "{left:?}");
+    for key in ["1", "2", "6"] {
+        let story = out(&tieout(root, &["explain", "customers", key]));
+        assert!(story.contains("accept, decided by anna") && story.contains(": applied"), "{story}");
+    }
+}
+
+#[test]
+fn a_difference_that_was_accepted_and_refused_is_applied_when_it_is_made() {
+    let root = tempfile::tempdir().unwrap();
+    for folder in ["jobs", "data"] {
+        fs::create_dir(root.path().join(folder)).unwrap();
+    }
+    let root = root.path();
+    let job = BOOKS
+        .replace("may = { update = \"review\", create = \"review\" }\n", "")
+        .replace("merge = { priority = [\"crm\", \"books\"] }", "owner = \"crm\"\non_drift = \"report\"");
+    fs::write(root.join("jobs/customers.toml"), job).unwrap();
+    fs::write(root.join("data/crm.csv"), "Number,Name\n1,Ada\n2,Bob\n").unwrap();
+    in_books(root, "CREATE TABLE people (number INTEGER PRIMARY KEY, name TEXT); INSERT INTO people VALUES (1, 'Ada'), (2, 'Bob');");
+    assert_eq!(run(root, &["--first-contact"]), Some(0));
+    in_books(root, "UPDATE people SET name = 'Ida' WHERE number = 1;");
+    run(root, &[]);
+    let id = id_of(root, "name");
+    assert_eq!(say(root, &[&id, "--accept", "--by", "anna"]).status.code(), Some(0));
+    in_books(root, "CREATE TRIGGER u BEFORE UPDATE ON people BEGIN SELECT RAISE(ABORT, 'the year is closed'); END;");
+    run(root, &[]);
+    in_books(root, "DROP TRIGGER u;");
+    assert_eq!(run(root, &[]), Some(0));
+    assert_eq!(people(root), "1 Ada, 2 Bob");
+    let story = out(&tieout(root, &["explain", "customers", "1"]));
+    assert!(story.contains("accept, decided by anna") && story.contains(": applied"), "{story}");
+}
+
+#[test]
+fn another_proposal_than_the_accepted_one_is_asked_again() {
+    let root = eight_that_differ();
+    let root = root.path();
+    let job = fs::read_to_string(root.join("jobs/customers.toml")).unwrap();
+    let owned_by = |system: &str| job.replace(PRIORITY, &format!("owner = \"{system}\""));
+    fs::write(root.join("jobs/customers.toml"), owned_by("crm")).unwrap();
+    run(root, &["--allow", "job"]);
+    let shop = ids_in(root, "shop");
+    let told = out(&say(root, &[&shop[0], "--accept", "--by", "anna"]));
+    assert!(told.contains("the next run will set `limit` in `shop`"), "{told}");
+    // Nobody edits a value; the job takes another system for right.
+    fs::write(root.join("jobs/customers.toml"), owned_by("books")).unwrap();
+    run(root, &["--allow", "job"]);
+    assert_eq!(limits(root, "shop")[0], "101.00", "102.00 was never shown to anybody");
+    let told = out(&tieout(root, &["show", "last"]));
+    assert!(told.contains("(accept) was not applied: what it is about changed since"), "{told}");
+    let again = open(root);
+    let asked = again.iter().find(|one| one["id"] == shop[0].as_str()).unwrap();
+    assert!(asked["decided"].is_null() && asked["proposed"] == serde_json::json!({"decimal": "102.00"}), "{asked}");
+    say(root, &[&shop[0], "--accept", "--by", "anna"]);
+    run(root, &[]);
+    assert_eq!(limits(root, "shop")[..2], ["102.00", "101.00"]);
+}
+
+#[test]
+fn a_record_that_would_be_made_of_other_values_than_the_accepted_ones_is_asked_again() {
+    let root = tempfile::tempdir().unwrap();
+    for folder in ["jobs", "data"] {
+        fs::create_dir(root.path().join(folder)).unwrap();
+    }
+    let root = root.path();
+    let job = THREE.replace("path = \"data/books.csv\"\n", "path = \"data/books.csv\"\nmay = { create = \"review\" }\n");
+    let owned_by = |system: &str| job.replace(PRIORITY, &format!("owner = \"{system}\""));
+    fs::write(root.join("jobs/customers.toml"), owned_by("crm")).unwrap();
+    for (system, key, new) in [("crm", "Number", "9,100.00\n"), ("shop", "No", "9,101.00\n"), ("books", "No", "")] {
+        fs::write(root.join(format!("data/{system}.csv")), format!("{key},Limit\n1,100.00\n2,100.00\n3,100.00\n{new}")).unwrap();
+    }
+    run(root, &["--first-contact"]);
+    let ids = ids_in(root, "books");
+    assert_eq!(say(root, &[&ids[0], "--accept", "--by", "anna"]).status.code(), Some(0));
+    fs::write(root.join("jobs/customers.toml"), owned_by("shop")).unwrap();
+    run(root, &["--allow", "job"]);
+    assert_eq!(limits(root, "books").len(), 3, "a record of 101.00 was never accepted");
+    assert_eq!(say(root, &[&ids_in(root, "books")[0], "--accept", "--by", "anna"]).status.code(), Some(0));
+    run(root, &[]);
+    assert_eq!(limits(root, "books")[3..], ["101.00"]);
+}

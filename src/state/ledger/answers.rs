@@ -122,10 +122,15 @@ impl Ledger {
         Ok(Answer { number: number.unsigned_abs(), ..answer })
     }
 
-    /// Keeps answers, all or none. One that is given to a break again takes the place of the one before.
-    pub fn answer(&self, answers: &[Answer], now: &str) -> Result<(), Error> {
+    /// Keeps answers, all or none. One that is given to a break again takes the place of the one before; `replaced` are the numbers
+    /// of others whose place they take.
+    pub fn answer(&self, answers: &[Answer], replaced: &[u64], now: &str) -> Result<(), Error> {
         let wrong = self.wrong();
         let transaction = self.connection.unchecked_transaction().map_err(&wrong)?;
+        for number in replaced {
+            let insert = "INSERT INTO answer_events (answer, event, body) VALUES (?1, 'replaced', ?2)";
+            transaction.execute(insert, params![number_of(*number), body(now, None)]).map_err(&wrong)?;
+        }
         for answer in answers {
             keep(&transaction, "", answer, now).map_err(&wrong)?;
         }
