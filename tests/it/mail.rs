@@ -662,7 +662,8 @@ fn a_ledger_of_the_version_before_goes_on() {
         .execute_batch(
             "DROP TABLE chain; DROP TABLE removals; DROP TABLE break_events; DROP TABLE checks;
              DROP INDEX journal_by_record; DROP INDEX discarded_by_run; DROP INDEX links_by_run; DROP INDEX allowed_by_run; DROP INDEX runs_unsealed;
-             ALTER TABLE journal DROP COLUMN settled; ALTER TABLE journal DROP COLUMN detail; ALTER TABLE runs DROP COLUMN is_sealed;
+             ALTER TABLE journal DROP COLUMN settled; ALTER TABLE journal DROP COLUMN detail; ALTER TABLE journal DROP COLUMN made;
+             ALTER TABLE runs DROP COLUMN is_sealed;
              DROP TABLE recipients; DROP TABLE mail; DROP TABLE files; DROP TABLE retries; DROP TABLE answers; DROP TABLE answer_events;
              CREATE TABLE mail (run TEXT PRIMARY KEY, file TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('outbox', 'failed')), problem TEXT) STRICT;
              INSERT INTO mail VALUES ('20260301T010000Z', 'customers-20260301T010000Z.eml', 'outbox', NULL), ('20260228T010000Z', 'x.eml', 'failed', 'disk full');
