@@ -17,6 +17,7 @@
 
 use std::collections::BTreeMap;
 
+use hashbrown::hash_table::Entry;
 use hashbrown::{HashSet, HashTable};
 use polars::prelude::*;
 use rayon::prelude::*;
@@ -96,7 +97,7 @@ pub struct RestingSums {
 impl Rest {
     /// The records whose rows are all there again, each once.
     pub fn found_in(&self, pulled: &[Pulled]) -> Resting {
-        let found: Vec<Vec<u32>> = self.systems.par_iter().zip(pulled).map(|(rest, pulled)| rows_again(&rest.rows, pulled)).collect();
+        let found: Vec<Vec<u32>> = self.systems.par_iter().zip(pulled).map(|(rest, pulled)| rows_again(rest, pulled)).collect();
         let positions: Vec<u32> = (0..self.records.len() as u32).filter(|position| found.iter().all(|rows| rows[*position as usize] < AGAIN)).collect();
         let rows = found.into_iter().map(|rows| positions.iter().map(|position| rows[*position as usize]).collect()).collect();
         Resting { positions, rows }
@@ -278,32 +279,66 @@ impl Resting {
 /// A row that is there more than once, and one that is not there at all: both are above every row number.
 const AGAIN: u32 = NO_ROW - 1;
 
-/// For each of these rows where it is tonight: [`NO_ROW`] if nowhere, [`AGAIN`] if in several places.
-fn rows_again(known: &[u128], pulled: &Pulled) -> Vec<u32> {
-    let mut index: HashTable<u32> = HashTable::with_capacity(known.len());
-    let mut found = vec![NO_ROW; known.len()];
-    let short = |hash: u128| hash as u64;
-    for (position, hash) in known.iter().enumerate() {
-        use hashbrown::hash_table::Entry;
-        match index.entry(short(*hash), |other| known[*other as usize] == *hash, |other| short(known[*other as usize])) {
-            // Two records with one and the same row: neither can be told.
-            Entry::Occupied(other) => {
-                found[position] = AGAIN;
-                found[*other.get() as usize] = AGAIN;
-            }
-            Entry::Vacant(place) => {
-                place.insert(position as u32);
-            }
+/// For each of these rows where it is tonight: [`NO_ROW`] if nowhere, [`AGAIN`] if in several places, or if two records have it.
+///
+/// Most rows stand where they stood. So only the others are looked for, and it is asked of those that were found if one of these is
+/// the same.
+fn rows_again(rest: &RestIn, pulled: &Pulled) -> Vec<u32> {
+    let height = pulled.height() as u32;
+    let mut found = vec![NO_ROW; rest.rows.len()];
+    let mut is_found = vec![false; height as usize];
+    for ((found, hash), place) in found.iter_mut().zip(&rest.rows).zip(&rest.places) {
+        if *place < height && pulled.hash(*place) == *hash && !is_found[*place as usize] {
+            *found = *place;
+            is_found[*place as usize] = true;
         }
     }
-    for row in 0..pulled.height() as u32 {
-        let hash = pulled.hash(row);
-        if let Some(position) = index.find(short(hash), |position| known[*position as usize] == hash) {
-            let found = &mut found[*position as usize];
-            *found = if *found == NO_ROW { row } else { AGAIN };
+    let lost: Vec<u32> = (0..rest.rows.len() as u32).filter(|position| found[*position as usize] == NO_ROW).collect();
+    let others: Vec<u32> = (0..height).filter(|row| !is_found[*row as usize]).collect();
+    if lost.is_empty() && others.is_empty() {
+        return found;
+    }
+    let mut seen: HashTable<Seen> = HashTable::with_capacity(lost.len() + others.len());
+    let short = |hash: u128| hash as u64;
+    for position in &lost {
+        let hash = rest.rows[*position as usize];
+        match seen.entry(short(hash), |other| other.hash == hash, |other| short(other.hash)) {
+            Entry::Occupied(mut other) => other.get_mut().is_several = true,
+            Entry::Vacant(place) => drop(place.insert(Seen { hash, is_known: true, row: NO_ROW, is_several: false })),
         }
+    }
+    for row in others {
+        let hash = pulled.hash(row);
+        match seen.entry(short(hash), |other| other.hash == hash, |other| short(other.hash)) {
+            Entry::Occupied(mut other) => match other.get_mut() {
+                other if other.is_known && other.row == NO_ROW => other.row = row,
+                other => other.is_several = true,
+            },
+            Entry::Vacant(place) => drop(place.insert(Seen { hash, is_known: false, row, is_several: false })),
+        }
+    }
+    for (found, hash) in found.iter_mut().zip(&rest.rows).filter(|(found, _)| **found != NO_ROW) {
+        if let Some(other) = seen.find_mut(short(*hash), |other| other.hash == *hash) {
+            (*found, other.is_several) = (AGAIN, true);
+        }
+    }
+    for position in lost {
+        let hash = rest.rows[position as usize];
+        let other = seen.find(short(hash), |other| other.hash == hash);
+        found[position as usize] = other.map_or(NO_ROW, |other| if other.is_several { AGAIN } else { other.row });
     }
     found
+}
+
+/// A row that does not stand where it stood, or that a record lacks there.
+struct Seen {
+    hash: u128,
+    /// Whether a record had it.
+    is_known: bool,
+    /// Where it is tonight, if it is.
+    row: u32,
+    /// Whether it is there, or known, more than once.
+    is_several: bool,
 }
 
 /// The ascending records at these positions merged with others: positions, those of the others counted on from the end of the
@@ -419,6 +454,17 @@ mod tests {
         assert_eq!(pieces(&[5, 1, 2], &[2, 3, 4]), [(Some(4), 1, 2), (Some(0), 2, 3)]);
         assert_eq!(pieces(&[], &[]), []);
         assert_eq!(pieces(&[7, 7], &[2, 3]), [(None, 2, 2)]);
+    }
+
+    #[test]
+    fn a_row_that_stands_where_it_stood_and_elsewhere_too_is_not_told_apart() {
+        let found = |known: &[u128], tonight: &[u128]| rest(&[known]).found_in(&[pulled(tonight)]).positions;
+        assert_eq!(found(&[1, 2, 3], &[1, 2, 3, 2]), [0, 2]);
+        assert_eq!(found(&[1, 2, 3], &[2, 1, 3, 2]), [0, 2]);
+        assert_eq!(found(&[1, 2, 3], &[4, 4, 2, 3, 1]), [0, 1, 2]);
+        assert_eq!(found(&[7, 7, 1], &[7, 7, 1]), [0, 1, 2], "each where it stood");
+        assert_eq!(found(&[7, 7, 1], &[1, 7, 7]), [2]);
+        assert_eq!(found(&[1, 2], &[]), [] as [u32; 0]);
     }
 
     #[test]
