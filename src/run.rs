@@ -731,6 +731,8 @@ impl Night<'_> {
         match below {
             Some(below) => {
                 let pieces: Vec<Vec<Piece>> = pulled.par_iter().enumerate().map(|(system, pulled)| rest.pieces(resting, system, pulled)).collect();
+                // Giving this memory back takes a while, and nobody waits for it.
+                rayon::spawn(move || drop(pulled));
                 self.save_snapshots(Some(below), cleaned.iter().map(|clean| Arc::clone(&clean.pulled)).zip(pieces))
             }
             None => {

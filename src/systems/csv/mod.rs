@@ -623,7 +623,12 @@ impl CsvFile {
         }
         match (new, &self.pulled_sha256, &rows.text) {
             (None, ..) => Ok(Some(outcomes)),
-            (Some(new), Some(sha256), Some(text)) => self.replace(text.as_bytes(), sha256, &new, outcomes).map(Some),
+            (Some(new), Some(sha256), Some(text)) => {
+                let outcomes = self.replace(text.as_bytes(), sha256, &new, outcomes).map(Some);
+                // Giving two files of memory back takes a while, and nobody waits for it.
+                rayon::spawn(move || drop((new, rows)));
+                outcomes
+            }
             _ => Ok(None),
         }
     }
