@@ -202,8 +202,7 @@ impl Stored {
                 Err(_) => plan.unreadable += 1,
             }
         }
-        let found: String = sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        plan.is_as_saved = found == digest;
+        plan.is_as_saved = crate::disk::hexadecimal(&sha256.finalize()) == digest;
         Ok(Some(plan))
     }
 

@@ -184,7 +184,7 @@ impl Cells {
     }
 
     fn hex(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::disk::hexadecimal(&self.0.finalize())
     }
 }
 
