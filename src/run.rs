@@ -514,7 +514,7 @@ impl Night<'_> {
         self.promote((&before, &after), &nows, &decisions, (&rest, &resting), &breaks, &report, closings, &settlement)?;
         // The writes are made and settled by now: what does not add up is told, not undone.
         if let Err(error) = self.check_arithmetic(&report.identities) {
-            assemble::stop_before_writing(
+            assemble::stop_with(
                 &mut report,
                 error.remedy.exit_code(),
                 Verdict::Failed,
@@ -550,7 +550,7 @@ impl Night<'_> {
         let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
         let sentence = format!("{}; nothing was written to {}: {}", report.sentence, crate::change::join_names(&names), error.headline());
         let exit_code = error.remedy.exit_code();
-        assemble::stop_before_writing(report, exit_code, Verdict::Failed, sentence, error.diagnostics);
+        assemble::stop_with(report, exit_code, Verdict::Failed, sentence, error.diagnostics);
     }
 
     /// Stops a run that was asked to stop. Only before the first write: a plan that is begun is carried out.
@@ -1031,7 +1031,7 @@ impl Night<'_> {
                 diagnostic = diagnostic.seen(format!("{}: {}", trip.gate.word(), trip.message));
             }
             let diagnostic = diagnostic.seen("nothing was written").hint(format!("if this is right, run again with `--allow {}`", words.join(",")));
-            assemble::stop_before_writing(&mut report, Remedy::Look.exit_code(), Verdict::Failed, format!("{count}; nothing was written"), vec![diagnostic]);
+            assemble::stop_with(&mut report, Remedy::Look.exit_code(), Verdict::Failed, format!("{count}; nothing was written"), vec![diagnostic]);
             return Some(report);
         }
         let mut report = report();
@@ -1054,7 +1054,7 @@ impl Night<'_> {
                 Some(approved) => format!("look at the plan, then accept it with `tieout apply {} --first-contact`", approved.place),
                 None => format!("look at the plan, then accept it with `tieout run {} --first-contact`", self.job.name),
             });
-        assemble::stop_before_writing(&mut report, 1, Verdict::Action, sentence, vec![diagnostic]);
+        assemble::stop_with(&mut report, 1, Verdict::Action, sentence, vec![diagnostic]);
         Some(report)
     }
 

@@ -834,7 +834,7 @@ fn roll_forward(report: &Report, earlier: &BTreeMap<String, Earlier>) -> (RollFo
 }
 
 /// Turns a finished report into that of a run which something stopped before the first write, or kept from a part of its writes.
-pub fn stop_before_writing(report: &mut Report, exit_code: u8, verdict: Verdict, sentence: String, diagnostics: Vec<Diagnostic>) {
+pub fn stop_with(report: &mut Report, exit_code: u8, verdict: Verdict, sentence: String, diagnostics: Vec<Diagnostic>) {
     report.exit_code = exit_code;
     report.verdict = verdict;
     report.sentence = sentence;

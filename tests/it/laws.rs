@@ -1678,11 +1678,11 @@ impl Played {
             _ => Act::Reject,
         };
         // Whoever accepts that a key was changed to one that another record has taken is asked again, every other night.
-        let is_taken = |key: &&&str| {
+        let is_taken = |key: &&str| {
             let elsewhere = |system: &usize| known.open.system.as_deref() != Some(NAMES[*system]) && self.has(*system, key);
-            **key != known.open.key && known.open.why.contains(&format!("`{key}`")) && (0..self.job.roles.len()).any(|system| elsewhere(&system))
+            *key != known.open.key && known.open.why.contains(&format!("`{key}`")) && (0..self.job.roles.len()).any(|system| elsewhere(&system))
         };
-        if act == Act::Accept && known.open.kind == BreakKind::SuggestedLink && KEYS.iter().find(is_taken).is_some() {
+        if act == Act::Accept && known.open.kind == BreakKind::SuggestedLink && KEYS.iter().any(is_taken) {
             return;
         }
         self.accepts_deletes |= act == Act::Accept && known.open.kind == BreakKind::Missing;
