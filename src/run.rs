@@ -41,8 +41,10 @@ use crate::report::{self, JobChange, Report, Verdict, index};
 use crate::state::{self, Below, Ending, JobState, Kept, Knowledge, Leaving, LostMail, Promoted, Promotion, Retention, Saving, SnapshotPlace};
 use crate::systems::{self, Opening, System, Wanted};
 
+mod adopt;
 mod apply;
 
+use adopt::FirstSight;
 use apply::Obstacles;
 
 /// How the start of a run is spelled in its id.
@@ -94,6 +96,8 @@ pub struct Request {
     pub allowed: Vec<Allowed>,
     /// Look into every record, even where no row of it changed.
     pub every_record: bool,
+    /// At first contact, how many rows of a system are looked into at once; nothing for as many as is good.
+    pub stretch_rows: Option<usize>,
     /// Frozen fields that are written again: the key of a record, or `KEY.FIELD`.
     pub unfreeze: Vec<String>,
     /// Changes that were sent too often without success, and are sent again: the key of a record, or `KEY.FIELD`.
@@ -310,6 +314,9 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         state: &state,
         promoted,
         cut_off: Vec::new(),
+        cut_off_runs: interrupted.len(),
+        marks: Vec::new(),
+        first_sight: None,
         was_cancelled: false,
         notes,
         lost_mails,
@@ -367,6 +374,12 @@ struct Night<'a> {
     promoted: Option<Promoted>,
     /// Runs that were cut off, and are settled by this one.
     cut_off: Vec<CutOff>,
+    /// How many those are.
+    cut_off_runs: usize,
+    /// By system, how its columns are spelled, where they were all seen before any was cleaned.
+    marks: Vec<Marks>,
+    /// What was taken over at first contact, if it was.
+    first_sight: Option<FirstSight>,
     /// Whether it stops because it was asked to.
     was_cancelled: bool,
     notes: Vec<String>,
@@ -684,6 +697,9 @@ impl Night<'_> {
                 }
             }
         }
+        if let Some(awake) = self.adopt(&pulled)? {
+            return Ok(awake);
+        }
         let rows: Vec<Pulled> = pulled.into_par_iter().map(Pulled::whole).collect();
         let marks = self.learn_spelling(&rows, None)?;
         let cleaned = self.clean(rows, &marks);
@@ -753,7 +769,10 @@ impl Night<'_> {
     /// The state that the last promoted run left, of the records that are not at rest.
     fn recall(&self, rest: &Rest, resting: &Resting) -> Result<State, Error> {
         match &self.promoted {
-            None => Ok(State::first_contact(&self.job)),
+            None => {
+                let first = State::first_contact(&self.job);
+                Ok(State { next_record: self.first_sight.as_ref().map_or(first.next_record, |first_sight| first_sight.next_record), ..first })
+            }
             Some(promoted) => state::load(&self.state.bases(), &self.job, promoted, Some((rest, resting))),
         }
     }
@@ -1164,6 +1183,7 @@ impl Night<'_> {
             looked_into: &decisions.linked.records,
             rested: Some((rest, resting)),
             rest: &rest.after(&self.job, resting, nows, decisions, after),
+            adopted: self.first_sight.as_ref().map(|first_sight| &first_sight.bases),
             snapshot_depth: self.snapshot_depth,
         };
         let bases = self.state.save(&self.job, self.id, self.promoted.as_ref(), &leaving)?;
@@ -1198,6 +1218,9 @@ impl Night<'_> {
         let answered: Vec<_> = answered.filter(|(_, number, _)| *number > 0).collect();
         let of_this = taken_back::held(&self.job, &decisions.plan, settlement);
         let holds: Vec<Answer> = self.cut_off.iter().flat_map(|cut_off| cut_off.holds.iter().cloned()).chain(of_this).collect();
+        if let Some(first_sight) = &self.first_sight {
+            first_sight.bases.keep();
+        }
         self.state.ledger.promote(Promotion {
             run: self.id,
             settles: &settles,

@@ -4,6 +4,7 @@
 //! [`dedupe::dedupe`] → [`link::link`] → [`plan::plan`] → [`gates::trips`] before the writes, and [`settle::settle`] →
 //! [`settle::advance`] after them.
 
+pub mod adopt;
 pub mod answers;
 pub mod approved;
 pub mod base;

@@ -61,6 +61,8 @@ pub struct Resting {
     pub positions: Vec<u32>,
     /// By system, for each of them the row in [`Pulled`].
     rows: Vec<Vec<u32>>,
+    /// Whether no run knew them before this one.
+    are_new: bool,
 }
 
 /// How the rows of a snapshot are put together from those that are told and those of an earlier snapshot.
@@ -90,17 +92,46 @@ pub struct RestingSum {
 pub struct RestingSums {
     /// How many records are at rest: each has a row in every system.
     pub records: u64,
+    /// Whether no run knew them before this one.
+    pub are_new: bool,
     /// By system, total and group.
     pub totals: BTreeMap<(usize, usize), BTreeMap<String, RestingSum>>,
 }
 
 impl Rest {
+    /// No records of so many systems.
+    pub(super) fn of_nothing(systems: usize) -> Rest {
+        Rest { systems: vec![RestIn::default(); systems], ..Rest::default() }
+    }
+
+    /// The records of all of these, which ascend from one to the next.
+    pub fn joined(job: &Job, parts: Vec<Rest>) -> Rest {
+        let mut whole = Rest::of_nothing(job.systems.len());
+        let mut totals: Vec<Vec<Vec<BaseTotal>>> = vec![vec![Vec::new(); job.totals.len()]; job.systems.len()];
+        for part in parts {
+            whole.records.extend(part.records);
+            whole.keys.extend(part.keys);
+            for ((system, part), totals) in whole.systems.iter_mut().zip(part.systems).zip(&mut totals) {
+                system.rows.extend(part.rows);
+                system.places.extend(part.places);
+                if let Some(ids) = part.ids {
+                    system.ids.get_or_insert_default().extend(ids);
+                }
+                totals.iter_mut().zip(part.totals).for_each(|(of_all, total)| of_all.extend(total));
+            }
+        }
+        for (system, totals) in whole.systems.iter_mut().zip(totals) {
+            system.totals = totals.into_iter().map(stacked).collect();
+        }
+        whole
+    }
+
     /// The records whose rows are all there again, each once.
     pub fn found_in(&self, pulled: &[Pulled]) -> Resting {
         let found: Vec<Vec<u32>> = self.systems.par_iter().zip(pulled).map(|(rest, pulled)| rows_again(rest, pulled)).collect();
         let positions: Vec<u32> = (0..self.records.len() as u32).filter(|position| found.iter().all(|rows| rows[*position as usize] < AGAIN)).collect();
         let rows = found.into_iter().map(|rows| positions.iter().map(|position| rows[*position as usize]).collect()).collect();
-        Resting { positions, rows }
+        Resting { positions, rows, are_new: false }
     }
 
     /// Wakes the records whose key or native id a row claims that is looked into. Tells whether there were any.
@@ -134,7 +165,7 @@ impl Rest {
 
     /// What the records that stay at rest add to the control totals.
     pub fn sums(&self, job: &Job, resting: &Resting) -> RestingSums {
-        let mut sums = RestingSums { records: resting.positions.len() as u64, totals: BTreeMap::new() };
+        let mut sums = RestingSums { records: resting.positions.len() as u64, are_new: resting.are_new, totals: BTreeMap::new() };
         for (system, rest) in self.systems.iter().enumerate() {
             for (index, total) in rest.totals.iter().enumerate() {
                 let Some(total) = total else { continue };
@@ -263,6 +294,12 @@ impl Rest {
 }
 
 impl Resting {
+    /// All of these records, in the rows in which they were found, as records that no run knew before.
+    pub fn all_new(rest: &Rest) -> Resting {
+        let rows = rest.systems.iter().map(|system| system.places.clone()).collect();
+        Resting { positions: (0..rest.records.len() as u32).collect(), rows, are_new: true }
+    }
+
     /// By system, the rows that must be looked into, ascending.
     pub fn awake_rows(&self, pulled: &[Pulled]) -> Vec<Vec<u32>> {
         let awake = |(system, pulled): (usize, &Pulled)| {
@@ -357,8 +394,19 @@ fn merged(records: &[u64], positions: &[u32], others: &[u64]) -> Vec<u32> {
     order
 }
 
+/// One total of the records of several; nothing if there are none.
+fn stacked(totals: Vec<BaseTotal>) -> Option<BaseTotal> {
+    let (first, below) = totals.split_first()?;
+    let amounts = first.amounts.stacked(&below.iter().map(|total| &total.amounts).collect::<Vec<_>>());
+    let groups: Vec<FieldColumn> = below.iter().map(|total| FieldColumn::Text(total.groups.clone())).collect();
+    match FieldColumn::Text(first.groups.clone()).stacked(&groups.iter().collect::<Vec<_>>()) {
+        FieldColumn::Text(groups) => Some(BaseTotal { amounts, groups }),
+        _ => None,
+    }
+}
+
 /// The records that were looked into and of which there was nothing to decide.
-fn quiet(job: &Job, nows: &[Keyed], decisions: &Decisions, after: &State) -> Rest {
+pub(super) fn quiet(job: &Job, nows: &[Keyed], decisions: &Decisions, after: &State) -> Rest {
     let linked = &decisions.linked;
     let mut base_rows: Vec<Vec<u32>> = vec![Vec::new(); nows.len()];
     let mut at = vec![0_usize; nows.len()];

@@ -280,7 +280,12 @@ pub fn totals(
             for (group, sum) in resting.totals.get(&(system, index)).into_iter().flatten() {
                 let movement = groups.entry(group.clone()).or_insert(still);
                 match sum.amount {
-                    Some(amount) => adder.add(&mut movement.closing, amount),
+                    Some(amount) => {
+                        adder.add(&mut movement.closing, amount);
+                        if resting.are_new {
+                            adder.add(&mut movement.appeared, amount);
+                        }
+                    }
                     None => adder.overflowed = true,
                 }
                 movement.records += sum.records;

@@ -164,7 +164,7 @@ pub struct SnapshotPlace {
 /// Where the bases of a run are. A run that looked into a few records leaves only those, on top of what earlier runs left.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bases {
-    /// The runs in whose folders they are, the oldest first; the run's own folder alone if there is none. A record is as the
+    /// The folders in which they are, the oldest first, called after the runs that left them; the run's own alone if there is none. A record is as the
     /// newest of them left it that looked into it, and the first looked into all.
     pub parts: Vec<String>,
     /// How many records all parts but the first looked into.

@@ -7,6 +7,7 @@
 //! base/<run>/records.parquet               the records that the run looked into, where it left only those
 //! base/<run>/written.parquet               the fields that the run wrote
 //! base/<run>/rest.parquet                  the records at rest, with the hashes of their rows
+//! base/<run>-adopted/<system>.parquet      what the run, as the first of all, took over without a difference
 //! snapshots/<run>/..                       what each system held when it was pulled
 //! plans/<run>.jsonl                        a header, then a decision or change a line
 //! ```
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use polars::prelude::*;
 use rayon::prelude::*;
@@ -41,21 +43,24 @@ mod parquet;
 mod snapshots;
 mod stored;
 
-use self::parquet::{read_columns, read_parquet, read_rows, write_parquet, write_parquet_as};
+use self::parquet::{ParquetFile, read_columns, read_parquet, read_rows, write_parquet, write_parquet_as};
 
 pub use ledger::{
     AnswerEvent, Bases, BreakEvent, DiscardedValue, Ending, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LinkOfRecord, LostMail, MailOfRun,
     MailState, NewMail, Promoted, Promotion, QueuedMail, RecipientOfMail, RestPlace, Retention, Retry, RunOfStory, SentChange, SnapshotPlace, Verification,
     WaitingMail,
 };
-pub use snapshots::{Below, Kept, Saving};
+pub use snapshots::{Below, Kept, Saving, SnapshotFile};
 pub use stored::{Held, Known, PlanOfRecords, Stored, keys_of};
+
+/// What stands behind the name of a run in that of the folder of the bases that it took over.
+const ADOPTED: &str = "-adopted";
 
 /// How many folders the bases of a run may be spread over.
 const PARTS_MAX: usize = 8;
 
 /// What a run leaves to the next.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Leaving<'a> {
     /// The state of the records that it looked into.
     pub state: &'a State,
@@ -65,8 +70,56 @@ pub struct Leaving<'a> {
     pub rested: Option<(&'a Rest, &'a Resting)>,
     /// The records that are at rest after it.
     pub rest: &'a Rest,
+    /// The bases of those that it took over at first contact, if there are any.
+    pub adopted: Option<&'a AdoptedBases>,
     /// How many snapshots its own stand on.
     pub snapshot_depth: u32,
+}
+
+/// The bases of records that were taken over at first contact, written a stretch of records at a time. Whoever drops it removes
+/// them, unless it was told to keep them.
+pub struct AdoptedBases {
+    folder: PathBuf,
+    files: Vec<ParquetFile>,
+    is_kept: AtomicBool,
+}
+
+impl AdoptedBases {
+    /// Adds the bases of further records, by system.
+    ///
+    /// # Errors
+    /// `GiveAccess` if they cannot be written.
+    pub fn add(&mut self, job: &Job, bases: &[Base]) -> Result<(), Error> {
+        self.files.par_iter_mut().zip(bases).try_for_each(|(file, base)| file.add(&base.to_frame(job).map_err(|e| lost(&self.folder, &e.to_string()))?))
+    }
+
+    /// Makes them durable.
+    ///
+    /// # Errors
+    /// `GiveAccess` if they cannot be written to their end.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        self.files.drain(..).try_for_each(ParquetFile::finish)?;
+        disk::sync_folder(&self.folder)
+    }
+
+    /// Leaves them there: a run is about to be promoted with them. If it is not, they go at the next start.
+    pub fn keep(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
+    }
+
+    /// What the folder is called.
+    fn name(&self) -> String {
+        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for AdoptedBases {
+    fn drop(&mut self) {
+        if !self.is_kept.load(Ordering::Relaxed) {
+            // What stays goes at the next start.
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
 }
 
 /// The state of one job on the disk.
@@ -131,6 +184,35 @@ impl JobState {
         Saving::start(self.folder.join("snapshots").join(run), below, kept)
     }
 
+    /// The snapshot of a system in a run, to be written a stretch of rows at a time.
+    ///
+    /// # Errors
+    /// `GiveAccess` if the folder cannot be made.
+    pub fn begin_snapshot(&self, run: &str, system: &str) -> Result<SnapshotFile, Error> {
+        SnapshotFile::begin(&self.folder.join("snapshots").join(run), system)
+    }
+
+    /// Makes the snapshots of a run durable that were written a stretch of rows at a time.
+    ///
+    /// # Errors
+    /// `GiveAccess` if the folder cannot be synchronised.
+    pub fn finish_snapshots(&self, run: &str) -> Result<Saving, Error> {
+        disk::sync_folder(&self.folder.join("snapshots").join(run))?;
+        Ok(Saving::done())
+    }
+
+    /// The bases of records that a run takes over at first contact, to be written a stretch of records at a time.
+    ///
+    /// # Errors
+    /// `GiveAccess` if the folder cannot be made.
+    pub fn begin_adopted(&self, job: &Job, run: &str) -> Result<AdoptedBases, Error> {
+        let folder = self.folder.join("base").join(format!("{run}{ADOPTED}"));
+        disk::create_dir_private(&folder)?;
+        let file = |name: &str| ParquetFile::new(folder.join(format!("{name}.parquet")), ParquetCompression::Lz4Raw);
+        let files = job.systems.iter().map(|system| file(&system.name)).collect();
+        Ok(AdoptedBases { files, folder, is_kept: AtomicBool::new(false) })
+    }
+
     /// The snapshots on which those of tonight can stand: of the run that left the records at rest, if they are there.
     pub fn snapshots_below(&self, job: &Job, promoted: &Promoted) -> Option<Below> {
         let rest = promoted.knowledge.bases.rest.as_ref()?;
@@ -166,6 +248,13 @@ impl JobState {
     pub fn save(&self, job: &Job, run: &str, promoted: Option<&Promoted>, leaving: &Leaving<'_>) -> Result<Bases, Error> {
         let folder = self.folder.join("base").join(run);
         disk::create_dir_private(&folder)?;
+        let save_part = || {
+            save_bases(&folder, job, &leaving.state.bases)?;
+            let records = UInt64Chunked::from_slice("record".into(), leaving.looked_into).into_series().into();
+            let path = folder.join("records.parquet");
+            let frame = DataFrame::new(leaving.looked_into.len(), vec![records]).map_err(|e| lost(&path, &e.to_string()))?;
+            write_parquet(&path, &frame)
+        };
         let below = promoted.zip(leaving.rested).filter(|(_, (_, resting))| !resting.positions.is_empty());
         let bases = match below {
             Some((promoted, _)) if leaving.looked_into.is_empty() => {
@@ -175,13 +264,6 @@ impl JobState {
                 let on_top = promoted.knowledge.bases.on_top + leaving.looked_into.len() as u64;
                 let parts = promoted.parts();
                 if parts.len() < PARTS_MAX && on_top < resting.positions.len() as u64 / 4 {
-                    let save_part = || {
-                        save_bases(&folder, job, &leaving.state.bases)?;
-                        let records = UInt64Chunked::from_slice("record".into(), leaving.looked_into).into_series().into();
-                        let path = folder.join("records.parquet");
-                        let mut frame = DataFrame::new(leaving.looked_into.len(), vec![records]).map_err(|e| lost(&path, &e.to_string()))?;
-                        write_parquet(&path, &mut frame)
-                    };
                     let (part, rest) = rayon::join(save_part, || save_rest(&folder, job, run, leaving));
                     part?;
                     let parts = parts.into_iter().chain([run]).map(str::to_owned).collect();
@@ -193,6 +275,11 @@ impl JobState {
                     save_bases(&folder, job, &whole)?;
                     Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(save_rest(&folder, job, run, leaving)?) }
                 }
+            }
+            None if let Some(adopted) = leaving.adopted => {
+                let (part, rest) = rayon::join(save_part, || save_rest(&folder, job, run, leaving));
+                part?;
+                Bases { parts: vec![adopted.name(), run.to_owned()], on_top: leaving.looked_into.len() as u64, rest: Some(rest?) }
             }
             None => {
                 let (saved, rest) = rayon::join(|| save_bases(&folder, job, &leaving.state.bases), || save_rest(&folder, job, run, leaving));
@@ -212,8 +299,8 @@ impl JobState {
         }
         disk::write_new(&folder.join("open.jsonl"), &bytes)?;
         let path = folder.join(WRITTEN_FILE);
-        if let Some(mut frame) = leaving.state.written.to_frame(job).map_err(|e| lost(&path, &e.to_string()))? {
-            write_parquet(&path, &mut frame)?;
+        if let Some(frame) = leaving.state.written.to_frame(job).map_err(|e| lost(&path, &e.to_string()))? {
+            write_parquet(&path, &frame)?;
         }
         disk::sync_folder(&folder)?;
         disk::sync_folder(&self.folder.join("base"))?;
@@ -366,17 +453,17 @@ fn read_base(path: &Path, job: &Job, system: usize, is_wanted: impl Fn(u64) -> b
 fn save_bases(folder: &Path, job: &Job, bases: &[Base]) -> Result<(), Error> {
     bases.par_iter().zip(&job.systems).try_for_each(|(base, system)| {
         let path = folder.join(format!("{}.parquet", system.name));
-        let mut frame = base.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
-        write_parquet(&path, &mut frame)
+        let frame = base.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
+        write_parquet(&path, &frame)
     })
 }
 
 /// Writes the records at rest.
 fn save_rest(folder: &Path, job: &Job, run: &str, leaving: &Leaving<'_>) -> Result<RestPlace, Error> {
     let path = folder.join(REST_FILE);
-    let mut frame = leaving.rest.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
+    let frame = leaving.rest.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
     // Hashes cannot be made smaller.
-    write_parquet_as(&path, &mut frame, ParquetCompression::Uncompressed)?;
+    write_parquet_as(&path, &frame, ParquetCompression::Uncompressed)?;
     Ok(RestPlace {
         run: run.to_owned(),
         job_digest: job.source.digest.clone(),

@@ -5,10 +5,11 @@
 //! pages are decoded with a mask of the wanted rows: the others never become values.
 
 use std::fs::File;
-use std::io::{BufWriter, Cursor, Write};
+use std::io::Cursor;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use polars::io::parquet::write::BatchedWriter;
 use polars::prelude::*;
 use polars_parquet::read::{BasicDecompressor, Filter, PageReader, column_iter_to_arrays, infer_schema, read_metadata};
 use rayon::prelude::*;
@@ -92,11 +93,64 @@ fn masked(file: &mut File, mask: &[bool]) -> PolarsResult<DataFrame> {
     DataFrame::new(mask.iter().filter(|wanted| **wanted).count(), columns)
 }
 
+/// A file that is written a stretch of rows at a time.
+pub(super) struct ParquetFile {
+    path: PathBuf,
+    compression: ParquetCompression,
+    /// Nothing as long as no rows came.
+    writer: Option<(File, BatchedWriter<File>)>,
+}
+
+impl ParquetFile {
+    /// A file that is made when the first rows come.
+    pub(super) fn new(path: PathBuf, compression: ParquetCompression) -> ParquetFile {
+        ParquetFile { path, compression, writer: None }
+    }
+
+    /// Adds rows, which have the columns of those before.
+    ///
+    /// # Errors
+    /// `GiveAccess` if they cannot be written.
+    pub(super) fn add(&mut self, frame: &DataFrame) -> Result<(), Error> {
+        let writer = match &mut self.writer {
+            Some((_, writer)) => writer,
+            none => {
+                let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&self.path).map_err(|e| refused(&self.path, &e))?;
+                let again = file.try_clone().map_err(|e| refused(&self.path, &e))?;
+                let writer = ParquetWriter::new(file)
+                    .with_compression(self.compression)
+                    .with_statistics(StatisticsOptions::empty())
+                    .batched(frame.schema())
+                    .map_err(|e| refused(&self.path, &e))?;
+                &mut none.insert((again, writer)).1
+            }
+        };
+        let stretches = (0..frame.height().max(1)).step_by(STRETCH_ROWS);
+        stretches.into_iter().try_for_each(|first| writer.write_batch(&frame.slice(first as i64, STRETCH_ROWS))).map_err(|e| refused(&self.path, &e))
+    }
+
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// `GiveAccess` if it cannot be written to its end.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        let Some((file, writer)) = self.writer else { return Ok(()) };
+        writer.finish().map_err(|e| refused(&self.path, &e))?;
+        file.sync_all().map_err(|e| refused(&self.path, &e))
+    }
+}
+
+fn refused(path: &Path, what: &dyn std::fmt::Display) -> Error {
+    Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), "the state cannot be written")
+        .seen(what.to_string())
+        .hint("make room or give access, then run again: nothing is lost")
+}
+
 /// Writes a frame, compressed, and makes it durable.
 ///
 /// # Errors
 /// `GiveAccess` if it cannot be written.
-pub(super) fn write_parquet(path: &Path, frame: &mut DataFrame) -> Result<(), Error> {
+pub(super) fn write_parquet(path: &Path, frame: &DataFrame) -> Result<(), Error> {
     write_parquet_as(path, frame, ParquetCompression::Lz4Raw)
 }
 
@@ -104,23 +158,10 @@ pub(super) fn write_parquet(path: &Path, frame: &mut DataFrame) -> Result<(), Er
 ///
 /// # Errors
 /// As [`write_parquet`].
-pub(super) fn write_parquet_as(path: &Path, frame: &mut DataFrame, compression: ParquetCompression) -> Result<(), Error> {
-    let refuse = |what: String| {
-        Error::new(Remedy::GiveAccess, Place::of(path.display().to_string()), "the state cannot be written")
-            .seen(what)
-            .hint("make room or give access, then run again: nothing is lost")
-    };
-    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(|e| refuse(e.to_string()))?;
-    let mut writer = BufWriter::with_capacity(1 << 20, file);
-    ParquetWriter::new(&mut writer)
-        .with_compression(compression)
-        .with_row_group_size(Some(STRETCH_ROWS))
-        .with_statistics(StatisticsOptions::empty())
-        .finish(frame)
-        .map_err(|e| refuse(e.to_string()))?;
-    writer.flush().map_err(|e| refuse(e.to_string()))?;
-    let file = writer.into_inner().map_err(|e| refuse(e.to_string()))?;
-    file.sync_all().map_err(|e| refuse(e.to_string()))
+pub(super) fn write_parquet_as(path: &Path, frame: &DataFrame, compression: ParquetCompression) -> Result<(), Error> {
+    let mut file = ParquetFile::new(path.to_owned(), compression);
+    file.add(frame)?;
+    file.finish()
 }
 
 #[cfg(test)]
@@ -153,7 +194,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let rows = STRETCH_ROWS * 2 + 1000;
         let path = folder.path().join("frame.parquet");
-        write_parquet(&path, &mut frame(rows)).expect("written");
+        write_parquet(&path, &frame(rows)).expect("written");
         let whole = read_parquet(&path).expect("read");
         assert!(whole.equals_missing(&frame(rows)));
         let all = rows as u64 * 2;

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use polars::prelude::*;
 
 use super::lost;
-use super::parquet::{read_parquet, write_parquet};
+use super::parquet::{ParquetFile, read_parquet, write_parquet};
 use crate::diagnostic::Place;
 use crate::disk;
 use crate::error::{Error, Remedy};
@@ -63,6 +63,11 @@ impl Saving {
         Saving(Some(std::thread::spawn(move || save(&folder, below.as_ref(), &kept))))
     }
 
+    /// Snapshots that are durable already.
+    pub(super) fn done() -> Saving {
+        Saving(None)
+    }
+
     /// Waits until the snapshots are durable.
     ///
     /// # Errors
@@ -76,6 +81,37 @@ impl Drop for Saving {
     fn drop(&mut self) {
         // Whoever does not ask for the result stops for another reason, and that one is told.
         let _ = self.0.take().map(wait_for);
+    }
+}
+
+/// The whole snapshot of a system, written a stretch of rows at a time.
+pub struct SnapshotFile {
+    path: PathBuf,
+    file: ParquetFile,
+}
+
+impl SnapshotFile {
+    /// The snapshot of a system in a folder, which is made if it is not there.
+    pub(super) fn begin(folder: &Path, system: &str) -> Result<SnapshotFile, Error> {
+        disk::create_dir_private(folder)?;
+        let path = told_file(folder, system);
+        Ok(SnapshotFile { file: ParquetFile::new(path.clone(), ParquetCompression::Lz4Raw), path })
+    }
+
+    /// Adds rows below those before.
+    ///
+    /// # Errors
+    /// `GiveAccess` if they cannot be written.
+    pub fn add(&mut self, rows: &Pulled) -> Result<(), Error> {
+        self.file.add(&rows.to_frame().map_err(|e| lost(&self.path, &e.to_string()))?)
+    }
+
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// `GiveAccess` if it cannot be written to its end.
+    pub fn finish(self) -> Result<(), Error> {
+        self.file.finish()
     }
 }
 
@@ -103,12 +139,12 @@ fn save(folder: &Path, below: Option<&Below>, kept: &[Kept]) -> Result<(), Error
     }
     for Kept { system, told, pieces } in kept {
         let path = told_file(folder, system);
-        let mut frame = told.to_frame().map_err(|e| lost(&path, &e.to_string()))?;
-        write_parquet(&path, &mut frame)?;
+        let frame = told.to_frame().map_err(|e| lost(&path, &e.to_string()))?;
+        write_parquet(&path, &frame)?;
         if below.is_some() {
             let path = pieces_file(folder, system);
-            let mut frame = frame_of(pieces).map_err(|e| lost(&path, &e.to_string()))?;
-            write_parquet(&path, &mut frame)?;
+            let frame = frame_of(pieces).map_err(|e| lost(&path, &e.to_string()))?;
+            write_parquet(&path, &frame)?;
         }
     }
     disk::sync_folder(folder)

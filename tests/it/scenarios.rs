@@ -53,15 +53,14 @@ fn every_scenario_ends_as_its_folder_says() {
         .collect();
     assert!(!folders.is_empty(), "no scenario has such a name");
     let failures = side_by_side(&folders, |folder| {
-        // The same must come of it whether the records at rest are looked into or not.
+        // The same must come of it whether the records at rest are looked into or not, and whether all are decided together at first contact.
         let whole = std::env::var_os("TIEOUT_REWRITE").is_none();
-        let ways = [(false, ""), (true, "looking into every record: ")];
-        let told: Vec<String> = ways
+        let told: Vec<String> = [Way::Usual, Way::EveryRecord, Way::Stretches]
             .into_iter()
-            .filter(|(every_record, _)| !every_record || whole)
-            .flat_map(|(every_record, how)| {
-                let told = play(folder, every_record).unwrap_or_else(|problem| vec![problem]);
-                told.into_iter().map(move |line| format!("{how}{line}"))
+            .filter(|way| *way == Way::Usual || whole)
+            .flat_map(|way| {
+                let told = play(folder, way).unwrap_or_else(|problem| vec![problem]);
+                told.into_iter().map(move |line| format!("{}{line}", way.words()))
             })
             .collect();
         (!told.is_empty()).then(|| format!("== {}\n{}", name_of(folder), told.join("\n")))
@@ -89,6 +88,35 @@ fn every_case_of_the_module_tables_has_its_scenario() {
     assert!(missing.is_empty(), "no scenario of this name: {}", missing.join(", "));
 }
 
+/// How the records of a night are looked into: nobody can tell the difference afterwards.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// As a user's night does.
+    Usual,
+    /// Those at rest as well.
+    EveryRecord,
+    /// One at a time at first contact.
+    Stretches,
+}
+
+impl Way {
+    fn words(self) -> &'static str {
+        match self {
+            Way::Usual => "",
+            Way::EveryRecord => "looking into every record: ",
+            Way::Stretches => "one record at a time at first contact: ",
+        }
+    }
+
+    fn of(self, request: Request) -> Request {
+        match self {
+            Way::Usual => request,
+            Way::EveryRecord => Request { every_record: true, ..request },
+            Way::Stretches => Request { stretch_rows: Some(1), ..request },
+        }
+    }
+}
+
 /// Does something with every folder on a few threads; gives the answers in the order of the folders.
 pub fn side_by_side(folders: &[PathBuf], each: impl Fn(&Path) -> Option<String> + Sync) -> Vec<String> {
     let next = AtomicUsize::new(0);
@@ -109,10 +137,10 @@ pub fn side_by_side(folders: &[PathBuf], each: impl Fn(&Path) -> Option<String> 
 }
 
 /// Plays all nights of a scenario; gives everything that is not as expected.
-fn play(folder: &Path, every_record: bool) -> Result<Vec<String>, String> {
+fn play(folder: &Path, way: Way) -> Result<Vec<String>, String> {
     let name = name_of(folder);
     let job = name.replace('_', "-");
-    let stage = Stage::new(&job, every_record)?;
+    let stage = Stage::new(&job, way)?;
     let nights = (1..).map(|number| folder.join(format!("night{number}"))).take_while(|night| night.is_dir()).count();
     if nights == 0 {
         return Err("it has no night1/".to_owned());
@@ -148,17 +176,16 @@ fn play(folder: &Path, every_record: bool) -> Result<Vec<String>, String> {
 struct Stage {
     root: tempfile::TempDir,
     job: String,
-    /// Whether records at rest are looked into as well.
-    every_record: bool,
+    way: Way,
 }
 
 impl Stage {
-    fn new(job: &str, every_record: bool) -> Result<Stage, String> {
+    fn new(job: &str, way: Way) -> Result<Stage, String> {
         let root = tempfile::tempdir().map_err(|e| e.to_string())?;
         for part in ["jobs", "data"] {
             fs::create_dir(root.path().join(part)).map_err(|e| e.to_string())?;
         }
-        Ok(Stage { root, job: job.to_owned(), every_record })
+        Ok(Stage { root, job: job.to_owned(), way })
     }
 
     fn data(&self) -> PathBuf {
@@ -260,7 +287,7 @@ impl Stage {
         let undo = undo.transpose()?;
         let mut patience = 0..100;
         let finished = loop {
-            match run::run(&world, &job, &Request { every_record: self.every_record, undo: undo.clone(), ..request(args) }) {
+            match run::run(&world, &job, &self.way.of(Request { undo: undo.clone(), ..request(args) })) {
                 // A program that another test starts holds our locks for the instant between its fork and its exec.
                 Err(error) if error.remedy == Remedy::Wait && patience.next().is_some() => std::thread::sleep(Duration::from_millis(10)),
                 other => break other?,

@@ -24,7 +24,7 @@ use crate::reconcile::clean::column::Cells;
 use crate::reconcile::clean::counts::Counts;
 use crate::reconcile::clean::number::{Shape, shape};
 use crate::reconcile::clean::text::tidy;
-use crate::value::{FieldType, Storage};
+use crate::value::{FieldType, Raw, Storage};
 
 /// What stands before the name of a column in [`crate::frame::Evidence::found`].
 const FOUND: &str = "decimal mark of ";
@@ -43,27 +43,9 @@ impl Marks {
     /// # Errors
     /// `Look` if the cells of a column disagree, or all disagree with earlier runs: of all columns at once.
     pub fn find(job: &Job, system: usize, pulled: &Pulled, known: &BTreeMap<String, String>) -> Result<Marks, Error> {
-        let outside = super::outside(&job.systems[system], pulled);
-        let is_number = |field: &Field| matches!(field.field_type, FieldType::Integer | FieldType::Decimal(_));
-        let undeclared: Vec<(usize, &Field)> = job.fields.iter().enumerate().filter(|(_, field)| is_number(field)).collect();
-        let read = |(index, field): (usize, &Field)| {
-            let column = field.columns[system].as_ref().filter(|column| column.decimal.is_none())?;
-            let cells = Cells::of(pulled, &column.name)?;
-            let known = known.get(&format!("{FOUND}{}", column.name)).and_then(|mark| mark.chars().next());
-            let seen = Seen::of(&Cells { outside: &outside, ..cells });
-            let place = Place::of(&pulled.evidence.origin);
-            let words = Words { system: &job.systems[system].name, field, column: &column.name, pulled };
-            Some(seen.decide(known, place, &words).map(|found| (index, found)))
-        };
-        let decided: Vec<Result<(usize, FoundMark), Box<Diagnostic>>> = undeclared.into_par_iter().filter_map(read).collect();
-        let (mut found, mut mistakes) = (Vec::new(), Vec::new());
-        for decided in decided {
-            match decided {
-                Ok(mark) => found.push(mark),
-                Err(mistake) => mistakes.push(*mistake),
-            }
-        }
-        Error::of(Remedy::Look, mistakes).map_or(Ok(Marks { system, found }), Err)
+        let mut search = MarkSearch::new(job, system);
+        search.look(pulled);
+        search.decide(&pulled.evidence.origin, known)
     }
 
     /// Tells a job the marks: its columns are read and written with them from then on.
@@ -85,17 +67,90 @@ impl Marks {
     }
 }
 
+/// The search for the marks of the columns of one system, over rows that come a stretch at a time.
+#[derive(Debug)]
+pub struct MarkSearch<'a> {
+    job: &'a Job,
+    system: usize,
+    columns: Vec<SearchedColumn<'a>>,
+}
+
+/// A number column that declares no mark.
+#[derive(Debug)]
+struct SearchedColumn<'a> {
+    index: usize,
+    field: &'a Field,
+    name: &'a str,
+    /// Nothing as long as no rows came that have the column.
+    seen: Option<Seen>,
+}
+
+impl<'a> MarkSearch<'a> {
+    /// A search that has seen nothing yet.
+    pub fn new(job: &'a Job, system: usize) -> MarkSearch<'a> {
+        let is_number = |field: &Field| matches!(field.field_type, FieldType::Integer | FieldType::Decimal(_));
+        let undeclared = job.fields.iter().enumerate().filter(|(_, field)| is_number(field)).filter_map(|(index, field)| {
+            let column = field.columns[system].as_ref().filter(|column| column.decimal.is_none())?;
+            Some(SearchedColumn { index, field, name: &column.name, seen: None })
+        });
+        MarkSearch { job, system, columns: undeclared.collect() }
+    }
+
+    /// Whether one of these fields has a mark that is searched for.
+    pub fn is_for_any(&self, fields: &[usize]) -> bool {
+        self.columns.iter().any(|column| fields.contains(&column.index))
+    }
+
+    /// Looks at the next rows.
+    pub fn look(&mut self, pulled: &Pulled) {
+        if self.columns.is_empty() {
+            return;
+        }
+        let outside = super::outside(&self.job.systems[self.system], pulled);
+        self.columns.par_iter_mut().for_each(|column| {
+            if let Some(cells) = Cells::of(pulled, column.name) {
+                column.seen.get_or_insert_default().look(pulled, column.name, &Cells { outside: &outside, ..cells });
+            }
+        });
+    }
+
+    /// What all rows show. `origin` is where they came from, `known` what earlier runs found.
+    ///
+    /// # Errors
+    /// As [`Marks::find`].
+    pub fn decide(self, origin: &str, known: &BTreeMap<String, String>) -> Result<Marks, Error> {
+        let (mut found, mut mistakes) = (Vec::new(), Vec::new());
+        for SearchedColumn { index, field, name, seen } in &self.columns {
+            let Some(seen) = seen else { continue };
+            let known = known.get(&format!("{FOUND}{name}")).and_then(|mark| mark.chars().next());
+            let words = Words { system: &self.job.systems[self.system].name, field, column: name };
+            match seen.decide(known, Place::of(origin), &words) {
+                Ok(mark) => found.push((*index, mark)),
+                Err(mistake) => mistakes.push(*mistake),
+            }
+        }
+        Error::of(Remedy::Look, mistakes).map_or(Ok(Marks { system: self.system, found }), Err)
+    }
+}
+
 /// What the cells of a column show.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The first row that shows a point, and how many do.
-    point: Option<u32>,
+    /// The first cell that shows a point, and how many do.
+    point: Option<SeenCell>,
     points: u64,
-    /// The first row that shows a comma, and how many do.
-    comma: Option<u32>,
+    /// The first cell that shows a comma, and how many do.
+    comma: Option<SeenCell>,
     commas: u64,
     /// Whether a cell has two readings.
     two_readings: bool,
+}
+
+/// A cell that tells.
+#[derive(Debug)]
+struct SeenCell {
+    line: u64,
+    raw: Raw,
 }
 
 /// What a message names.
@@ -103,23 +158,20 @@ struct Words<'a> {
     system: &'a str,
     field: &'a Field,
     column: &'a str,
-    pulled: &'a Pulled,
 }
 
 impl Words<'_> {
-    fn cell(&self, row: Option<u32>) -> String {
-        let Some(row) = row else { return String::new() };
-        let line = self.pulled.line(row);
+    fn cell(&self, cell: Option<&SeenCell>) -> String {
+        let Some(SeenCell { line, raw }) = cell else { return String::new() };
         match self.field.sensitive {
             true => format!("line {line}"),
-            false => format!("line {line} holds `{}`", self.pulled.raw(self.column, row)),
+            false => format!("line {line} holds `{raw}`"),
         }
     }
 }
 
 impl Seen {
-    fn of(cells: &Cells<'_>) -> Seen {
-        let mut seen = Seen::default();
+    fn look(&mut self, pulled: &Pulled, column: &str, cells: &Cells<'_>) {
         let mut storage = cells.storage.map(|column| column.iter());
         for (row, cell) in cells.raw.iter().enumerate() {
             let is_text = storage.as_mut().and_then(Iterator::next).flatten().is_none_or(|storage| Storage::from_u8(storage) == Storage::Text);
@@ -131,43 +183,47 @@ impl Seen {
             if told == Shape::Silent || cells.outside.get(row).copied().unwrap_or(false) {
                 continue;
             }
+            let seen = || SeenCell { line: pulled.line(row as u32), raw: pulled.raw(column, row as u32) };
             match told {
                 Shape::Mark('.') => {
-                    seen.point.get_or_insert(row as u32);
-                    seen.points += 1;
+                    self.point.get_or_insert_with(seen);
+                    self.points += 1;
                 }
                 Shape::Mark(_) => {
-                    seen.comma.get_or_insert(row as u32);
-                    seen.commas += 1;
+                    self.comma.get_or_insert_with(seen);
+                    self.commas += 1;
                 }
-                Shape::TwoReadings => seen.two_readings = true,
+                Shape::TwoReadings => self.two_readings = true,
                 Shape::Silent => {}
             }
         }
-        seen
     }
 
     fn decide(&self, known: Option<char>, place: Place, words: &Words<'_>) -> Result<FoundMark, Box<Diagnostic>> {
         let sure = |mark| Ok(FoundMark { mark, is_doubtful: false });
-        let line = |row: Option<u32>| row.map_or(place.clone(), |row| place.clone().line(words.pulled.line(row)));
+        let line = |cell: Option<&SeenCell>| cell.map_or(place.clone(), |cell| place.clone().line(cell.line));
+        let (point, comma) = (self.point.as_ref(), self.comma.as_ref());
         let (column, system) = (words.column, words.system);
         match (self.points, self.commas, known) {
             (0, 0, known) => Ok(FoundMark { mark: known, is_doubtful: known.is_none() && self.two_readings }),
             (_, 0, None | Some('.')) => sure(Some('.')),
             (0, _, None | Some(',')) => sure(Some(',')),
             (_, _, None) => Err(Box::new(
-                Diagnostic::new(line(self.point.min(self.comma)), format!("column `{column}` of `{system}` has two decimal marks"))
-                    .seen(format!("{}, with the mark `.`", words.cell(self.point)))
-                    .seen(format!("{}, with the mark `,`", words.cell(self.comma)))
-                    .seen("nothing was written")
-                    .hint("say which is right with `decimal` in the job file; rows with the other one are then set aside"),
+                Diagnostic::new(
+                    line([point, comma].into_iter().flatten().min_by_key(|cell| cell.line)),
+                    format!("column `{column}` of `{system}` has two decimal marks"),
+                )
+                .seen(format!("{}, with the mark `.`", words.cell(point)))
+                .seen(format!("{}, with the mark `,`", words.cell(comma)))
+                .seen("nothing was written")
+                .hint("say which is right with `decimal` in the job file; rows with the other one are then set aside"),
             )),
             (points, commas, Some(known)) => {
-                let (agree, others, other, row) = if known == '.' { (points, commas, ',', self.comma) } else { (commas, points, '.', self.point) };
+                let (agree, others, other, cell) = if known == '.' { (points, commas, ',', comma) } else { (commas, points, '.', point) };
                 if agree == 0 && others > 1 {
                     return Err(Box::new(
-                        Diagnostic::new(line(row), format!("the decimal mark of column `{column}` of `{system}` is not the expected one"))
-                            .seen(format!("earlier runs found `{known}`, now it is `{other}`: {}", words.cell(row)))
+                        Diagnostic::new(line(cell), format!("the decimal mark of column `{column}` of `{system}` is not the expected one"))
+                            .seen(format!("earlier runs found `{known}`, now it is `{other}`: {}", words.cell(cell)))
                             .seen("nothing was written")
                             .hint("export the data as before; if the new mark is right, say so with `decimal` in the job file"),
                     ));

@@ -41,7 +41,7 @@ mod spelling;
 mod text;
 
 pub use form::{Accents, match_form};
-pub use marks::Marks;
+pub use marks::{MarkSearch, Marks};
 pub use spelling::{canonical, changes_beside, read_one, spell, spell_beside, spell_over, why_not_held, why_not_held_beside};
 
 /// Reads what a system delivered as records of the job.

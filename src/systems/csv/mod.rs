@@ -118,6 +118,9 @@ struct Held {
 /// A longer file is read again for a write, so that it does not stay in memory for as long as a run decides.
 const HELD_BYTES_MAX: usize = 256 << 20;
 
+/// All cells of a file that is not longer are read at first contact while it is walked over.
+const AT_ONCE_BYTES_MAX: u64 = 16 << 20;
+
 /// What tells that the file is complete.
 #[derive(Debug)]
 enum Ready {
@@ -886,8 +889,9 @@ impl System for CsvFile {
     fn pull(&mut self) -> Result<Pulled, Error> {
         let notes = self.recover()?;
         let stamp = self.wait_until_ready()?;
-        // A night after others looks into few of the rows that it reads.
-        let pulled = self.parse(&if self.known.is_empty() { WhichRows::All } else { WhichRows::AllLate }, notes)?;
+        // A night after others looks into few of the rows that it reads, and the first one looks into those of a long file one after the other.
+        let is_long = self.path.metadata().is_ok_and(|file| file.len() > AT_ONCE_BYTES_MAX);
+        let pulled = self.parse(&if self.known.is_empty() && !is_long { WhichRows::All } else { WhichRows::AllLate }, notes)?;
         if stamp.is_some() && disk::stamp(&self.path).map_err(|error| self.as_written(error))? != stamp {
             return Err(self.as_written(disk::still_written(&self.path)));
         }
