@@ -25,7 +25,8 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, CWD, RenameFlags, renameat_with};
@@ -50,11 +51,79 @@ pub struct Contents {
     pub sha256: String,
 }
 
+/// What a file is to hold.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// What another file holds, with patches.
+    Patched {
+        /// The other file.
+        of: &'a File,
+        /// What it holds instead in some places: ascending, none within another.
+        patches: &'a [Patch],
+    },
+}
+
+/// Bytes that stand instead of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// Where the others stand.
+    pub span: Range<u64>,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Content<'_> {
+    fn length(&self) -> io::Result<u64> {
+        match self {
+            Content::Bytes(bytes) => Ok(bytes.len() as u64),
+            Content::Patched { of, patches } => {
+                let more: u64 = patches.iter().map(|patch| patch.bytes.len() as u64).sum();
+                let less: u64 = patches.iter().map(|patch| patch.span.end - patch.span.start).sum();
+                Ok((of.metadata()?.len() + more).saturating_sub(less))
+            }
+        }
+    }
+
+    /// Writes it, and gives its SHA-256 where that is found on the way.
+    fn write(&self, out: &mut File) -> io::Result<Option<String>> {
+        let Content::Patched { of, patches } = self else {
+            let Content::Bytes(bytes) = self else { return Ok(None) };
+            out.write_all(bytes)?;
+            return Ok(None);
+        };
+        let (mut hasher, mut at) = (Sha256::new(), 0);
+        let mut buffer = vec![0; 1 << 20];
+        let end = of.metadata()?.len();
+        let last = Patch { span: end..end, bytes: Vec::new() };
+        for patch in patches.iter().chain([&last]) {
+            while at < patch.span.start {
+                let wanted = buffer.len().min(usize::try_from(patch.span.start - at).unwrap_or(usize::MAX));
+                match of.read_at(&mut buffer[..wanted], at) {
+                    Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter")),
+                    Ok(read) => {
+                        hasher.update(&buffer[..read]);
+                        out.write_all(&buffer[..read])?;
+                        at += read as u64;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            hasher.update(&patch.bytes);
+            out.write_all(&patch.bytes)?;
+            at = patch.span.end.max(at);
+        }
+        Ok(Some(hexadecimal(&hasher.finalize())))
+    }
+}
+
 /// What a file must still hold to be replaced.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
-    /// Its bytes.
-    pub bytes: &'a [u8],
+    /// Its bytes; nothing where only their digest is at hand.
+    pub bytes: Option<&'a [u8]>,
     /// Their SHA-256.
     pub sha256: &'a str,
 }
@@ -62,6 +131,35 @@ pub struct Expected<'a> {
 /// The SHA-256 of these bytes, in lower-case hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
+}
+
+/// The SHA-256 of bytes that come one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// Of no bytes.
+    pub fn new() -> Hasher {
+        Hasher::default()
+    }
+
+    /// With these behind those before.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// In lower-case hexadecimal.
+    pub fn hexadecimal(self) -> String {
+        hexadecimal(&self.0.finalize())
+    }
+}
+
+/// The SHA-256 of a file, in lower-case hexadecimal.
+///
+/// # Errors
+/// `GiveAccess` if it cannot be read.
+pub fn digest_of(path: &Path) -> Result<String, Error> {
+    sha256_of(path).map_err(|error| unreadable(path, &error))
 }
 
 /// A whole file with its digest.
@@ -89,12 +187,22 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
     };
     match attempt() {
         Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => Err(Error::new(Remedy::GiveAccess, place(path), "somebody writes the file while it is read")
-            .seen("nothing was written")
-            .hint("try again when the file is complete")
-            .passing()),
-        Err(error) => Err(refused(path, "the file cannot be read", &error)),
+        Ok(None) => Err(still_changing(path)),
+        Err(error) => Err(unreadable(path, &error)),
     }
+}
+
+/// The error of a file that somebody writes while it is read.
+pub fn still_changing(path: &Path) -> Error {
+    Error::new(Remedy::GiveAccess, place(path), "somebody writes the file while it is read")
+        .seen("nothing was written")
+        .hint("try again when the file is complete")
+        .passing()
+}
+
+/// The error of a file that cannot be read.
+pub fn unreadable(path: &Path, error: &io::Error) -> Error {
+    refused(path, "the file cannot be read", error)
 }
 
 /// When a file was changed last, and how long it is.
@@ -335,7 +443,7 @@ pub enum Replaced {
 /// `GiveAccess` if the file is missing or read-only, its folder cannot be written, or the disk has no room for the new
 /// content beside the old one; `Look` if a step in between failed and a person must see which file is which.
 pub fn replace(path: &Path, bytes: &[u8], expected: Expected<'_>) -> Result<Replaced, Error> {
-    replace_by(path, bytes, expected, 1, &mut exchange)
+    replace_by(path, Content::Bytes(bytes), expected, 1, &mut exchange)
 }
 
 /// Replaces a file as [`replace`] does, and keeps `backups` former versions of it, at least one: the newest as
@@ -343,8 +451,8 @@ pub fn replace(path: &Path, bytes: &[u8], expected: Expected<'_>) -> Result<Repl
 ///
 /// # Errors
 /// As [`replace`].
-pub fn replace_keeping(path: &Path, bytes: &[u8], expected: Expected<'_>, backups: u32) -> Result<Replaced, Error> {
-    replace_by(path, bytes, expected, backups, &mut exchange)
+pub fn replace_keeping(path: &Path, new: Content<'_>, expected: Expected<'_>, backups: u32) -> Result<Replaced, Error> {
+    replace_by(path, new, expected, backups, &mut exchange)
 }
 
 /// Settles what a killed process left beside the file, and says what a person should know of it, a sentence each.
@@ -476,7 +584,7 @@ pub fn prove_replaceable(path: &Path) -> Result<(), Error> {
     let part = target.part();
     let _ = fs::remove_file(&part);
     // Who may not remove it again may not put it in the file's place either.
-    let made = write_like(&part, b"", &meta);
+    let made = write_like(&part, Content::Bytes(b""), &meta).map(|_| ());
     let removed = fs::remove_file(&part);
     made.and(removed).map_err(|error| target.untouched("no file can be made beside it", &error))
 }
@@ -499,18 +607,21 @@ fn room(target: &Target) -> u64 {
     rustix::fs::statvfs(&target.folder).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize))
 }
 
-fn replace_by(path: &Path, bytes: &[u8], expected: Expected<'_>, backups: u32, exchange: Exchange<'_>) -> Result<Replaced, Error> {
+fn replace_by(path: &Path, new: Content<'_>, expected: Expected<'_>, backups: u32, exchange: Exchange<'_>) -> Result<Replaced, Error> {
     let target = Target::of(path)?;
     let _folder = target.lock_folder();
     recover_by(&target, exchange)?;
     let meta = replaceable(&target)?;
-    has_room(&target, room(&target), bytes.len() as u64)?;
+    let length = new.length().map_err(|error| target.untouched("the file cannot be read", &error))?;
+    has_room(&target, room(&target), length)?;
 
     // The new version is written beside the file while the file is looked at once more.
     let part = target.part();
-    let (written, (seen, new_sha256)) = std::thread::scope(|scope| {
-        let looked = scope.spawn(|| (differing(&target.real, expected), digest(bytes)));
-        let written = write_like(&part, bytes, &meta);
+    let target_file = target.real.clone();
+    let (written, (seen, digest_of_bytes)) = std::thread::scope(|scope| {
+        let digest_of = || if let Content::Bytes(bytes) = new { digest(bytes) } else { String::new() };
+        let looked = scope.spawn(move || (differing(&target_file, expected), digest_of()));
+        let written = write_like(&part, new, &meta);
         (written, looked.join().unwrap_or_else(|_| (Err(io::Error::other("the look at it failed")), String::new())))
     });
     let refuse = |what: &str, error: &io::Error| {
@@ -525,10 +636,11 @@ fn replace_by(path: &Path, bytes: &[u8], expected: Expected<'_>, backups: u32, e
         }
         Ok(None) => {}
     }
+    let new_sha256 = match written {
+        Err(error) => return refuse("the new version of the file cannot be written beside it", &error),
+        Ok(found) => found.unwrap_or(digest_of_bytes),
+    };
     let swap = target.swap(expected.sha256, &new_sha256);
-    if let Err(error) = written {
-        return refuse("the new version of the file cannot be written beside it", &error);
-    }
     if let Err(error) = target.make_room_for_a_backup(backups) {
         let _ = fs::remove_file(&part);
         return Err(error);
@@ -667,9 +779,9 @@ fn recover_by(target: &Target, exchange: Exchange<'_>) -> Result<Vec<String>, Er
 }
 
 /// Writes a new file with the mode of another and, where that is permitted, its owner.
-fn write_like(path: &Path, bytes: &[u8], like: &fs::Metadata) -> io::Result<()> {
+fn write_like(path: &Path, content: Content<'_>, like: &fs::Metadata) -> io::Result<Option<String>> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
+    let sha256 = content.write(&mut file)?;
     let made = file.metadata()?;
     if made.gid() != like.gid() {
         let _ = std::os::unix::fs::fchown(&file, None, Some(like.gid()));
@@ -678,7 +790,8 @@ fn write_like(path: &Path, bytes: &[u8], like: &fs::Metadata) -> io::Result<()> 
         let _ = std::os::unix::fs::fchown(&file, Some(like.uid()), None);
     }
     file.set_permissions(like.permissions())?;
-    file.sync_all()
+    file.sync_all()?;
+    Ok(sha256)
 }
 
 fn has_room(target: &Target, room: u64, needed: u64) -> Result<(), Error> {
@@ -698,9 +811,12 @@ fn has_no_exchange(error: &io::Error) -> bool {
 
 /// The SHA-256 of what a file holds, if that is not, to the byte, what is expected.
 fn differing(path: &Path, expected: Expected<'_>) -> io::Result<Option<String>> {
+    let Some(mut rest) = expected.bytes else {
+        let seen = sha256_of(path)?;
+        return Ok((seen != expected.sha256).then_some(seen));
+    };
     let mut file = File::open(path)?;
     let mut buffer = vec![0; 1 << 18];
-    let mut rest = expected.bytes;
     loop {
         match file.read(&mut buffer) {
             Ok(0) if rest.is_empty() => return Ok(None),
@@ -789,7 +905,7 @@ mod tests {
     const LATER: &[u8] = b"id,name\n1,saved once more\n";
 
     fn held(bytes: &[u8]) -> Expected<'_> {
-        Expected { bytes, sha256: Box::leak(digest(bytes).into_boxed_str()) }
+        Expected { bytes: Some(bytes), sha256: Box::leak(digest(bytes).into_boxed_str()) }
     }
 
     fn world() -> (tempfile::TempDir, PathBuf) {
@@ -819,7 +935,7 @@ mod tests {
         let path = folder.path().join("a.csv");
         fs::write(&path, "0").expect("written");
         let replaced = |from: &str, to: &str, kept: u32| {
-            let done = replace_keeping(&path, to.as_bytes(), held(from.as_bytes()), kept);
+            let done = replace_keeping(&path, Content::Bytes(to.as_bytes()), held(from.as_bytes()), kept);
             assert!(matches!(done, Ok(Replaced::Done { .. })), "{done:?}");
             let said = |ending: &str| fs::read_to_string(folder.path().join(format!("a.csv{ending}"))).unwrap_or_default();
             ["", ".tieout-backup", ".tieout-backup-2", ".tieout-backup-3", ".tieout-backup-4"].map(said).join("")
@@ -831,7 +947,7 @@ mod tests {
         // Fewer are kept from now on: what is there already is a person's to remove.
         assert_eq!(replaced("4", "5", 1), "5421");
         // A save of somebody in between is no version of ours: nothing moves.
-        let stale = replace_keeping(&path, b"6", held(b"4"), 3);
+        let stale = replace_keeping(&path, Content::Bytes(b"6"), held(b"4"), 3);
         assert!(matches!(stale, Ok(Replaced::Stale { .. })));
         assert_eq!(names(&folder).len(), 4);
     }
@@ -878,7 +994,7 @@ mod tests {
         for in_place in [false, true] {
             let (folder, path) = world();
             let mut exchanges = 0;
-            let replaced = replace_by(&path, NEW, held(OLD), 1, &mut |a, b| {
+            let replaced = replace_by(&path, Content::Bytes(NEW), held(OLD), 1, &mut |a, b| {
                 exchanges += 1;
                 if exchanges == 1 {
                     if in_place { fs::write(b, SAVE)? } else { save(b, SAVE) }
@@ -895,7 +1011,7 @@ mod tests {
     fn a_second_save_while_the_first_is_put_back_wins_and_the_first_is_kept() {
         let (folder, path) = world();
         let mut exchanges = 0;
-        let replaced = replace_by(&path, NEW, held(OLD), 1, &mut |a, b| {
+        let replaced = replace_by(&path, Content::Bytes(NEW), held(OLD), 1, &mut |a, b| {
             exchanges += 1;
             match exchanges {
                 1 => save(b, SAVE),
@@ -914,7 +1030,7 @@ mod tests {
     fn a_file_that_is_taken_away_while_a_save_is_put_back_gets_its_name_back() {
         let (_folder, path) = world();
         let mut exchanges = 0;
-        let replaced = replace_by(&path, NEW, held(OLD), 1, &mut |a, b| {
+        let replaced = replace_by(&path, Content::Bytes(NEW), held(OLD), 1, &mut |a, b| {
             exchanges += 1;
             match exchanges {
                 1 => save(b, SAVE),
@@ -930,9 +1046,9 @@ mod tests {
     fn without_an_exchange_the_digest_is_checked_before_the_rename() {
         let mut without = |_: &Path, _: &Path| Err(io::Error::from(rustix::io::Errno::INVAL));
         let (folder, path) = world();
-        assert!(matches!(replace_by(&path, NEW, held(OLD), 1, &mut without), Ok(Replaced::Done { .. })));
+        assert!(matches!(replace_by(&path, Content::Bytes(NEW), held(OLD), 1, &mut without), Ok(Replaced::Done { .. })));
         assert_eq!((fs::read(&path).unwrap().as_slice(), fs::read(path.with_extension("csv.tieout-backup")).unwrap().as_slice()), (NEW, OLD));
-        let replaced = replace_by(&path, LATER, held(NEW), 1, &mut |_, file| {
+        let replaced = replace_by(&path, Content::Bytes(LATER), held(NEW), 1, &mut |_, file| {
             save(file, SAVE);
             Err(io::Error::from(rustix::io::Errno::NOSYS))
         });
@@ -954,7 +1070,7 @@ mod tests {
         for (killed, file, backup) in [(before, OLD, None), (after, NEW, Some(OLD)), (after_a_save, SAVE, None)] {
             let (folder, path) = world();
             let death = catch_unwind(AssertUnwindSafe(|| {
-                replace_by(&path, NEW, held(OLD), 1, &mut |a, b| {
+                replace_by(&path, Content::Bytes(NEW), held(OLD), 1, &mut |a, b| {
                     killed(a, b);
                     panic!("killed")
                 })
@@ -973,7 +1089,7 @@ mod tests {
     fn a_save_displaced_by_a_killed_process_is_kept_when_the_file_was_saved_again() {
         let (folder, path) = world();
         let death = catch_unwind(AssertUnwindSafe(|| {
-            replace_by(&path, NEW, held(OLD), 1, &mut |a, b| {
+            replace_by(&path, Content::Bytes(NEW), held(OLD), 1, &mut |a, b| {
                 save(b, SAVE);
                 exchange(a, b).expect("exchanged");
                 panic!("killed")

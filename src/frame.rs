@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use polars::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::value::{Decimal, FieldType, Raw, Storage, Value};
 
 /// A row number that points nowhere.
@@ -86,8 +87,11 @@ pub type RawColumns = Vec<(String, StringChunked, Option<UInt8Chunked>)>;
 
 /// Rows of a source that were looked at and hashed, and whose cells are read when somebody asks for them.
 pub trait Unread: std::fmt::Debug + Send + Sync {
-    /// The cells of these rows, in their order.
-    fn read(&self, rows: &[u32]) -> RawColumns;
+    /// The cells of these rows, in their order. `hashes` are those that all rows had when they were looked at.
+    ///
+    /// # Errors
+    /// `GiveAccess` if they cannot be read any more, or are no longer what they were.
+    fn read(&self, rows: &[u32], hashes: &[u128]) -> Result<RawColumns, Error>;
 }
 
 /// The cells of a snapshot, by column.
@@ -159,12 +163,10 @@ impl Pulled {
         Pulled { cells: OnceLock::new(), unread, lines, hashes, places: None, refused, evidence, faults: BTreeMap::new(), cell_names: BTreeMap::new() }
     }
 
-    /// The cells of all rows, read now if they were not.
+    /// The cells of all rows, which were read: nobody asks a frame for cells of which it has none yet.
     fn cells(&self) -> &RawCells {
-        self.cells.get_or_init(|| {
-            let all: Vec<u32> = (0..self.lines.len() as u32).collect();
-            self.unread.as_ref().map(|source| RawCells::of(source.read(&all), all.len())).unwrap_or_default()
-        })
+        debug_assert!(self.unread.is_none(), "`whole` or `take` come first");
+        self.cells.get_or_init(RawCells::default)
     }
 
     /// Whether it came out of a file, whose rows are known by their lines.
@@ -210,18 +212,26 @@ impl Pulled {
     }
 
     /// All rows, with their cells read: where they came from is let go.
-    pub fn whole(mut self) -> Pulled {
-        self.cells();
-        self.unread = None;
-        self
+    ///
+    /// # Errors
+    /// As [`Unread::read`].
+    pub fn whole(mut self) -> Result<Pulled, Error> {
+        if let Some(source) = self.unread.take() {
+            let all: Vec<u32> = (0..self.lines.len() as u32).collect();
+            self.cells = OnceLock::from(RawCells::of(source.read(&all, &self.hashes)?, all.len()));
+        }
+        Ok(self)
     }
 
     /// These rows alone, in their order, with all that the snapshot tells beside its rows. Texts that were read already are shared,
     /// not copied.
-    pub fn take(&self, rows: &[u32]) -> Pulled {
-        let cells = match (&self.unread, self.cells.get()) {
-            (Some(source), None) => RawCells::of(source.read(rows), rows.len()),
-            _ => {
+    ///
+    /// # Errors
+    /// As [`Unread::read`].
+    pub fn take(&self, rows: &[u32]) -> Result<Pulled, Error> {
+        let cells = match &self.unread {
+            Some(source) => RawCells::of(source.read(rows, &self.hashes)?, rows.len()),
+            None => {
                 let picks = positions(rows);
                 let of_all = self.cells();
                 RawCells {
@@ -239,7 +249,7 @@ impl Pulled {
             kept.sort_unstable();
             (column.clone(), kept)
         });
-        Pulled {
+        Ok(Pulled {
             cells: OnceLock::from(cells),
             unread: None,
             lines: rows.iter().map(|row| self.lines[*row as usize]).collect(),
@@ -249,7 +259,18 @@ impl Pulled {
             evidence: self.evidence.clone(),
             faults: faults.collect(),
             cell_names: self.cell_names.clone(),
-        }
+        })
+    }
+
+    /// All rows, at most so many at a time.
+    ///
+    /// # Errors
+    /// As [`Unread::read`].
+    pub fn stretches(&self, rows: usize) -> impl Iterator<Item = Result<Pulled, Error>> {
+        let height = self.height();
+        // A snapshot without rows has columns all the same.
+        let firsts = (0..height.max(1)).step_by(rows.max(1));
+        firsts.map(move |first| self.take(&(first as u32..first.saturating_add(rows).min(height) as u32).collect::<Vec<u32>>()))
     }
 
     /// All raw columns with the line of each row, as one frame to be stored.

@@ -25,7 +25,7 @@ use crate::job::{Job, LockWhen, Mode, Permission, Role, Settings};
 use crate::reconcile::answers::{self, Answer, Answers, Became, Owed};
 use crate::reconcile::approved::{Stale, compare};
 use crate::reconcile::base::{FieldDebt, State};
-use crate::reconcile::clean::{Marks, clean};
+use crate::reconcile::clean::{MarkSearch, Marks, clean};
 use crate::reconcile::dedupe::dedupe;
 use crate::reconcile::differences;
 use crate::reconcile::gates::{self, Allowed, Gate, LastRun, Trip};
@@ -683,7 +683,7 @@ impl Night<'_> {
     fn clean_what_changed(&mut self, rest: Rest, pulled: Vec<Pulled>) -> Result<Awake, Error> {
         let mut resting = rest.found_in(&pulled);
         if !resting.positions.is_empty() {
-            let mut rows = awake_rows(&pulled, &resting);
+            let mut rows = awake_rows(&pulled, &resting)?;
             let marks = self.learn_spelling(&rows, Some(&pulled))?;
             // Where a column turns out to be spelled otherwise than when the records were left at rest, none of them is.
             if self.is_spelled_as_before() {
@@ -693,14 +693,14 @@ impl Night<'_> {
                         let snapshots = self.save_what_is_new(&rest, &resting, &cleaned, pulled);
                         return Ok(Awake { rest, resting, cleaned, snapshots });
                     }
-                    rows = awake_rows(&pulled, &resting);
+                    rows = awake_rows(&pulled, &resting)?;
                 }
             }
         }
         if let Some(awake) = self.adopt(&pulled)? {
             return Ok(awake);
         }
-        let rows: Vec<Pulled> = pulled.into_par_iter().map(Pulled::whole).collect();
+        let rows = pulled.into_par_iter().map(Pulled::whole).collect::<Result<Vec<Pulled>, Error>>()?;
         let marks = self.learn_spelling(&rows, None)?;
         let cleaned = self.clean(rows, &marks);
         let snapshots = self.save_snapshots(None, cleaned.iter().map(|clean| (Arc::clone(&clean.pulled), Vec::new())));
@@ -724,10 +724,17 @@ impl Night<'_> {
         let nothing = BTreeMap::new();
         let known = |name: &str| self.promoted.as_ref().and_then(|promoted| promoted.knowledge.found.get(name)).unwrap_or(&nothing);
         let job = &self.job;
-        let find = |system: usize, pulled: &Pulled| Marks::find(job, system, pulled, known(&job.systems[system].name));
-        let marks = gather(rows.iter().enumerate().map(|(system, rows)| match whole {
-            Some(whole) => find(system, rows).or_else(|_| find(system, &whole[system])),
-            None => find(system, rows),
+        let find = |system: usize, pulled: &Pulled| {
+            let mut search = MarkSearch::new(job, system);
+            pulled.stretches(adopt::STRETCH_ROWS).try_for_each(|rows| rows.map(|rows| search.look(&rows)))?;
+            search.decide(&pulled.evidence.origin, known(&job.systems[system].name))
+        };
+        let marks = gather(rows.iter().enumerate().map(|(system, rows)| {
+            let found = Marks::find(job, system, rows, known(&job.systems[system].name));
+            match whole {
+                Some(whole) => found.or_else(|_| find(system, &whole[system])),
+                None => found,
+            }
         }))?;
         marks.iter().for_each(|marks| marks.tell(&mut self.job));
         Ok(marks)
@@ -751,10 +758,7 @@ impl Night<'_> {
                 rayon::spawn(move || drop(pulled));
                 self.save_snapshots(Some(below), cleaned.iter().map(|clean| Arc::clone(&clean.pulled)).zip(pieces))
             }
-            None => {
-                let whole: Vec<Pulled> = pulled.into_par_iter().map(Pulled::whole).collect();
-                self.save_snapshots(None, whole.into_iter().map(|pulled| (Arc::new(pulled), Vec::new())))
-            }
+            None => self.save_snapshots(None, pulled.into_iter().map(|pulled| (Arc::new(pulled), Vec::new()))),
         }
     }
 
@@ -1345,7 +1349,7 @@ pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
             // It refuses before it touches anything, and in its own words.
             system.prepare()?;
         }
-        let pulled = system.pull()?;
+        let pulled = system.pull()?.whole()?;
         let mut job = job.clone();
         Marks::find(&job, index, &pulled, &BTreeMap::new())?.tell(&mut job);
         let rows = clean(&job, index, Arc::new(pulled));
@@ -1373,7 +1377,7 @@ fn earlier_clock(promoted: Option<&Promoted>, started: Timestamp) -> Option<Stri
 }
 
 /// By system the rows that must be looked into.
-fn awake_rows(pulled: &[Pulled], resting: &Resting) -> Vec<Pulled> {
+fn awake_rows(pulled: &[Pulled], resting: &Resting) -> Result<Vec<Pulled>, Error> {
     pulled.par_iter().zip(resting.awake_rows(pulled)).map(|(pulled, awake)| pulled.take(&awake)).collect()
 }
 

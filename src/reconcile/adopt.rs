@@ -25,6 +25,7 @@ use super::plan::plan;
 use super::rest::{Rest, quiet};
 use super::settle::{Settlement, advance};
 use crate::change::PlanHeader;
+use crate::error::Error;
 use crate::frame::{Clean, CleaningCount, Pulled};
 use crate::job::Job;
 
@@ -159,7 +160,10 @@ pub struct Adopted {
 
 /// Takes over the records of these rows, by system, of which there is nothing to decide. The rows are all rows of their records,
 /// and no other row claims a key or native id of them. `next_record` is the first number that may be given.
-pub fn adopt(job: &Job, rows: Vec<Pulled>, next_record: u64) -> Adopted {
+///
+/// # Errors
+/// As [`Pulled::take`], if their cells were not read.
+pub fn adopt(job: &Job, rows: Vec<Pulled>, next_record: u64) -> Result<Adopted, Error> {
     let before = State { next_record, ..State::first_contact(job) };
     let nows: Vec<_> = rows
         .into_par_iter()
@@ -187,9 +191,13 @@ pub fn adopt(job: &Job, rows: Vec<Pulled>, next_record: u64) -> Adopted {
         let places: HashSet<u32> = rest.systems[system].places.iter().copied().collect();
         (0..pulled.height() as u32).filter(|row| places.contains(&pulled.place(*row))).for_each(|row| is_left[row as usize] = false);
         let left: Vec<u32> = (0..pulled.height() as u32).filter(|row| is_left[*row as usize]).collect();
-        if left.is_empty() { now.clean.counts.clone() } else { without(&now.clean.counts, &clean(job, system, Arc::new(pulled.take(&left))).counts) }
+        match left.is_empty() {
+            true => Ok(now.clean.counts.clone()),
+            false => Ok(without(&now.clean.counts, &clean(job, system, Arc::new(pulled.take(&left)?)).counts)),
+        }
     });
-    Adopted { counts: counts.collect(), rest, bases, next_record: after.next_record }
+    let counts = counts.collect::<Result<_, Error>>()?;
+    Ok(Adopted { counts, rest, bases, next_record: after.next_record })
 }
 
 /// These counts without those.

@@ -54,8 +54,8 @@ impl Night<'_> {
         let height = of_records.first().map_or(0, Vec::len);
         for first in (0..height).step_by(stretch_rows) {
             let stretch = first..(first + stretch_rows).min(height);
-            let rows: Vec<Pulled> = pulled.par_iter().zip(&of_records).map(|(pulled, rows)| pulled.take(&rows[stretch.clone()])).collect();
-            let adopted = adopt(&self.job, rows, next_record);
+            let rows = pulled.par_iter().zip(&of_records).map(|(pulled, rows)| pulled.take(&rows[stretch.clone()]));
+            let adopted = adopt(&self.job, rows.collect::<Result<_, Error>>()?, next_record)?;
             bases.add(&self.job, &adopted.bases)?;
             counts.iter_mut().zip(&adopted.counts).for_each(|(counts, more)| *counts = adopt::with(counts, more));
             next_record = adopted.next_record;
@@ -65,7 +65,7 @@ impl Night<'_> {
         let rest = Rest::joined(&self.job, rests);
         let resting = Resting::all_new(&rest);
 
-        let rows = super::awake_rows(pulled, &resting);
+        let rows = super::awake_rows(pulled, &resting)?;
         let marks = self.marks.clone();
         let mut cleaned = self.clean(rows, &marks);
         cleaned.iter_mut().zip(counts).for_each(|(clean, counts)| clean.counts = adopt::with(&clean.counts, &counts));
@@ -85,7 +85,8 @@ impl Night<'_> {
         snapshots.resize_with(pulled.len(), || None);
         let walked = pulled.par_iter().zip(snapshots).enumerate().map(|(system, (pulled, mut snapshot))| {
             let (keys, mut marks, mut register) = (keys_alone(&job), MarkSearch::new(&job, system), Register::default());
-            stretches(pulled, stretch_rows).try_for_each(|rows| {
+            pulled.stretches(stretch_rows).try_for_each(|rows| {
+                let rows = rows?;
                 marks.look(&rows);
                 snapshot.iter_mut().try_for_each(|file| file.add(&rows))?;
                 if !is_late {
@@ -104,18 +105,15 @@ impl Night<'_> {
         self.marks = marks;
         if is_late {
             let keys = keys_alone(&self.job);
-            registers.par_iter_mut().zip(pulled).enumerate().for_each(|(system, (register, pulled))| {
-                stretches(pulled, stretch_rows).for_each(|rows| enter(register, &keys, system, rows));
-            });
+            registers.par_iter_mut().zip(pulled).enumerate().try_for_each(|(system, (register, pulled))| {
+                pulled.stretches(stretch_rows).try_for_each(|rows| {
+                    enter(register, &keys, system, rows?);
+                    Ok::<(), Error>(())
+                })
+            })?;
         }
         Ok(registers)
     }
-}
-
-/// The rows of a snapshot, some at a time.
-fn stretches(pulled: &Pulled, rows: usize) -> impl Iterator<Item = Pulled> {
-    let height = pulled.height();
-    (0..height).step_by(rows).map(move |first| pulled.take(&(first as u32..(first + rows).min(height) as u32).collect::<Vec<u32>>()))
 }
 
 fn enter(register: &mut Register, keys: &Job, system: usize, rows: Pulled) {

@@ -43,7 +43,7 @@ mod parquet;
 mod snapshots;
 mod stored;
 
-use self::parquet::{ParquetFile, read_columns, read_parquet, read_rows, write_parquet, write_parquet_as};
+use self::parquet::{Numbered, ParquetFile, read_columns, read_parquet, read_rows, write_parquet, write_parquet_as};
 
 pub use ledger::{
     AnswerEvent, Bases, BreakEvent, DiscardedValue, Ending, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LinkOfRecord, LostMail, MailOfRun,
@@ -52,6 +52,9 @@ pub use ledger::{
 };
 pub use snapshots::{Below, Kept, Saving, SnapshotFile};
 pub use stored::{Held, Known, PlanOfRecords, Stored, keys_of};
+
+/// The bases of so many records are written anew at once.
+const RECORDS_AT_ONCE: usize = 1 << 18;
 
 /// What stands behind the name of a run in that of the folder of the bases that it took over.
 const ADOPTED: &str = "-adopted";
@@ -269,10 +272,7 @@ impl JobState {
                     let parts = parts.into_iter().chain([run]).map(str::to_owned).collect();
                     Bases { parts, on_top, rest: Some(rest?) }
                 } else {
-                    let below = load_bases(&self.folder.join("base"), job, promoted, leaving.looked_into.iter().copied())?;
-                    let whole = below.into_iter().zip(&leaving.state.bases).enumerate();
-                    let whole: Vec<Base> = whole.map(|(system, (below, base))| Base::of_parts(job, system, vec![below, base.clone()])).collect();
-                    save_bases(&folder, job, &whole)?;
+                    self.save_whole(&folder, job, promoted, leaving)?;
                     Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(save_rest(&folder, job, run, leaving)?) }
                 }
             }
@@ -305,6 +305,49 @@ impl JobState {
         disk::sync_folder(&folder)?;
         disk::sync_folder(&self.folder.join("base"))?;
         Ok(bases)
+    }
+
+    /// Writes the bases of all records into one folder, those of some records at a time: what the last promoted run left, and above
+    /// that what this one leaves.
+    fn save_whole(&self, folder: &Path, job: &Job, promoted: &Promoted, leaving: &Leaving<'_>) -> Result<(), Error> {
+        let root = self.folder.join("base");
+        let parts = promoted.parts();
+        let tonight = parts.len();
+        // Which part speaks for each record.
+        let next_record = promoted.knowledge.next_record.max(leaving.state.next_record) as usize;
+        let mut speaks = vec![0_usize; next_record];
+        for (number, part) in parts.iter().enumerate().skip(1) {
+            looked_into(&root.join(part))?.into_iter().filter_map(|record| usize::try_from(record).ok()).for_each(|record| speaks[record] = number);
+        }
+        leaving.looked_into.iter().for_each(|record| speaks[*record as usize] = tonight);
+        (0..job.systems.len()).into_par_iter().try_for_each(|system| {
+            let name = format!("{}.parquet", job.systems[system].name);
+            let found = parts
+                .iter()
+                .map(|part| root.join(part).join(&name))
+                .map(|path| if path.exists() { Numbered::open(&path, Base::RECORD_COLUMN).map(Some) } else { Ok(None) });
+            let found = found.collect::<Result<Vec<_>, Error>>()?;
+            let path = folder.join(&name);
+            let mut file = ParquetFile::new(path.clone(), ParquetCompression::Lz4Raw);
+            let of_tonight = &leaving.state.bases[system];
+            for first in (0..next_record.max(1)).step_by(RECORDS_AT_ONCE) {
+                let records = first as u64..(first + RECORDS_AT_ONCE) as u64;
+                let mut bases = Vec::with_capacity(parts.len() + 1);
+                for (number, part) in found.iter().enumerate() {
+                    let frame = part.as_ref().map_or(Ok(None), |part| part.rows(|record| records.contains(&record) && speaks[record as usize] == number))?;
+                    bases.extend(
+                        frame.map(|frame| Base::from_frame(job, system, &frame).ok_or_else(|| lost(&path, "what is below it is not a base"))).transpose()?,
+                    );
+                }
+                let at = |record: u64| of_tonight.records.partition_point(|known| *known < record) as u32;
+                bases.push(of_tonight.take(&(at(records.start)..at(records.end)).collect::<Vec<u32>>()));
+                let base = Base::of_parts(job, system, bases);
+                if base.height() > 0 || first == 0 {
+                    file.add(&base.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?)?;
+                }
+            }
+            file.finish()
+        })
     }
 
     /// Removes bases that no promoted run needs, and snapshots and plans of runs before `oldest`, a run id. `run` is that of tonight.

@@ -40,23 +40,47 @@ pub(super) fn read_columns(path: &Path, columns: &[&str]) -> Result<DataFrame, E
     ParquetReader::new(file).with_columns(Some(columns)).finish().map_err(|e| lost(path, &e.to_string()))
 }
 
+/// A stored frame of which rows are read by the numbers in one of its columns.
+pub(super) struct Numbered {
+    path: PathBuf,
+    numbers: Vec<u64>,
+}
+
+impl Numbered {
+    /// The frame in a file, with the numbers in the column `by`.
+    ///
+    /// # Errors
+    /// `Look` if the file is missing, damaged, or has no such column of whole numbers.
+    pub(super) fn open(path: &Path, by: &str) -> Result<Numbered, Error> {
+        let numbers = read_columns(path, &[by])?;
+        let numbers = numbers.column(by).ok().and_then(|column| column.as_materialized_series().u64().ok().cloned());
+        let numbers = numbers.ok_or_else(|| lost(path, &format!("it has no column `{by}`")))?;
+        Ok(Numbered { path: path.to_owned(), numbers: numbers.into_no_null_iter().collect() })
+    }
+
+    /// The rows whose number is wanted, in their order; nothing if there are none.
+    ///
+    /// # Errors
+    /// `Look` if the file is damaged.
+    pub(super) fn rows(&self, is_wanted: impl Fn(u64) -> bool) -> Result<Option<DataFrame>, Error> {
+        let wanted: Vec<bool> = self.numbers.iter().map(|number| is_wanted(*number)).collect();
+        match wanted.iter().filter(|wanted| **wanted).count() {
+            0 => Ok(None),
+            all if all == wanted.len() => read_parquet(&self.path).map(Some),
+            _ => {
+                let mut file = File::open(&self.path).map_err(|e| lost(&self.path, &e.to_string()))?;
+                masked(&mut file, &wanted).map(Some).map_err(|e| lost(&self.path, &e.to_string()))
+            }
+        }
+    }
+}
+
 /// Reads the rows of which the number in the column `by` is wanted, in their order; nothing if there are none.
 ///
 /// # Errors
 /// `Look` if the file is missing, damaged, or has no such column of whole numbers.
 pub(super) fn read_rows(path: &Path, by: &str, is_wanted: impl Fn(u64) -> bool) -> Result<Option<DataFrame>, Error> {
-    let numbers = read_columns(path, &[by])?;
-    let numbers = numbers.column(by).ok().and_then(|column| column.as_materialized_series().u64().ok().cloned());
-    let numbers = numbers.ok_or_else(|| lost(path, &format!("it has no column `{by}`")))?;
-    let wanted: Vec<bool> = numbers.into_no_null_iter().map(is_wanted).collect();
-    match wanted.iter().filter(|wanted| **wanted).count() {
-        0 => Ok(None),
-        all if all == wanted.len() => read_parquet(path).map(Some),
-        _ => {
-            let mut file = File::open(path).map_err(|e| lost(path, &e.to_string()))?;
-            masked(&mut file, &wanted).map(Some).map_err(|e| lost(path, &e.to_string()))
-        }
-    }
+    Numbered::open(path, by)?.rows(is_wanted)
 }
 
 /// The rows of a file with a `true` in the mask, of which there is at least one.

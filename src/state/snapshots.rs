@@ -30,6 +30,9 @@ use crate::reconcile::rest::Piece;
 /// How many snapshots stand on a whole one, one on the other.
 pub(super) const DEPTH_MAX: u32 = 14;
 
+/// So many rows are written at once.
+const STRETCH_ROWS: usize = 1 << 18;
+
 /// The file with the name of the run below.
 const BELOW_FILE: &str = "below";
 
@@ -138,9 +141,9 @@ fn save(folder: &Path, below: Option<&Below>, kept: &[Kept]) -> Result<(), Error
         disk::write_new(&folder.join(BELOW_FILE), below.run.as_bytes())?;
     }
     for Kept { system, told, pieces } in kept {
-        let path = told_file(folder, system);
-        let frame = told.to_frame().map_err(|e| lost(&path, &e.to_string()))?;
-        write_parquet(&path, &frame)?;
+        let mut file = SnapshotFile::begin(folder, system)?;
+        told.stretches(STRETCH_ROWS).try_for_each(|rows| file.add(&rows?))?;
+        file.finish()?;
         if below.is_some() {
             let path = pieces_file(folder, system);
             let frame = frame_of(pieces).map_err(|e| lost(&path, &e.to_string()))?;
@@ -284,7 +287,7 @@ mod tests {
                 Some((_, rest)) => {
                     let resting = rest.found_in(std::slice::from_ref(&now));
                     let told = now.take(&resting.awake_rows(std::slice::from_ref(&now))[0]);
-                    vec![Kept { system: "s".to_owned(), told: Arc::new(told), pieces: rest.pieces(&resting, 0, &now) }]
+                    vec![Kept { system: "s".to_owned(), told: Arc::new(told.expect("read")), pieces: rest.pieces(&resting, 0, &now) }]
                 }
             };
             save(&all.join(&run), below.as_ref().map(|(below, _)| below), &kept).expect("saved");

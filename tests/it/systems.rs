@@ -421,7 +421,7 @@ fn delivers_every_row_verbatim(fixture: &dyn Fixture) {
     fixture.fill(&rows);
     let mut system = opened(fixture);
     assert_eq!(system.columns().unwrap(), COLUMNS);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     assert_eq!(pulled.height(), rows.len());
     assert_eq!(pulled.evidence.rows_read, rows.len() as u64);
     assert!(pulled.evidence.rows_announced.is_none_or(|announced| announced == rows.len() as u64));
@@ -452,7 +452,7 @@ fn tells_rows_apart_by_their_hash(fixture: &dyn Fixture) {
     assert_ne!(before.hash(2), after.hash(2), "no text runs into the next");
     if fixture.takes_repeats() {
         fixture.fill(&[rows[1].clone(), rows[0].clone(), rows[1].clone()]);
-        let pulled = opened(fixture).pull().unwrap();
+        let pulled = opened(fixture).pull().and_then(Pulled::whole).unwrap();
         assert_eq!(pulled.height(), 3, "repeats are delivered");
         assert_eq!(pulled.hash(0), pulled.hash(2));
         assert_ne!(pulled.hash(0), pulled.hash(1));
@@ -475,7 +475,7 @@ fn changes_only_what_is_named(fixture: &dyn Fixture) {
     let mut rows = three_people();
     fixture.fill(&rows);
     let mut system = opened(fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let bob = person(&pulled, "Bob");
     let outcomes = write(&mut *system, &pulled, &[set(&pulled, bob, &[("name", Some("Robert")), ("balance", Some("0.10"))])]);
     assert!(is_done(&outcomes[0]), "{outcomes:?}");
@@ -486,7 +486,7 @@ fn changes_only_what_is_named(fixture: &dyn Fixture) {
     rows[1][2] = Some("Robert".to_owned());
     rows[1][3] = Some("0.10".to_owned());
     assert_eq!(fixture.rows(), shown(fixture, &rows));
-    let again = system.pull().unwrap();
+    let again = system.pull().and_then(Pulled::whole).unwrap();
     assert_eq!(again.raw("name", bob).text.as_deref(), Some("Robert"), "the next pull shows what was written");
     assert_eq!((again.height(), again.hash(0)), (3, pulled.hash(0)));
 }
@@ -497,14 +497,14 @@ fn writes_every_text_as_it_is(fixture: &dyn Fixture) {
     let rows: Vec<Texts> = ids.iter().map(|id| texts([Some(id), Some(id), Some("?"), Some("?"), Some("note")])).collect();
     fixture.fill(&rows);
     let mut system = opened(fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let changes: Vec<Change> = (0..).zip(&odd).map(|(row, odd)| set(&pulled, row, &[("name", Some(odd)), ("balance", Some(odd))])).collect();
     let outcomes = write(&mut *system, &pulled, &changes);
     assert!(outcomes.iter().all(is_done), "{outcomes:?}");
     for (row, odd) in fixture.rows().iter().zip(&odd) {
         assert_eq!((row[2].as_deref(), row[3].as_deref(), row[4].as_deref()), (Some(*odd), Some(*odd), Some("note")));
     }
-    let again = system.pull().unwrap();
+    let again = system.pull().and_then(Pulled::whole).unwrap();
     let changes: Vec<Change> = (0..).zip(&odd).map(|(row, _)| set(&again, row, &[("name", Some("back"))])).collect();
     assert!(write(&mut *system, &again, &changes).iter().all(is_done), "an odd text is found as it was pulled");
 }
@@ -513,7 +513,7 @@ fn sets_and_clears(fixture: &dyn Fixture) {
     let mut rows = three_people();
     fixture.fill(&rows);
     let mut system = opened(fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let (ann, cem) = (person(&pulled, "Ann"), person(&pulled, "Cem"));
     let changes = [set(&pulled, ann, &[("balance", None)]), set(&pulled, cem, &[("balance", Some("1"))])];
     let outcomes = write(&mut *system, &pulled, &changes);
@@ -527,7 +527,7 @@ fn leaves_a_row_that_moved(fixture: &dyn Fixture) {
     let mut rows = three_people();
     fixture.fill(&rows);
     let mut system = opened(fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     rows[1][2] = Some("Bobby".to_owned());
     fixture.fill(&rows);
     let outcomes = write(&mut *system, &pulled, &[set(&pulled, 1, &[("name", Some("Robert")), ("balance", Some("1"))])]);
@@ -542,7 +542,7 @@ fn leaves_a_row_that_is_gone(fixture: &dyn Fixture) {
     let mut rows = three_people();
     fixture.fill(&rows);
     let mut system = opened(fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     rows.remove(1);
     fixture.fill(&rows);
     let outcomes = write(&mut *system, &pulled, &[set(&pulled, 1, &[("name", Some("Robert"))]), remove(&pulled, 1)]);
@@ -553,7 +553,7 @@ fn leaves_a_row_that_is_gone(fixture: &dyn Fixture) {
 fn makes_a_set_only_once(fixture: &dyn Fixture) {
     fixture.fill(&three_people());
     let mut system = opened(fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let mut changes = vec![set(&pulled, 0, &[("balance", Some("11.00"))])];
     if fixture.removes() {
         changes.push(remove(&pulled, 1));
@@ -569,7 +569,7 @@ fn adds_rows(fixture: &dyn Fixture) {
     fixture.fill(&rows);
     let mut system = opened(fixture);
     let fills_id = system.describe().fills_id;
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let mut cells = vec![("email", Some("dee@example.com")), ("name", Some("=Dee, \"D\"")), ("balance", Some("007"))];
     if !fills_id {
         cells.push(("id", Some("0042")));
@@ -595,7 +595,7 @@ fn removes_rows(fixture: &dyn Fixture) {
     let mut rows = three_people();
     fixture.fill(&rows);
     let mut system = opened(fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let outcomes = write(&mut *system, &pulled, &[remove(&pulled, 2), remove(&pulled, 0)]);
     if !fixture.removes() {
         assert!(outcomes.iter().all(|outcome| !why_rejected(outcome).is_empty()), "{outcomes:?}");
@@ -617,7 +617,7 @@ fn goes_on_after_a_refusal(fixture: &dyn Fixture) {
     let mut rows = three_people();
     fixture.fill(&rows);
     let mut system = opened(fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let mut refused = set(&pulled, 1, &[("balance", Some("5")), ("name", Some(REFUSED))]);
     refused.key = "refused".to_owned();
     let gone = change(Action::Update, "a key", vec![part("id", Raw::text("999"))], vec![("name", Some(Raw::text("x")), Some("y"))]);
@@ -639,7 +639,7 @@ fn stops_after_too_many_refusals(fixture: &dyn Fixture) {
     let mut rows = three_people();
     fixture.fill(&rows);
     let mut system = opened(fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let refused = || Change { key: "refused".to_owned(), ..set(&pulled, 1, &[("name", Some(REFUSED))]) };
     let good = |row, name| set(&pulled, row, &[("name", Some(name))]);
     let changes = [refused(), good(0, "Anna"), refused(), good(2, "Cemal")];
@@ -654,7 +654,7 @@ fn stops_after_too_many_refusals(fixture: &dyn Fixture) {
 fn finds_a_row_after_its_key_changed(fixture: &dyn Fixture) {
     fixture.fill(&three_people());
     let mut system = opened(fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let cells = vec![("email", Some(pulled.raw("email", 0)), Some("ann.new@example.com"))];
     let renamed = change(Action::Update, "ann", at(&pulled, 0, &["email"]), cells);
     assert!(is_done(&write(&mut *system, &pulled, &[renamed])[0]));
@@ -674,7 +674,7 @@ fn finds_a_row_after_its_key_changed(fixture: &dyn Fixture) {
 fn takes_an_empty_set(fixture: &dyn Fixture) {
     fixture.fill(&three_people());
     let mut system = opened(fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     assert_eq!(write(&mut *system, &pulled, &[]), []);
     assert_eq!(fixture.rows(), shown(fixture, &three_people()));
     assert!(system.read_back(&Wanted::default()).is_ok());
@@ -713,7 +713,7 @@ fn the_twin_fails_at_the_nth_call_before_in_or_after_the_effect() {
     let fixture = MemoryFixture::new("fails");
     fixture.fill(&three_people());
     let mut system = opened(&fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     fixture.0.fail(Call::Pull, 2, Effect::Nothing).fail(Call::Write, 1, Effect::Nothing);
     fixture.0.fail(Call::Write, 2, Effect::First(1)).fail(Call::Write, 3, Effect::Everything).fail(Call::ReadBack, 1, Effect::Nothing);
     assert!(system.pull().is_ok());
@@ -737,7 +737,7 @@ fn the_twin_normalises_lags_is_edited_cut_short_and_repeats() {
     let fixture = MemoryFixture::new("misbehaves");
     fixture.fill(&three_people());
     let mut system = opened(&fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     fixture.0.normalise(|column, text| if column == "name" { text.to_uppercase() } else { text.to_owned() }).lag(1);
     let outcomes = write(&mut *system, &pulled, &[set(&pulled, 0, &[("name", Some("Anna"))])]);
     assert_eq!(answer_of(&outcomes[0]), [("name".to_owned(), Raw::text("ANNA"))]);
@@ -766,7 +766,7 @@ fn the_twin_keeps_unique_values_apart() {
     fixture.0.set_unique(&["email"]);
     fixture.fill(&three_people());
     let mut system = opened(&fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let changes = [set(&pulled, 0, &[("email", Some("bob@example.com"))]), add("x", &[("email", Some("bob@example.com"))]), add("y", &[])];
     let outcomes = write(&mut *system, &pulled, &changes);
     assert!(why_rejected(&outcomes[0]).contains("bob@example.com"));
@@ -854,7 +854,7 @@ fn sqlite_delivers_storage_classes() {
     );
     let by_value = Database::new("CREATE TABLE t (v); INSERT INTO t VALUES (42), (x'00ff'), (1e300), (NULL);");
     let mut system = by_value.open("t", None, &["v"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     for row in 0..4 {
         let back = system.read_back(&Wanted { addresses: vec![at(&pulled, row, &["v"])] }).unwrap();
         assert_eq!((back.height(), back.hash(0)), (1, pulled.hash(row)));
@@ -886,7 +886,7 @@ fn sqlite_keeps_every_cent_or_says_no() {
         ("code", "A7", Some(Raw::text("A7"))),
     ] {
         let before = database.rows("SELECT * FROM t");
-        let pulled = system.pull().unwrap();
+        let pulled = system.pull().and_then(Pulled::whole).unwrap();
         let outcome = &write(&mut *system, &pulled, &[set(&pulled, 0, &[(column, Some(sent))])])[0];
         match kept {
             Some(kept) => assert_eq!(answer_of(outcome), [(column.to_owned(), kept)], "{sent} in `{column}`"),
@@ -897,7 +897,7 @@ fn sqlite_keeps_every_cent_or_says_no() {
             }
         }
     }
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let lost = add("k", &[("amount", Some("12345678901234567.89"))]);
     assert!(why_rejected(&write(&mut *system, &pulled, &[lost])[0]).contains("binary floats"));
     assert_eq!(system.pull().unwrap().height(), 2, "the row that could not be kept whole was not added");
@@ -910,7 +910,7 @@ fn sqlite_compares_bytes_and_storage_classes() {
          INSERT INTO t VALUES (1, 5, 'Müller'), (2, '5', 'SMITH'), (3, 5.0, NULL);",
     );
     let mut system = database.open("t", Some("id"), &["id", "v", "name"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let expecting = |row, column, before: Raw| change(Action::Update, "k", at(&pulled, row, &["id"]), vec![(column, Some(before), Some("9"))]);
     for stale in [
         expecting(0, "v", Raw::text("5")),
@@ -936,7 +936,7 @@ fn sqlite_compares_bytes_and_storage_classes() {
 fn sqlite_says_what_it_saw_in_a_row_that_moved() {
     let database = Database::new("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b TEXT); INSERT INTO t VALUES (1, 'x', 'y');");
     let mut system = database.open("t", Some("id"), &["id", "a", "b"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     database.run("UPDATE t SET a = NULL");
     let outcomes = write(&mut *system, &pulled, &[set(&pulled, 0, &[("a", Some("1")), ("b", Some("2"))])]);
     assert_eq!(outcomes, [Outcome::Stale { reason: "`a` holds null, when it was pulled it held `x`".to_owned() }]);
@@ -946,11 +946,11 @@ fn sqlite_says_what_it_saw_in_a_row_that_moved() {
 fn sqlite_keeps_numbers_numbers_in_a_column_without_a_type() {
     let database = Database::new("CREATE TABLE t (id INTEGER PRIMARY KEY, v, w BLOB); INSERT INTO t VALUES (1, 5, 2.5), (2, 'five', x'01');");
     let mut system = database.open("t", Some("id"), &["id", "v", "w"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let changes = [set(&pulled, 0, &[("v", Some("12.50")), ("w", Some("3"))]), set(&pulled, 1, &[("v", Some("6"))])];
     assert!(write(&mut *system, &pulled, &changes).iter().all(is_done));
     assert_eq!(database.rows("SELECT v, w FROM t"), ["Real(12.5) Integer(3)", "Text(\"6\") Blob([1])"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let changes = [set(&pulled, 0, &[("v", Some("12345678901234567.89")), ("w", Some("n/a"))])];
     assert!(write(&mut *system, &pulled, &changes).iter().all(is_done));
     assert_eq!(database.rows("SELECT v, w FROM t WHERE id = 1"), ["Text(\"12345678901234567.89\") Text(\"n/a\")"], "no digit is lost");
@@ -960,7 +960,7 @@ fn sqlite_keeps_numbers_numbers_in_a_column_without_a_type() {
 fn sqlite_writes_no_row_twice() {
     let database = Database::new("CREATE TABLE t (email TEXT, n TEXT); INSERT INTO t VALUES ('a', '1'), ('a', '1'), ('b', '1');");
     let mut system = database.open("t", None, &["email", "n"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let cells = || vec![("n", Some(Raw::text("1")), Some("2"))];
     let changes = [
         change(Action::Update, "a", at(&pulled, 0, &["email"]), cells()),
@@ -989,14 +989,14 @@ fn sqlite_takes_any_name() {
     let columns = ["select", "a\"b", "rowid", "from where", "group"];
     let mut system = database.open("or\"der; DROP", Some("group"), &columns);
     assert_eq!(system.columns().unwrap(), columns);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let cells = columns[..4].iter().map(|column| (*column, Some(pulled.raw(column, 0)), Some("new"))).collect();
     let changes =
         [change(Action::Update, "g", at(&pulled, 0, &["group"]), cells), add("h", &[("group", Some("h")), ("a\"b", Some("x")), ("rowid", Some("y"))])];
     let outcomes = write(&mut *system, &pulled, &changes);
     assert_eq!(answer_of(&outcomes[0])[2], ("rowid".to_owned(), Raw::text("new")));
     assert!(matches!(&outcomes[1], Outcome::Done { id: Some(id), .. } if id == "h"), "{outcomes:?}");
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let back = system.read_back(&Wanted { addresses: vec![at(&pulled, 0, &columns)] }).unwrap();
     assert_eq!((back.height(), back.hash(0)), (1, pulled.hash(0)));
     let unknown = change(Action::Update, "g", at(&pulled, 0, &["group"]), vec![("Select", None, Some("x"))]);
@@ -1010,7 +1010,7 @@ fn sqlite_tables_without_rowid_change_their_key() {
          INSERT INTO t VALUES (2026, 'B1', 'x'), (2026, 'a1', 'y');",
     );
     let mut system = database.open("t", None, &["year", "nr", "v"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     assert_eq!((pulled.raw("nr", 0), pulled.line(1)), (Raw::text("a1"), 2), "in the order of the primary key");
     let key = ["year", "nr"];
     let renamed = change(Action::Update, "k", at(&pulled, 0, &key), vec![("nr", Some(pulled.raw("nr", 0)), Some("C1")), ("v", None, Some("z"))]);
@@ -1030,7 +1030,7 @@ fn sqlite_never_replaces_another_row() {
          INSERT INTO t VALUES (1, 'a', '1'), (2, 'b', '2');",
     );
     let mut system = database.open("t", Some("id"), &["id", "email", "n"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let changes = [add("b", &[("email", Some("b")), ("n", Some("3"))]), set(&pulled, 0, &[("email", Some("b"))]), set(&pulled, 0, &[("n", None)])];
     for outcome in write(&mut *system, &pulled, &changes) {
         assert!(why_rejected(&outcome).contains("constraint failed"), "{outcome:?}");
@@ -1055,7 +1055,7 @@ fn sqlite_triggers_have_the_last_word() {
          CREATE TRIGGER no_new BEFORE INSERT ON t BEGIN SELECT RAISE(IGNORE); END;",
     );
     let mut system = database.open("t", Some("id"), &["id", "v"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let to = |row, text| set(&pulled, row, &[("v", Some(text))]);
     let delete = change(Action::Delete, "k", at(&pulled, 4, &["id"]), vec![("v", Some(Raw::text("e")), None)]);
     let changes = [to(0, "abcdef"), to(1, "no"), to(2, "all"), to(1, "half"), to(3, "hm"), delete, add("k", &[("v", Some("x"))]), to(4, "xyz")];
@@ -1082,7 +1082,7 @@ fn sqlite_foreign_keys_hold_also_where_they_wait_for_the_commit() {
          INSERT INTO t VALUES (1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 1, 1), (5, 1, 1);",
     );
     let mut system = database.open("t", Some("id"), &["id", "at_once", "later"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let to = |row, column, text| set(&pulled, row, &[(column, Some(text))]);
     let changes = [to(0, "later", "2"), to(1, "at_once", "99"), to(2, "later", "99"), to(3, "later", "2"), to(4, "at_once", "2")];
     let outcomes = write(&mut *system, &pulled, &changes);
@@ -1101,7 +1101,7 @@ fn one_bad_change_of_a_set_that_is_refused_as_a_whole_is_found_by_halves() {
     fixture.fill(&people);
     fixture.0.set_wholly(true).reject("77", "no seventy-sevens").reject("78", "nor this one");
     let mut system = opened(&fixture);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let changes: Vec<Change> = (0..200).map(|row| Change { key: (row + 1).to_string(), ..set(&pulled, row, &[("name", Some("new"))]) }).collect();
     let outcomes = write(&mut *system, &pulled, &changes);
     assert_eq!(outcomes.iter().filter(|outcome| is_done(outcome)).count(), 198);
@@ -1117,7 +1117,7 @@ fn sqlite_finds_the_rows_that_only_the_commit_minds() {
          WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 300) INSERT INTO t SELECT n, 'a', 1 FROM i;",
     );
     let mut system = database.open("t", Some("id"), &["id", "v", "boss"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let boss = |row: u32| if row == 41 || row == 250 { "9999" } else { "2" };
     let mut changes: Vec<Change> = (0..300).map(|row| set(&pulled, row, &[("boss", Some(boss(row)))])).collect();
     // A row that comes first refers to one that comes last, and another half is at fault.
@@ -1139,7 +1139,7 @@ fn sqlite_goes_on_after_triggers_that_roll_everything_back() {
          CREATE TRIGGER closed BEFORE UPDATE ON t WHEN old.id % 40 = 0 BEGIN SELECT raise(ROLLBACK, 'closed'); END;",
     );
     let mut system = database.open("t", Some("id"), &["id", "v"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let changes: Vec<Change> = (0..100).map(|row| set(&pulled, row, &[("v", Some("b"))])).collect();
     let outcomes = write(&mut *system, &pulled, &changes);
     let bad: Vec<usize> = (0..100).filter(|index| !is_done(&outcomes[*index])).collect();
@@ -1150,7 +1150,7 @@ fn sqlite_goes_on_after_triggers_that_roll_everything_back() {
 /// The rows of `t` after these texts were written to `v` of its rows, and the outcomes in one letter each.
 fn after_moving(database: &Database, texts: &[(u32, &str)]) -> (String, String) {
     let mut system = database.open("t", Some("id"), &["id", "v"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let changes: Vec<Change> = texts.iter().map(|(row, text)| set(&pulled, *row, &[("v", Some(text))])).collect();
     let outcomes = write(&mut *system, &pulled, &changes);
     let letter = |outcome: &Outcome| {
@@ -1199,7 +1199,7 @@ fn sqlite_swaps_within_an_index_of_several_columns() {
          WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 400) INSERT INTO t SELECT n, 'v' || n FROM i;",
     );
     let mut system = database.open("t", Some("id"), &["id", "v"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let other = |row: u32| if row.is_multiple_of(2) { row + 2 } else { row };
     let changes: Vec<Change> = (0..400).map(|row| set(&pulled, row, &[("v", Some(&format!("v{}", other(row))))])).collect();
     let outcomes = write(&mut *system, &pulled, &changes);
@@ -1213,7 +1213,7 @@ fn sqlite_leaves_a_swap_to_a_person_that_it_cannot_make() {
         "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT NOT NULL UNIQUE CHECK (length(v) = 1)); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd');",
     );
     let mut system = database.open("t", Some("id"), &["id", "v"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     let changes = [set(&pulled, 0, &[("v", Some("b"))]), set(&pulled, 1, &[("v", Some("a"))]), set(&pulled, 2, &[("v", Some("x"))])];
     let outcomes = write(&mut *system, &pulled, &changes);
     let why = "its new value is that of another row, which waits for this one's in turn: a swap of 2 rows, which the database refuses as well: \
@@ -1222,7 +1222,7 @@ fn sqlite_leaves_a_swap_to_a_person_that_it_cannot_make() {
     // One of the two moved: the other keeps what it has, and nothing temporary is left.
     database.run("CREATE TABLE u (id INTEGER PRIMARY KEY, v TEXT UNIQUE, w TEXT); INSERT INTO u VALUES (1, 'a', 'k'), (2, 'b', 'k');");
     let mut system = database.open("u", Some("id"), &["id", "v", "w"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     database.run("UPDATE u SET w = 'edited' WHERE id = 2");
     let changes = [set(&pulled, 0, &[("v", Some("b"))]), set(&pulled, 1, &[("v", Some("a")), ("w", Some("l"))])];
     let outcomes = write(&mut *system, &pulled, &changes);
@@ -1253,13 +1253,13 @@ fn sqlite_ids_come_from_where_the_table_takes_them() {
         let database = Database::new(&format!("CREATE TABLE t ({columns});"));
         let mut system = database.open("t", Some("id"), &["id", "v"]);
         assert_eq!(system.describe().fills_id, fills, "{columns}");
-        let pulled = system.pull().unwrap();
+        let pulled = system.pull().and_then(Pulled::whole).unwrap();
         let outcomes = write(&mut *system, &pulled, &[add("k", &[("v", Some("x"))])]);
         assert!(matches!(&outcomes[0], Outcome::Done { id: given, .. } if given.as_deref() == id), "{columns}: {outcomes:?}");
     }
     let strict = Database::new("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, twice INTEGER AS (n * 2)) STRICT; INSERT INTO t (n) VALUES (1);");
     let mut system = strict.open("t", Some("id"), &["id", "n", "twice"]);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     assert_eq!(pulled.raw("twice", 0), typed("2", Storage::Integer));
     let changes = [set(&pulled, 0, &[("n", Some("many"))]), set(&pulled, 0, &[("twice", Some("4"))]), set(&pulled, 0, &[("n", Some("3"))]), add("k", &[])];
     let outcomes = write(&mut *system, &pulled, &changes);
@@ -1291,7 +1291,7 @@ fn sqlite_views_and_queries_are_read_and_tables_written() {
     let both = SqlSettings { query: query.clone(), ..database.settings("t") };
     let mut system = database.try_open(both, Some("id"), &["id", "loud", "v"]).unwrap();
     assert!(system.describe().writable);
-    let pulled = system.pull().unwrap();
+    let pulled = system.pull().and_then(Pulled::whole).unwrap();
     assert_eq!((pulled.height(), pulled.raw("loud", 0)), (2, Raw::text("b!")));
     assert!(is_done(&write(&mut *system, &pulled, &[set(&pulled, 0, &[("v", Some("B"))])])[0]));
     assert_eq!(system.read_back(&Wanted { addresses: vec![at(&pulled, 0, &["id"])] }).unwrap().raw("loud", 0), Raw::text("B!"));
@@ -1400,7 +1400,7 @@ fn sqlite_never_writes_what_may_not_be_written() {
     for (role, may) in [(Role::Source, May::default()), (Role::Witness, May::default()), (Role::Peer, never)] {
         let spec = SystemSpec { role, may, ..spec(Kind::Sql(database.settings("t")), Some("id")) };
         let mut system = open_with(database.folder.path(), &spec, &["id", "v"], BTreeMap::new()).unwrap();
-        let pulled = system.pull().unwrap();
+        let pulled = system.pull().and_then(Pulled::whole).unwrap();
         let changes = [set(&pulled, 0, &[("v", Some("b"))])];
         let error = system.write(WriteSet { changes: &changes, failures_max: 0, snapshot: None }).unwrap_err();
         assert_eq!(error.remedy, Remedy::MendJob);

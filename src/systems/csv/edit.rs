@@ -18,24 +18,52 @@ use std::ops::Range;
 use encoding_rs::Encoding;
 use hashbrown::HashMap;
 
+use super::long::{Halt, Text, Unreadable, Walked, walk_over};
 use super::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Layout, Rows, Stopped, Trailer, line_breaks};
 use super::sums::{Amount, Sum};
 use super::text::first_unholdable;
 use crate::change::{Action, CellChange, Change, Outcome};
 use crate::systems::batch::Rejections;
 
-/// The text with all changes made that can be made.
+/// How much of a file is looked at to see how its last row is quoted.
+const LAST_ROW_BYTES_MAX: usize = 1 << 24;
+
+/// What changes come to.
 #[derive(Debug)]
 pub(super) struct Edited {
-    /// The whole new text; nothing if no change could be made.
-    pub text: Option<String>,
+    /// What stands instead of what in the text, ascending; nothing if the text stays as it is.
+    pub edits: Vec<Edit>,
     /// One outcome for each change, in their order.
     pub outcomes: Vec<Outcome>,
 }
 
-/// Makes the changes in the text of a file. After more rejected changes than `failures_max` the rest is skipped.
-pub(super) fn edit(text: &str, layout: &Layout, encoding: &'static Encoding, changes: &[Change], failures_max: usize) -> Result<Edited, Stopped> {
-    let file = File::read(text, layout, encoding, changes)?;
+/// A place of a text, and what shall stand there.
+pub(super) type Edit = (Range<usize>, String);
+
+/// The text with these edits made.
+pub(super) fn with_edits(text: &str, edits: &[Edit]) -> String {
+    let mut edited = String::with_capacity(text.len() + edits.iter().map(|(_, spelled)| spelled.len()).sum::<usize>());
+    let mut at = 0;
+    for (span, spelled) in edits {
+        edited.push_str(&text[at..span.start]);
+        edited.push_str(spelled);
+        at = span.end;
+    }
+    edited.push_str(&text[at..]);
+    edited
+}
+
+/// Tells how the changes are made in the text of a file. After more rejected changes than `failures_max` the rest is skipped. `seen` is told all
+/// bytes of a long text, in their order.
+pub(super) fn edit(
+    text: Text<'_>,
+    layout: &Layout,
+    encoding: &'static Encoding,
+    changes: &[Change],
+    failures_max: usize,
+    seen: &mut (dyn FnMut(&[u8]) + Send),
+) -> Result<Edited, Halt<Stopped>> {
+    let file = File::read(text, layout, encoding, changes, seen)?;
     let mut work = Work { touched: HashMap::new(), created: String::new(), rows_created: 0, sums_created: vec![Sum::ZERO; file.summed.len()] };
     let mut rejections = Rejections::none(failures_max);
     let mut outcomes = Vec::with_capacity(changes.len());
@@ -54,7 +82,7 @@ pub(super) fn edit(text: &str, layout: &Layout, encoding: &'static Encoding, cha
         outcomes.push(outcome);
     }
     let is_changed = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Done { .. }));
-    Ok(Edited { text: is_changed.then(|| file.rewrite(work)), outcomes })
+    Ok(Edited { edits: if is_changed { file.edits(work).map_err(Halt::Text)? } else { Vec::new() }, outcomes })
 }
 
 /// One row that a change addresses.
@@ -95,24 +123,24 @@ struct Work {
 }
 
 /// What a stretch of the file has for the changes.
-struct Stretch<'a> {
+struct Stretch {
     /// The addressed rows, in the order of the file.
     rows: Vec<Found>,
     /// The numbers of changes, and for each one of these rows.
     at: Vec<(usize, usize)>,
     /// Where the last whole row begins, and its line.
     last: Option<(usize, u64)>,
-    line_end: Option<&'a str>,
+    line_end: Option<String>,
     trailer: Option<Trailer>,
 }
 
-impl<'a> Stretch<'a> {
-    fn read(rows: &mut Rows<'a>, layout: &Layout, addresses: &Addresses) -> Result<Stretch<'a>, Stopped> {
+impl Stretch {
+    fn read(rows: &mut Rows<'_>, layout: &Layout, addresses: &Addresses) -> Result<Stretch, Stopped> {
         let mut stretch = Stretch { rows: Vec::new(), at: Vec::new(), last: None, line_end: None, trailer: None };
         let mut key = Vec::new();
         while rows.advance()? {
-            if !rows.line_end().is_empty() {
-                stretch.line_end = Some(rows.line_end());
+            if !rows.line_end().is_empty() && stretch.line_end.as_deref() != Some(rows.line_end()) {
+                stretch.line_end = Some(rows.line_end().to_owned());
             }
             if !rows.sound || rows.cells.len() != layout.names.len() {
                 continue;
@@ -135,7 +163,7 @@ impl<'a> Stretch<'a> {
 
 /// The file as the changes find it.
 struct File<'a> {
-    text: &'a str,
+    text: Text<'a>,
     layout: &'a Layout,
     encoding: &'static Encoding,
     /// The addressed rows, in the order of the file.
@@ -145,14 +173,20 @@ struct File<'a> {
     /// Whether a new row quotes each column.
     quoted: Vec<bool>,
     /// The line end of a new row.
-    line_end: &'a str,
+    line_end: String,
     trailer: Option<Trailer>,
     /// By the sums of the trailer: the column that each adds up.
     summed: Vec<usize>,
 }
 
 impl<'a> File<'a> {
-    fn read(text: &'a str, layout: &'a Layout, encoding: &'static Encoding, changes: &[Change]) -> Result<File<'a>, Stopped> {
+    fn read(
+        text: Text<'a>,
+        layout: &'a Layout,
+        encoding: &'static Encoding,
+        changes: &[Change],
+        seen: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<File<'a>, Halt<Stopped>> {
         let mut addresses = Addresses::default();
         for (number, change) in changes.iter().enumerate() {
             if change.action != Action::Create {
@@ -166,27 +200,29 @@ impl<'a> File<'a> {
             rows: Vec::new(),
             at: vec![Vec::new(); changes.len()],
             quoted: Vec::new(),
-            line_end: &layout.line_end,
+            line_end: layout.line_end.clone(),
             trailer: None,
             summed: layout.trailer.iter().flat_map(|rule| &rule.sums).filter_map(|sum| layout.column(&sum.of)).collect(),
         };
-        let stretches = layout.walks(text, rayon::current_num_threads(), |rows| Stretch::read(rows, layout, &addresses))?;
+        let stretches = walk_over(layout, text, rayon::current_num_threads(), seen, |rows| Stretch::read(rows, layout, &addresses))?;
         let mut last = None;
-        for (lines, stretch) in stretches {
+        for Walked { lines, bytes, made: stretch } in stretches {
             let first = file.rows.len();
-            file.rows.extend(stretch.rows.into_iter().map(|found| Found { line: found.line + lines, ..found }));
+            file.rows.extend(stretch.rows.into_iter().map(|found| found.below(lines, bytes)));
             for (number, row) in stretch.at {
                 file.at[number].push(first + row);
             }
             file.line_end = stretch.line_end.unwrap_or(file.line_end);
-            last = stretch.last.map(|(start, line)| (start, line + lines)).or(last);
+            last = stretch.last.map(|(start, line)| (bytes + start, line + lines)).or(last);
             file.trailer = stretch.trailer;
         }
         file.quoted = match last {
             None => layout.quoted.clone(),
             Some((start, line)) => {
-                let mut rows = Rows::new(text, start, line, layout.delimiter, layout.quote);
-                rows.advance()?;
+                let piece = text.bytes(start..start.saturating_add(LAST_ROW_BYTES_MAX)).map_err(Halt::Text)?;
+                let valid = std::str::from_utf8(&piece).or_else(|error| std::str::from_utf8(&piece[..error.valid_up_to()])).unwrap_or_default();
+                let mut rows = Rows::new(valid, 0, line, layout.delimiter, layout.quote);
+                rows.advance().map_err(Halt::Walk)?;
                 let is_habit = |index| rows.is_quoted(index) && !file.needs_quotes(rows.cell(index));
                 let habits = (0..rows.cells.len()).map(is_habit);
                 // The cells that a short row lacks have no habit.
@@ -286,7 +322,7 @@ impl<'a> File<'a> {
             *sum = sum.plus(self.amount(said[*column]));
         }
         if work.rows_created > 0 {
-            work.created.push_str(self.line_end);
+            work.created.push_str(&self.line_end);
         }
         work.rows_created += 1;
         for (column, text) in said.into_iter().enumerate() {
@@ -362,8 +398,9 @@ impl<'a> File<'a> {
         into.push(quote);
     }
 
-    fn rewrite(&self, mut work: Work) -> String {
-        let mut edits: Vec<(Range<usize>, String)> = Vec::new();
+    /// What all changes together come to.
+    fn edits(&self, mut work: Work) -> Result<Vec<Edit>, Unreadable> {
+        let mut edits: Vec<Edit> = Vec::new();
         let mut rows_deleted = 0;
         for (row, touched) in &work.touched {
             let Found { span, cells, written, .. } = &self.rows[*row];
@@ -394,7 +431,7 @@ impl<'a> File<'a> {
             }
             if work.rows_created > 0 {
                 let mut created = std::mem::take(&mut work.created);
-                created.push_str(self.line_end);
+                created.push_str(&self.line_end);
                 edits.push((trailer.start..trailer.start, created));
             }
             if let Some(count) = &trailer.count
@@ -407,24 +444,34 @@ impl<'a> File<'a> {
         }
         // A row is widened where its last cell ends, which is where an empty one is filled: those two keep their order.
         edits.sort_by_key(|(span, _)| span.start);
-        let mut text = String::with_capacity(self.text.len() + work.created.len() + 1024);
-        let mut at = 0;
-        for (span, spelled) in edits {
-            text.push_str(&self.text[at..span.start]);
-            text.push_str(&spelled);
-            at = span.end;
-        }
-        text.push_str(&self.text[at..]);
         if !work.created.is_empty() {
-            if !text.is_empty() && !text.ends_with(['\r', '\n']) {
-                text.push_str(self.line_end);
+            let is_line_end = |byte: u8| matches!(byte, b'\r' | b'\n');
+            let mut created = String::new();
+            if self.last_byte(&edits)?.is_some_and(|last| !is_line_end(last)) {
+                created.push_str(&self.line_end);
             }
-            text.push_str(&work.created);
-            if self.text.ends_with(['\r', '\n']) {
-                text.push_str(self.line_end);
+            created.push_str(&work.created);
+            if self.last_byte(&[])?.is_some_and(is_line_end) {
+                created.push_str(&self.line_end);
             }
+            edits.push((self.text.length()..self.text.length(), created));
         }
-        text
+        Ok(edits)
+    }
+
+    /// The last byte of the text with these edits made; nothing if it is empty.
+    fn last_byte(&self, edits: &[Edit]) -> Result<Option<u8>, Unreadable> {
+        let mut end = self.text.length();
+        for (span, spelled) in edits.iter().rev() {
+            if span.end < end {
+                break;
+            }
+            if let Some(last) = spelled.bytes().last() {
+                return Ok(Some(last));
+            }
+            end = span.start;
+        }
+        Ok(self.text.bytes(end.saturating_sub(1)..end)?.last().copied())
     }
 }
 
@@ -457,6 +504,13 @@ impl File<'_> {
 }
 
 impl Found {
+    /// The same row, in a text that has so many lines and bytes above this one.
+    fn below(self, lines: u64, bytes: usize) -> Found {
+        let moved = |span: Range<usize>| span.start + bytes..span.end + bytes;
+        let cells = self.cells.into_iter().map(|cell| FoundCell { span: moved(cell.span), ..cell }).collect();
+        Found { line: self.line + lines, span: moved(self.span), cells, ..self }
+    }
+
     fn here(rows: &Rows<'_>) -> Found {
         let cell =
             |index: usize| FoundCell { span: rows.cells[index].start..rows.cells[index].end, said: rows.cell(index).to_owned(), quoted: rows.is_quoted(index) };
@@ -469,6 +523,7 @@ mod tests {
     use encoding_rs::{UTF_8, WINDOWS_1252};
     use proptest::prelude::*;
 
+    use super::super::long::LongText;
     use super::super::rows::{Expected, SumRule, TrailerRule};
     use super::*;
     use crate::change::{AddressPart, Reason};
@@ -523,15 +578,21 @@ mod tests {
     }
 
     fn done(text: &str, changes: &[Change]) -> String {
-        let edited = edit(text, &layout(text), UTF_8, changes, 5).expect("rows");
-        assert!(edited.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done { .. })), "{:?}", edited.outcomes);
-        edited.text.expect("changed")
+        let done = edited(text, &layout(text), UTF_8, changes, 5);
+        assert!(done.1.iter().all(|outcome| matches!(outcome, Outcome::Done { .. })), "{:?}", done.1);
+        done.0.unwrap_or_else(|| text.to_owned())
+    }
+
+    /// The text after changes, if there are any, and what became of each.
+    fn edited(text: &str, layout: &Layout, encoding: &'static Encoding, changes: &[Change], failures_max: usize) -> (Option<String>, Vec<Outcome>) {
+        let edited = edit(Text::Whole(text), layout, encoding, changes, failures_max, &mut |_| {}).expect("rows");
+        ((!edited.edits.is_empty()).then(|| with_edits(text, &edited.edits)), edited.outcomes)
     }
 
     fn reason(text: &str, change: Change) -> String {
-        let edited = edit(text, &layout(text), WINDOWS_1252, &[change], 5).expect("rows");
-        assert_eq!(edited.text, None);
-        match &edited.outcomes[0] {
+        let (text, outcomes) = edited(text, &layout(text), WINDOWS_1252, &[change], 5);
+        assert_eq!(text, None);
+        match &outcomes[0] {
             Outcome::Stale { reason } => format!("stale: {reason}"),
             Outcome::Rejected { reason } => format!("rejected: {reason}"),
             other => panic!("{other:?}"),
@@ -543,8 +604,8 @@ mod tests {
         let sum = SumRule { column: 2, of: "amount".to_owned() };
         let trailer = TrailerRule { starts: "T".to_owned(), count_column: Some(1), sums: if text.contains(",amount") { vec![sum] } else { vec![] }, mark: '.' };
         let expected = Expected { quote: b'"', header: 1, pinned: Some(b','), pads: true, trailer: Some(&trailer), ..Expected::default() };
-        let edited = edit(text, &Layout::find(text, &expected).expect("a header"), UTF_8, changes, 5).expect("rows");
-        edited.text.ok_or(edited.outcomes)
+        let (text, outcomes) = edited(text, &Layout::find(text, &expected).expect("a header"), UTF_8, changes, 5);
+        text.ok_or(outcomes)
     }
 
     #[test]
@@ -696,10 +757,10 @@ mod tests {
         let text = "id,name\n1,a\n2,b\n";
         let bad = || update("1", "name", "a", "Ł");
         let changes = [bad(), update("2", "name", "b", "c"), bad(), bad(), delete("1")];
-        let edited = edit(text, &layout(text), WINDOWS_1252, &changes, 1).expect("rows");
-        assert_eq!(edited.text.as_deref(), Some("id,name\n1,a\n2,c\n"));
-        let words: Vec<&str> = edited
-            .outcomes
+        let changed = edited(text, &layout(text), WINDOWS_1252, &changes, 1);
+        assert_eq!(changed.0.as_deref(), Some("id,name\n1,a\n2,c\n"));
+        let words: Vec<&str> = changed
+            .1
             .iter()
             .map(|outcome| match outcome {
                 Outcome::Done { .. } => "done",
@@ -709,8 +770,8 @@ mod tests {
             })
             .collect();
         assert_eq!(words, ["rejected", "done", "rejected", "skipped", "skipped"]);
-        let twice = edit(text, &layout(text), UTF_8, &[delete("1"), delete("1")], 5).expect("rows");
-        assert!(matches!(twice.outcomes[1], Outcome::Stale { .. }));
+        let twice = edited(text, &layout(text), UTF_8, &[delete("1"), delete("1")], 5);
+        assert!(matches!(twice.1[1], Outcome::Stale { .. }));
     }
 
     fn rows_of(text: &str, layout: &Layout) -> Vec<Vec<String>> {
@@ -752,6 +813,7 @@ mod tests {
             rows in proptest::collection::vec(prop_oneof![6 => spelled_row(3..4), 1 => spelled_row(1..3)], 0..12),
             steps in proptest::collection::vec(step(), 0..6),
             trim in any::<bool>(),
+            window in 1..64_usize,
         ) {
             // The first column is a number, so that rows can be addressed.
             let mut text = "id,\"b\",c\r\n".to_owned();
@@ -789,14 +851,30 @@ mod tests {
                     }
                 }
             }
+            // The same comes of a file that is read in windows, and all bytes of it are told once.
+            let at_once = edit(Text::Whole(&text), &layout, UTF_8, &changes, 0, &mut |_| {});
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            std::fs::write(file.path(), &text).expect("written");
+            let long = LongText::open(file.path(), window.min(text.len() - 1), |_| Some(0)).expect("opened").expect("long");
+            let mut told = Vec::new();
+            let in_windows = edit(Text::Long(&long), &layout, UTF_8, &changes, 0, &mut |bytes| told.extend_from_slice(bytes));
+            match (&at_once, &in_windows) {
+                (Ok(at_once), Ok(in_windows)) => {
+                    prop_assert_eq!(&in_windows.edits, &at_once.edits);
+                    prop_assert_eq!(&in_windows.outcomes, &at_once.outcomes);
+                    prop_assert_eq!(String::from_utf8(told).expect("text"), &*text);
+                }
+                (Err(Halt::Walk(at_once)), Err(Halt::Walk(in_windows))) => prop_assert_eq!(in_windows, at_once),
+                (at_once, in_windows) => prop_assert!(false, "{:?} is not {:?}", in_windows, at_once),
+            }
             // A lone quote somewhere may make the file one that is never edited.
-            let Ok(edited) = edit(&text, &layout, UTF_8, &changes, 0) else { return Ok(()) };
+            let Ok(edited) = at_once else { return Ok(()) };
             let sound = { let mut rows = layout.rows(&text); let mut all = true; while let Ok(true) = rows.advance() { all &= rows.sound; } all };
             prop_assume!(sound);
             for outcome in &edited.outcomes {
                 prop_assert!(matches!(outcome, Outcome::Done { .. }), "{:?}", outcome);
             }
-            let after = edited.text.unwrap_or_else(|| text.clone());
+            let after = with_edits(&text, &edited.edits);
             let mut expected: Vec<Vec<String>> = expected.into_iter().enumerate().filter(|(row, _)| !gone.contains(row)).map(|(_, cells)| cells).collect();
             expected.extend(new.iter().cloned());
             prop_assert_eq!(rows_of(&after, &layout), expected);

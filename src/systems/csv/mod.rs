@@ -23,6 +23,7 @@
 //! - A second set that was decided on the same snapshot is stale as a whole: the file is no longer what it was decided on.
 
 mod edit;
+mod long;
 mod names;
 mod rows;
 mod sums;
@@ -33,21 +34,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use encoding_rs::Encoding;
+use encoding_rs::{Encoding, UTF_8};
 use polars::prelude::{StringChunked, StringChunkedBuilder};
 use rayon::prelude::*;
 
 use crate::change::Outcome;
 use crate::diagnostic::{Place, did_you_mean};
-use crate::disk::{self, Contents};
+use crate::disk::{self, Contents, Hasher};
 use crate::error::{Error, Remedy};
-use crate::frame::{ControlSum, Evidence, Pulled, Quarantined, RawColumns, Unread};
+use crate::frame::{ControlSum, Evidence, Pulled, Quarantined, RawColumns, Unread, gathered, positions};
 use crate::job::{CsvReady, CsvSettings, Role};
 use crate::systems::{
     Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, missing_columns, no_file, outcomes_of_replacing, passing_if_gone,
     resolved, shown,
 };
 
+use self::edit::Edited;
+use self::long::{Halt, LongText, Text, Unreadable, Walked, walk_over};
 use self::names::Unclear;
 use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Glance, Layout, NoLayout, Rows, Stopped, SumRule, TrailerRule, Why};
 use self::sums::{Amount, Sum};
@@ -95,6 +98,8 @@ pub struct CsvFile {
     held: Option<Held>,
     /// What the next write comes to, if it was worked out before.
     staged: Option<Staged>,
+    /// A longer file is read in windows.
+    held_bytes_max: usize,
 }
 
 /// What a write comes to.
@@ -115,8 +120,14 @@ struct Held {
     rows: Arc<LateRows>,
 }
 
-/// A longer file is read again for a write, so that it does not stay in memory for as long as a run decides.
+/// A longer file is never in memory as a whole, if it is UTF-8 and has no trailer.
 const HELD_BYTES_MAX: usize = 256 << 20;
+
+/// In so much of a long file its layout is found.
+const HEAD_BYTES: usize = 1 << 20;
+
+/// The byte order mark of UTF-8.
+const UTF8_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
 /// All cells of a file that is not longer are read at first contact while it is walked over.
 const AT_ONCE_BYTES_MAX: u64 = 16 << 20;
@@ -219,6 +230,7 @@ impl CsvFile {
             pulled_sha256: None,
             held: None,
             staged: None,
+            held_bytes_max: HELD_BYTES_MAX,
         })
     }
 
@@ -427,34 +439,137 @@ impl CsvFile {
     }
 
     /// The rows of the file: all, or at least those at the wanted addresses.
-    fn parse(&mut self, rows: &WhichRows<'_>, notes: Vec<String>) -> Result<Pulled, Error> {
+    fn parse(&mut self, which: &WhichRows<'_>, notes: Vec<String>) -> Result<Pulled, Error> {
+        if let Some(long) = self.open_long()?
+            && let Some(pulled) = self.parse_long(long, which, &notes)?
+        {
+            return Ok(pulled);
+        }
         let stamp = disk::stamp(&self.path).map_err(|error| self.as_written(error))?;
         let bytes = disk::read_bytes(&self.path).map_err(|error| self.as_written(error))?;
-        let (sha256, read) = rayon::join(|| disk::digest(&bytes), || self.rows(&bytes, rows, notes));
-        let (all, mut evidence, late) = read?;
-        evidence.sha256 = Some(sha256);
-        Ok(match late {
-            Some(late) => {
-                let is_itself = late.text.is_none();
-                let rows = Arc::new(late.of(bytes));
-                let is_short = rows.text.as_ref().is_some_and(|text| text.len() <= HELD_BYTES_MAX);
-                self.held = stamp.filter(|_| is_itself && is_short).map(|stamp| Held { stamp, rows: Arc::clone(&rows) });
-                Pulled::unread(rows, all.lines, all.hashes, all.refused, evidence)
-            }
-            None => {
-                let columns = self.required.iter().cloned().zip(all.columns).map(|(name, column)| (name, column, None)).collect();
-                Pulled::new(columns, all.lines, all.hashes, all.refused, evidence)
-            }
+        let (sha256, read) = rayon::join(|| disk::digest(&bytes), || self.rows(&bytes, which, notes));
+        let (mut read, encoding, decoded) = read?;
+        read.evidence.sha256 = Some(sha256);
+        if !read.is_late {
+            return Ok(read.pulled(self));
+        }
+        let (is_itself, text) = match decoded {
+            // What was decoded without another spelling is text as it is.
+            None => (true, String::from_utf8(bytes).unwrap_or_default()),
+            Some(text) => (false, text),
+        };
+        let skipped = if is_itself { read.skipped } else { 0 };
+        let is_short = text.len() <= self.held_bytes_max;
+        let late = LateRows {
+            text: LateText::Whole { text, skipped },
+            encoding,
+            name: read.evidence.found.get(ENCODING).cloned().unwrap_or_default(),
+            columns: self.required.iter().cloned().zip(read.columns.iter().copied()).collect(),
+            starts: std::mem::take(&mut read.all.starts),
+            layout: read.layout.clone(),
+            path: self.path.clone(),
+            origin: self.origin.clone(),
+        };
+        let rows = Arc::new(late);
+        self.held = stamp.filter(|_| is_itself && is_short).map(|stamp| Held { stamp, rows: Arc::clone(&rows) });
+        Ok(Pulled::unread(rows, read.all.lines, read.all.hashes, read.all.refused, read.evidence))
+    }
+
+    /// The file, if it is too long to be held and can be read in windows.
+    fn open_long(&self) -> Result<Option<LongText>, Error> {
+        let may_be = |name: &str| name == UTF_8.name() || name == text::ASCII;
+        let is_utf8 = self.encoding.is_none_or(|pinned| pinned == UTF_8) && self.known.get(ENCODING).is_none_or(|known| may_be(known));
+        if self.trailer.is_some() || !is_utf8 {
+            return Ok(None);
+        }
+        let skipped = |head: &[u8]| match Encoding::for_bom(head) {
+            None => Some(0),
+            Some((marked, length)) => (marked == UTF_8).then_some(length),
+        };
+        LongText::open(&self.path, self.held_bytes_max, skipped).map_err(|error| self.as_written(disk::unreadable(&self.path, &error)))
+    }
+
+    fn unreadable(&self, why: Unreadable) -> Error {
+        self.as_written(match why {
+            Unreadable::Disk(error) => disk::unreadable(&self.path, &error),
+            Unreadable::Changing | Unreadable::OtherEncoding => disk::still_changing(&self.path),
+            Unreadable::Nul(line) => return text::has_nul(self.place().line(line)),
         })
     }
 
-    fn rows(&self, bytes: &[u8], which: &WhichRows<'_>, mut notes: Vec<String>) -> Result<(Stretch, Evidence, Option<LateRows>), Error> {
+    /// Reads a long file in windows; nothing if it turns out to be no UTF-8.
+    fn parse_long(&self, long: LongText, which: &WhichRows<'_>, notes: &[String]) -> Result<Option<Pulled>, Error> {
+        let head = match long.head(HEAD_BYTES) {
+            Err(Unreadable::OtherEncoding) => return Ok(None),
+            head => head.map_err(|why| self.unreadable(why))?,
+        };
+        let layout = self.layout(&head)?;
+        let (mut hasher, mut is_ascii) = (Hasher::new(), long.skipped == 0);
+        if long.skipped > 0 {
+            hasher.add(&UTF8_MARK);
+        }
+        let mut seen = |bytes: &[u8]| {
+            hasher.add(bytes);
+            is_ascii = is_ascii && bytes.is_ascii();
+        };
+        let read = match self.rows_of(Text::Long(&long), layout, which, notes.to_vec(), &mut seen) {
+            Err(Halt::Text(Unreadable::OtherEncoding)) => return Ok(None),
+            Err(Halt::Text(why)) => return Err(self.unreadable(why)),
+            Err(Halt::Walk(error)) => return Err(error),
+            Ok(read) => read,
+        };
+        long.prove_unchanged().map_err(|why| self.unreadable(why))?;
+        let is_known_as_utf8 = self.encoding.is_some() || self.known.get(ENCODING).is_some_and(|known| known == UTF_8.name());
+        let name = if is_ascii && !is_known_as_utf8 { text::ASCII } else { UTF_8.name() };
+        let mut read = read;
+        read.evidence.sha256 = Some(hasher.hexadecimal());
+        read.evidence.found.insert(ENCODING.to_owned(), name.to_owned());
+        if !read.is_late {
+            return Ok(Some(read.pulled(self)));
+        }
+        let late = LateRows {
+            text: LateText::Long(long),
+            encoding: UTF_8,
+            name: name.to_owned(),
+            columns: self.required.iter().cloned().zip(read.columns.iter().copied()).collect(),
+            starts: std::mem::take(&mut read.all.starts),
+            layout: read.layout.clone(),
+            path: self.path.clone(),
+            origin: self.origin.clone(),
+        };
+        Ok(Some(Pulled::unread(Arc::new(late), read.all.lines, read.all.hashes, read.all.refused, read.evidence)))
+    }
+
+    /// The rows of a file that is at hand; with its encoding, and its text where that is not the bytes as they are.
+    fn rows(&self, bytes: &[u8], which: &WhichRows<'_>, notes: Vec<String>) -> Result<(Read, &'static Encoding, Option<String>), Error> {
         let decoded = self.decode(bytes)?;
         let layout = self.layout(&decoded.text)?;
-        let columns = self.required_columns(&layout)?;
-        notes.extend(self.header_notes(&layout)?);
+        let mut read = self.rows_of(Text::Whole(&decoded.text), layout, which, notes, &mut |_| {}).map_err(|halt| match halt {
+            Halt::Walk(error) => error,
+            Halt::Text(why) => self.unreadable(why),
+        })?;
+        read.skipped = decoded.bom.len();
+        read.evidence.found.insert(ENCODING.to_owned(), decoded.name);
+        let text = match decoded.text {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(text) => Some(text),
+        };
+        Ok((read, decoded.encoding, text))
+    }
 
-        let summed = self.summed_columns(&layout)?;
+    /// The rows of a text, with what there is to tell of it but for its encoding and digest.
+    fn rows_of(
+        &self,
+        text: Text<'_>,
+        layout: Layout,
+        which: &WhichRows<'_>,
+        mut notes: Vec<String>,
+        seen: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<Read, Halt<Error>> {
+        let columns = self.required_columns(&layout).map_err(Halt::Walk)?;
+        notes.extend(self.header_notes(&layout).map_err(Halt::Walk)?);
+
+        let summed = self.summed_columns(&layout).map_err(Halt::Walk)?;
         let (mut addresses, mut is_late) = (None, false);
         // All systems are pulled at once, and one alone is read back.
         let mut stretches = rayon::current_num_threads();
@@ -470,7 +585,7 @@ impl CsvFile {
             WhichRows::AllBack => {}
         }
         let reading = Reading { layout: &layout, columns: &columns, summed: &summed, addresses: addresses.as_ref(), is_late };
-        let stretches = layout.walks(&decoded.text, stretches, |rows| self.stretch(rows, &reading))?;
+        let stretches = walk_over(&layout, text, stretches, seen, |rows| self.stretch(rows, &reading))?;
         let mut all = Stretch::joined(stretches);
 
         if all.rows_padded > 0 {
@@ -480,7 +595,6 @@ impl CsvFile {
             notes.push(format!("{} {are} shorter than the header and filled up with empty cells: {line} {}{more}", all.rows_padded, lines.join(", ")));
         }
         let mut found = BTreeMap::from([
-            (ENCODING.to_owned(), decoded.name.clone()),
             (DELIMITER.to_owned(), char::from(layout.delimiter).to_string()),
             (HEADER.to_owned(), serde_json::to_string(&layout.names).unwrap_or_default()),
         ]);
@@ -494,19 +608,7 @@ impl CsvFile {
             found,
             notes,
         };
-        let late = is_late.then(|| LateRows {
-            skipped: decoded.bom.len(),
-            encoding: decoded.encoding,
-            name: decoded.name,
-            text: match decoded.text {
-                Cow::Borrowed(_) => None,
-                Cow::Owned(text) => Some(text),
-            },
-            columns: self.required.iter().cloned().zip(columns).collect(),
-            starts: std::mem::take(&mut all.starts),
-            layout,
-        });
-        Ok((all, evidence, late))
+        Ok(Read { all, evidence, layout, columns, is_late, skipped: 0 })
     }
 
     /// The rows of one stretch of the file. An error tells what makes the file as a whole uncertain.
@@ -596,17 +698,67 @@ impl CsvFile {
     }
 
     fn edited_text(&self, decoded: Decoded<'_>, layout: &Layout, set: &WriteSet<'_>) -> Result<(Option<Vec<u8>>, Vec<Outcome>), Error> {
-        let edited = edit::edit(&decoded.text, layout, decoded.encoding, set.changes, set.failures_max).map_err(|problem| self.stopped(problem))?;
-        let text = edited.text.filter(|text| *text != decoded.text);
-        Ok((text.map(|text| text::encode_whole(decoded.encoding, decoded.bom, text)), edited.outcomes))
+        let edited = self.edits(Text::Whole(&decoded.text), layout, decoded.encoding, set, &mut |_| {})?;
+        if edited.edits.is_empty() {
+            return Ok((None, edited.outcomes));
+        }
+        let text = edit::with_edits(&decoded.text, &edited.edits);
+        Ok((Some(text::encode_whole(decoded.encoding, decoded.bom, text)), edited.outcomes))
+    }
+
+    fn edits(
+        &self,
+        text: Text<'_>,
+        layout: &Layout,
+        encoding: &'static Encoding,
+        set: &WriteSet<'_>,
+        seen: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<Edited, Error> {
+        edit::edit(text, layout, encoding, set.changes, set.failures_max, seen).map_err(|halt| match halt {
+            Halt::Walk(problem) => self.stopped(problem),
+            Halt::Text(why) => self.unreadable(why),
+        })
+    }
+
+    /// Makes the changes in a file that is too long to be held: it is written anew piece by piece.
+    fn write_long(&self, long: &LongText, set: &WriteSet<'_>) -> Result<Vec<Outcome>, Error> {
+        let head = long.head(HEAD_BYTES).map_err(|why| self.unreadable(why))?;
+        let layout = self.layout(&head)?;
+        let mut hasher = Hasher::new();
+        if long.skipped > 0 {
+            hasher.add(&UTF8_MARK);
+        }
+        let edited = self.edits(Text::Long(long), &layout, UTF_8, set, &mut |bytes| hasher.add(bytes));
+        let sha256 = hasher.hexadecimal();
+        let edited = match edited {
+            // What is no longer the file that was read is stale, whatever is wrong with it.
+            Err(error) if error.remedy == Remedy::Look => match changed_since_read(set, self.pulled_sha256.as_deref(), &disk::digest_of(&self.path)?) {
+                Some(stale) => return Ok(stale),
+                None => return Err(error),
+            },
+            edited => edited?,
+        };
+        if let Some(stale) = changed_since_read(set, self.pulled_sha256.as_deref(), &sha256) {
+            return Ok(stale);
+        }
+        if edited.edits.is_empty() {
+            return Ok(edited.outcomes);
+        }
+        let place = |at: usize| (at + long.skipped) as u64;
+        let patches = edited.edits.into_iter().map(|(span, spelled)| disk::Patch { span: place(span.start)..place(span.end), bytes: spelled.into_bytes() });
+        let patches: Vec<disk::Patch> = patches.collect();
+        let content = disk::Content::Patched { of: long.file(), patches: &patches };
+        let expected = disk::Expected { bytes: None, sha256: &sha256 };
+        let replaced = disk::replace_keeping(&self.path, content, expected, self.backups).map_err(|error| self.as_written(error))?;
+        Ok(outcomes_of_replacing(replaced, edited.outcomes))
     }
 
     /// Makes the changes in the text of the file as it was pulled. Nothing if it is not held, another one is meant, or the file
     /// cannot be written as it stands.
     fn worked_out(&self, set: &WriteSet<'_>) -> Option<Staged> {
         let Held { rows, .. } = self.held.as_ref()?;
-        let (sha256, text) = (self.pulled_sha256.as_ref()?, rows.text.as_ref()?);
-        let (bom, body) = text.split_at(rows.skipped);
+        let (sha256, (text, skipped)) = (self.pulled_sha256.as_ref()?, rows.whole_text()?);
+        let (bom, body) = text.split_at(skipped);
         let decoded = Decoded { text: Cow::Borrowed(body), bom: bom.as_bytes(), encoding: rows.encoding, name: rows.name.clone() };
         if set.snapshot.is_some_and(|snapshot| snapshot != sha256) || !text::comes_back(&decoded, text.as_bytes()) {
             return None;
@@ -624,9 +776,9 @@ impl CsvFile {
         if disk::stamp(&self.path).map_err(|error| self.as_written(error))? != Some(stamp) {
             return Ok(None);
         }
-        match (new, &self.pulled_sha256, &rows.text) {
+        match (new, &self.pulled_sha256, rows.whole_text()) {
             (None, ..) => Ok(Some(outcomes)),
-            (Some(new), Some(sha256), Some(text)) => {
+            (Some(new), Some(sha256), Some((text, _))) => {
                 let outcomes = self.replace(text.as_bytes(), sha256, &new, outcomes).map(Some);
                 // Giving two files of memory back takes a while, and nobody waits for it.
                 rayon::spawn(move || drop((new, rows)));
@@ -637,8 +789,8 @@ impl CsvFile {
     }
 
     fn replace(&self, bytes: &[u8], sha256: &str, new: &[u8], outcomes: Vec<Outcome>) -> Result<Vec<Outcome>, Error> {
-        let expected = disk::Expected { bytes, sha256 };
-        let replaced = disk::replace_keeping(&self.path, new, expected, self.backups).map_err(|error| self.as_written(error))?;
+        let expected = disk::Expected { bytes: Some(bytes), sha256 };
+        let replaced = disk::replace_keeping(&self.path, disk::Content::Bytes(new), expected, self.backups).map_err(|error| self.as_written(error))?;
         Ok(outcomes_of_replacing(replaced, outcomes))
     }
 
@@ -721,13 +873,31 @@ enum WhichRows<'a> {
     At(&'a Wanted),
 }
 
+/// What was read of a file.
+struct Read {
+    all: Stretch,
+    evidence: Evidence,
+    layout: Layout,
+    /// The places of the required columns.
+    columns: Vec<usize>,
+    /// Whether the cells are read later.
+    is_late: bool,
+    /// How many bytes stand before the text.
+    skipped: usize,
+}
+
+impl Read {
+    /// The rows with their cells.
+    fn pulled(self, file: &CsvFile) -> Pulled {
+        let columns = file.required.iter().cloned().zip(self.all.columns).map(|(name, column)| (name, column, None)).collect();
+        Pulled::new(columns, self.all.lines, self.all.hashes, self.all.refused, self.evidence)
+    }
+}
+
 /// A file of which every row was walked over, and whose cells are read when somebody asks for them.
 #[derive(Debug)]
 struct LateRows {
-    /// The text, where it is not that of the bytes as they are, or they are no longer needed.
-    text: Option<String>,
-    /// How many bytes stand before the text.
-    skipped: usize,
+    text: LateText,
     encoding: &'static Encoding,
     /// What the encoding is called.
     name: String,
@@ -736,42 +906,97 @@ struct LateRows {
     columns: Vec<(String, usize)>,
     /// Where each row begins.
     starts: Vec<u64>,
+    path: PathBuf,
+    /// The path as the operator wrote it.
+    origin: String,
+}
+
+/// The text that rows stand in.
+#[derive(Debug)]
+enum LateText {
+    /// It is held.
+    Whole {
+        text: String,
+        /// How many bytes of it stand before the first row's text.
+        skipped: usize,
+    },
+    /// It is read again.
+    Long(LongText),
 }
 
 impl LateRows {
-    /// The rows of a file of these bytes.
-    fn of(self, bytes: Vec<u8>) -> LateRows {
-        match self.text {
-            Some(_) => LateRows { skipped: 0, ..self },
-            // What was decoded without another spelling is text as it is.
-            None => LateRows { text: String::from_utf8(bytes).ok(), ..self },
+    /// The text of the whole file, and how many bytes of it stand before what the rows are in; nothing if it is not held.
+    fn whole_text(&self) -> Option<(&str, usize)> {
+        match &self.text {
+            LateText::Whole { text, skipped } => Some((text, *skipped)),
+            LateText::Long(_) => None,
         }
     }
 
-    fn columns_of(&self, text: &str, rows: &[u32]) -> Vec<StringChunked> {
+    /// The cells of these rows. Of a long text they come in the order of the file.
+    fn columns_of(&self, rows: &[u32], hashes: &[u128]) -> Result<Vec<StringChunked>, Error> {
         let mut builders: Vec<StringChunkedBuilder> =
             self.columns.iter().map(|(name, _)| StringChunkedBuilder::new(name.as_str().into(), rows.len())).collect();
-        let mut walk = self.layout.rows_alone(text);
-        for row in rows {
-            let is_there = walk.go_to(self.starts[*row as usize] as usize) == Ok(true);
-            debug_assert!(is_there, "the row was walked over before");
-            for (builder, (_, column)) in builders.iter_mut().zip(&self.columns) {
-                builder.append_option(is_there.then(|| walk.cell(*column)));
+        match &self.text {
+            LateText::Whole { text, skipped } => {
+                let mut walk = self.layout.rows_alone(text.get(*skipped..).unwrap_or_default());
+                for row in rows {
+                    let is_there = walk.go_to(self.starts[*row as usize] as usize) == Ok(true);
+                    debug_assert!(is_there, "the row was walked over before");
+                    for (builder, (_, column)) in builders.iter_mut().zip(&self.columns) {
+                        builder.append_option(is_there.then(|| walk.cell(*column)));
+                    }
+                }
+            }
+            LateText::Long(long) => {
+                let end = |row: u32| self.starts.get(row as usize + 1).map_or(long.length as u64, |next| *next);
+                let spans: Vec<std::ops::Range<u64>> = rows.iter().map(|row| self.starts[*row as usize]..end(*row)).collect();
+                let again = long.rows_again(&self.layout, &spans, |number, walk| {
+                    if walk.cells.len() != self.layout.names.len() || walk.hash() != hashes[rows[number] as usize] {
+                        return false;
+                    }
+                    for (builder, (_, column)) in builders.iter_mut().zip(&self.columns) {
+                        builder.append_value(walk.cell(*column));
+                    }
+                    true
+                });
+                again.map_err(|why| {
+                    let error = match why {
+                        Unreadable::Disk(error) => disk::unreadable(&self.path, &error),
+                        _ => disk::still_changing(&self.path),
+                    };
+                    error_as_written(error, &self.origin)
+                })?;
             }
         }
-        builders.into_iter().map(StringChunkedBuilder::finish).collect()
+        Ok(builders.into_iter().map(StringChunkedBuilder::finish).collect())
     }
 }
 
 impl Unread for LateRows {
-    fn read(&self, rows: &[u32]) -> RawColumns {
-        let text = self.text.as_deref().and_then(|text| text.get(self.skipped..)).unwrap_or_default();
+    fn read(&self, rows: &[u32], hashes: &[u128]) -> Result<RawColumns, Error> {
+        // What is read from the disk is read in its order, and put into the one that was asked for.
+        let is_mixed = matches!(self.text, LateText::Long(_)) && !rows.is_sorted();
+        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+        if is_mixed {
+            order.sort_unstable_by_key(|at| rows[*at as usize]);
+        }
+        let in_order: Cow<'_, [u32]> = if is_mixed { order.iter().map(|at| rows[*at as usize]).collect() } else { Cow::Borrowed(rows) };
         let length = rows.len().div_ceil(rayon::current_num_threads()).max(ROWS_AT_ONCE_MIN);
-        let parts: Vec<Vec<StringChunked>> = rows.par_chunks(length).map(|rows| self.columns_of(text, rows)).collect();
+        let parts = in_order.par_chunks(length).map(|rows| self.columns_of(rows, hashes)).collect::<Result<Vec<_>, Error>>()?;
         let mut parts = parts.into_iter();
-        let mut whole = parts.next().unwrap_or_else(|| self.columns_of(text, &[]));
+        let mut whole = match parts.next() {
+            Some(first) => first,
+            None => self.columns_of(&[], hashes)?,
+        };
         append_all(&mut whole, parts);
-        self.columns.iter().zip(whole).map(|((name, _), column)| (name.clone(), column, None)).collect()
+        if is_mixed {
+            let mut place = vec![0; order.len()];
+            (0..).zip(&order).for_each(|(at, wanted)| place[*wanted as usize] = at);
+            let picks = positions(&place);
+            whole.par_iter_mut().for_each(|column| *column = gathered(column, &picks));
+        }
+        Ok(self.columns.iter().zip(whole).map(|((name, _), column)| (name.clone(), column, None)).collect())
     }
 }
 
@@ -794,9 +1019,10 @@ fn append_all(whole: &mut [StringChunked], stretches: impl Iterator<Item = Vec<S
 }
 
 impl Stretch {
-    /// All stretches of a file as one, each with the number that is to be added to its lines.
-    fn joined(stretches: Vec<(u64, Stretch)>) -> Stretch {
-        let mut stretches = stretches.into_iter().map(|(lines, mut stretch)| {
+    /// All stretches of a file as one.
+    fn joined(stretches: Vec<Walked<Stretch>>) -> Stretch {
+        let mut stretches = stretches.into_iter().map(|Walked { lines, bytes, made: mut stretch }| {
+            stretch.starts.iter_mut().for_each(|start| *start += bytes as u64);
             let all = stretch.lines.iter_mut().chain(&mut stretch.lines_padded).chain(stretch.refused.iter_mut().map(|refused| &mut refused.line));
             all.for_each(|line| *line += lines);
             stretch
@@ -879,6 +1105,13 @@ impl System for CsvFile {
     }
 
     fn columns(&mut self) -> Result<Vec<String>, Error> {
+        if let Some(long) = self.open_long()?
+            && let Ok(head) = long.head(HEAD_BYTES)
+        {
+            let layout = self.layout(&head)?;
+            self.required_columns(&layout)?;
+            return Ok(layout.names);
+        }
         let contents = self.read()?;
         let decoded = self.decode(&contents.bytes)?;
         let layout = self.layout(&decoded.text)?;
@@ -917,6 +1150,9 @@ impl System for CsvFile {
         }
         if let Some(outcomes) = self.write_held(&set)? {
             return Ok(outcomes);
+        }
+        if let Some(long) = self.open_long().map_err(|error| passing_if_gone(error, &self.path))? {
+            return self.write_long(&long, &set);
         }
         let bytes = disk::read_bytes(&self.path).map_err(|error| passing_if_gone(self.as_written(error), &self.path))?;
         let (sha256, edited) = rayon::join(|| disk::digest(&bytes), || self.edited(&bytes, &set));
@@ -998,7 +1234,7 @@ mod tests {
         }
 
         fn pull(&self) -> Result<Pulled, Error> {
-            self.open()?.pull()
+            self.open()?.pull()?.whole()
         }
 
         fn rows(&self) -> Vec<(u64, String)> {
@@ -1066,11 +1302,97 @@ mod tests {
             assert_eq!(hashes(&later), hashes(&at_once), "{trap}");
             // Some rows, in another order, before any cell was read and after.
             let some: Vec<u32> = (0..at_once.height() as u32).rev().step_by(2).collect();
-            let expected = rows(&at_once.take(&some), &file.columns);
-            assert_eq!(rows(&file.pull().unwrap().take(&some), &file.columns), expected, "{trap}");
-            assert_eq!(rows(&later.take(&some), &file.columns), expected, "{trap}");
-            assert_eq!(some.iter().enumerate().map(|(at, _)| later.take(&some).place(at as u32)).collect::<Vec<_>>(), some, "{trap}");
+            let expected = rows(&at_once.take(&some).unwrap(), &file.columns);
+            assert_eq!(rows(&file.open().unwrap().pull().unwrap().take(&some).unwrap(), &file.columns), expected, "{trap}");
+            let taken = later.take(&some).unwrap();
+            assert_eq!(rows(&taken, &file.columns), expected, "{trap}");
+            assert_eq!(some.iter().enumerate().map(|(at, _)| taken.place(at as u32)).collect::<Vec<_>>(), some, "{trap}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_read_in_windows_is_the_same() {
+        let traps: Vec<String> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/systems"))
+            .unwrap()
+            .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_prefix("csv_")?.strip_suffix(".csv")?.to_owned()))
+            .collect();
+        assert!(traps.len() > 10);
+        for trap in traps {
+            let mut file = Try::fixture(&trap, &[]);
+            file.columns = file.open().unwrap().columns().unwrap_or_default();
+            file.columns.sort();
+            file.columns.dedup();
+            let at_once = file.pull();
+            for (window, known) in [(1, false), (3, true), (17, false), (40, true)] {
+                if known && let Ok(at_once) = &at_once {
+                    file.known = at_once.evidence.found.clone();
+                }
+                let mut opened = file.open().unwrap();
+                opened.held_bytes_max = window;
+                let in_windows = opened.pull().and_then(Pulled::whole);
+                file.known.clear();
+                match (&at_once, in_windows) {
+                    (Ok(at_once), Ok(in_windows)) => {
+                        assert_eq!(rows(&in_windows, &file.columns), rows(at_once, &file.columns), "{trap}");
+                        assert_eq!((&in_windows.refused, &in_windows.evidence), (&at_once.refused, &at_once.evidence), "{trap}");
+                        let hashes = |pulled: &Pulled| (0..pulled.height() as u32).map(|row| pulled.hash(row)).collect::<Vec<_>>();
+                        assert_eq!(hashes(&in_windows), hashes(at_once), "{trap}");
+                    }
+                    (Err(at_once), Err(in_windows)) => assert_eq!(in_windows.to_string(), at_once.to_string(), "{trap}"),
+                    (at_once, in_windows) => panic!("{trap}: {in_windows:?} is not {at_once:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_file_that_is_written_while_a_run_reads_it_again_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        let content = format!("id,name\n{}", (0..100).map(|row| format!("{row},name {row}\n")).collect::<String>());
+        fs::write(&path, &content).unwrap();
+        let mut file = Try::at(folder.path(), "a.csv", &["id", "name"]);
+        file.known = file.pull().unwrap().evidence.found;
+        let mut opened = file.open().unwrap();
+        opened.held_bytes_max = 64;
+        let pulled = opened.pull().unwrap();
+        assert_eq!(rows(&pulled.take(&[99, 3, 50]).unwrap(), &file.columns), pairs([(101, "99|name 99"), (5, "3|name 3"), (52, "50|name 50")]));
+        // Another file in its place changes nothing; who writes into it does.
+        fs::rename(&path, folder.path().join("old.csv")).unwrap();
+        fs::write(&path, content.replace("name 3\n", "name x\n")).unwrap();
+        assert_eq!(rows(&pulled.take(&[3]).unwrap(), &file.columns), pairs([(5, "3|name 3")]));
+        fs::write(folder.path().join("old.csv"), content.replace("name 3\n", "name x\n")).unwrap();
+        let error = pulled.take(&[3]).expect_err("changed");
+        assert!(error.to_string().contains("somebody writes the file while it is read"), "{error}");
+        assert!(pulled.take(&[4]).is_ok());
+    }
+
+    #[test]
+    fn a_long_file_is_written_piece_by_piece() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        let content = format!("\u{feff}id,name\r\n{}", (0..100).map(|row| format!("{row},\"name, {row}\"\r\n")).collect::<String>());
+        fs::write(&path, &content).unwrap();
+        let file = Try::at(folder.path(), "a.csv", &["id", "name"]);
+        let mut opened = file.open().unwrap();
+        opened.held_bytes_max = 64;
+        let pulled = opened.pull().unwrap();
+        let sha256 = pulled.evidence.sha256.clone();
+        assert_eq!(sha256.as_deref(), Some(&*disk::digest(content.as_bytes())));
+        let changes = [
+            change(Action::Update, Some("3"), vec![cell("name", Some("name, 3"), "new")]),
+            change(Action::Create, None, vec![cell("id", None, "100"), cell("name", None, "last")]),
+        ];
+        let outcomes = opened.write(WriteSet { changes: &changes, failures_max: 5, snapshot: sha256.as_deref() }).unwrap();
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done { .. })), "{outcomes:?}");
+        let written = fs::read_to_string(&path).unwrap();
+        assert_eq!(written, format!("{}100,last\r\n", content.replace("\"name, 3\"", "\"new\"")));
+        assert_eq!(fs::read_to_string(folder.path().join("a.csv.tieout-backup")).unwrap(), content);
+        // What was decided on the former file is stale.
+        let outcomes = opened.write(WriteSet { changes: &changes, failures_max: 5, snapshot: sha256.as_deref() }).unwrap();
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Stale { .. })), "{outcomes:?}");
+        let wanted = Wanted { addresses: vec![changes[0].address.clone()] };
+        assert_eq!(rows(&opened.read_back(&wanted).unwrap(), &file.columns), pairs([(5, "3|new")]));
     }
 
     #[test]
@@ -1225,7 +1547,7 @@ mod tests {
             let path = folder.path().join("sheet.csv");
             let before = fs::read(&path).unwrap();
             let mut system = file.open().unwrap();
-            let pulled = system.pull().unwrap();
+            let pulled = system.pull().and_then(Pulled::whole).unwrap();
             let changes = [
                 change(Action::Update, Some("007"), vec![cell("Name", Some("Müller"), "=Maier")]),
                 change(Action::Delete, Some("008"), vec![cell("Betrag", Some("-5,00 €"), "")]),

@@ -642,35 +642,63 @@ impl Layout {
         cuts: &[usize],
         walk: impl Fn(&mut Rows<'t>) -> Result<T, E> + Sync,
     ) -> Result<Vec<(u64, T)>, E> {
-        let whole = || Ok(vec![(0, walk(&mut self.rows(text))?)]);
-        if cuts.is_empty() || self.trailer.is_some() {
+        self.walk_spans(text, (self.body, self.body_line, text.len()), if self.trailer.is_some() { &[] } else { cuts }, walk).map(|(walked, ..)| walked)
+    }
+
+    /// Walks over a window of a text: the rows that begin before `until`, the first one on this line. Gives what [`Layout::walks`] does, and where
+    /// the walk ended, with the line that begins there. There is no trailer.
+    pub fn walk_window<'t, T: Send, E: Send>(
+        &self,
+        text: &'t str,
+        (line, until): (u64, usize),
+        stretches: usize,
+        walk: impl Fn(&mut Rows<'t>) -> Result<T, E> + Sync,
+    ) -> Result<(Vec<(u64, T)>, usize, u64), E> {
+        self.walk_spans(text, (0, line, until), &line_starts(&text[..until], 0, stretches, STRETCH_BYTES_MIN), walk)
+    }
+
+    fn walk_spans<'t, T: Send, E: Send>(
+        &self,
+        text: &'t str,
+        (from, line, until): (usize, u64, usize),
+        cuts: &[usize],
+        walk: impl Fn(&mut Rows<'t>) -> Result<T, E> + Sync,
+    ) -> Result<(Vec<(u64, T)>, usize, u64), E> {
+        let rows_of = |from: usize, line: u64, until: usize| {
+            let mut rows = self.rows(text);
+            (rows.next, rows.clear_until, rows.next_line, rows.until) = (from, from, line, until);
+            rows
+        };
+        let whole = || {
+            let mut rows = rows_of(from, line, until);
+            let made = walk(&mut rows)?;
+            Ok((vec![(0, made)], rows.next, rows.next_line))
+        };
+        if cuts.is_empty() {
             return whole();
         }
-        let starts = std::iter::once(self.body).chain(cuts.iter().copied());
-        let spans: Vec<(usize, usize)> = starts.zip(cuts.iter().copied().chain([text.len()])).collect();
-        let of_span = |(from, until): (usize, usize)| {
-            let mut rows = self.rows(text);
-            (rows.next, rows.until) = (from, until);
-            if from > self.body {
-                rows.next_line = 0;
-            }
+        let starts = std::iter::once(from).chain(cuts.iter().copied());
+        let spans: Vec<(usize, usize)> = starts.zip(cuts.iter().copied().chain([until])).collect();
+        let of_span = |(start, end): (usize, usize)| {
+            let mut rows = rows_of(start, if start > from { 0 } else { line }, end);
             let made = walk(&mut rows).ok()?;
             // A row that began before the cut and ends after it: the next stretch began in the middle of a cell.
-            (rows.next == until).then_some((rows.next_line, made))
+            (rows.next == end || end == until).then_some((rows.next, rows.next_line, made))
         };
-        let walked: Vec<Option<(u64, T)>> = spans.into_par_iter().map(of_span).collect();
-        let mut line = 0;
+        let walked: Vec<Option<(usize, u64, T)>> = spans.into_par_iter().map(of_span).collect();
+        let (mut line, mut next) = (0, from);
         let of_all: Option<Vec<(u64, T)>> = walked
             .into_iter()
             .map(|walked| {
-                let (lines, made) = walked?;
+                let (after, lines, made) = walked?;
                 let before = line;
                 line += lines;
+                next = after;
                 Some((before, made))
             })
             .collect();
         // What stops a walk, and where, is told by one that sees the text in its order.
-        of_all.map_or_else(whole, Ok)
+        of_all.map_or_else(whole, |walked| Ok((walked, next, line)))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
 
 /// What a file of only ASCII characters is called.
-const ASCII: &str = "US-ASCII";
+pub(super) const ASCII: &str = "US-ASCII";
 
 /// How much of a file the guess looks at, from the first character on that is not ASCII.
 const GUESSED_BYTES_MAX: usize = 4 << 20;
@@ -72,11 +72,16 @@ pub(super) fn decode<'b>(bytes: &'b [u8], pinned: Option<&'static Encoding>, kno
     };
     if let Some(nul) = memchr::memchr(0, text.as_bytes()) {
         let line = 1 + line_breaks(&text.as_bytes()[..nul]);
-        return Err(Error::new(Remedy::Look, place.clone().line(line), "the file contains NUL characters: it is damaged, or no text file")
-            .seen("nothing was read or written")
-            .hint("export the file again"));
+        return Err(has_nul(place.clone().line(line)));
     }
     Ok(Decoded { text, bom, encoding, name: name.to_owned() })
+}
+
+/// The error of a file with a NUL character.
+pub(super) fn has_nul(place: Place) -> Error {
+    Error::new(Remedy::Look, place, "the file contains NUL characters: it is damaged, or no text file")
+        .seen("nothing was read or written")
+        .hint("export the file again")
 }
 
 /// The bytes of a text. Characters that the encoding cannot hold must have been refused before.

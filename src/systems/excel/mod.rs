@@ -287,7 +287,8 @@ impl System for ExcelSheet {
         }
         let edited = edit::edit(&reading, set.changes, set.failures_max, |edits| patch::patch(&bytes, edits));
         let Some(new) = edited.bytes.filter(|new| *new != *bytes) else { return Ok(edited.outcomes) };
-        let replaced = disk::replace(&self.path, &new, disk::Expected { bytes: &bytes, sha256: &contents.sha256 }).map_err(|error| self.as_written(error))?;
+        let replaced =
+            disk::replace(&self.path, &new, disk::Expected { bytes: Some(&bytes), sha256: &contents.sha256 }).map_err(|error| self.as_written(error))?;
         Ok(outcomes_of_replacing(replaced, edited.outcomes))
     }
 
