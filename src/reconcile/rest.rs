@@ -245,37 +245,44 @@ impl Rest {
         pieces
     }
 
-    /// All of it as one frame, to be stored.
-    pub fn to_frame(&self, job: &Job) -> PolarsResult<DataFrame> {
+    /// Some of the records as one frame, to be stored.
+    pub fn to_frame(&self, job: &Job, records: std::ops::Range<usize>) -> PolarsResult<DataFrame> {
         let whole = |name: String, numbers: Vec<u64>| Column::from(UInt64Chunked::from_vec(name.into(), numbers).into_series());
-        let mut columns = vec![whole("record".to_owned(), self.records.clone()), whole("key".to_owned(), self.keys.clone())];
+        let part = |numbers: &[u64]| numbers[records.clone()].to_vec();
+        let mut columns = vec![whole("record".to_owned(), part(&self.records)), whole("key".to_owned(), part(&self.keys))];
         for (spec, rest) in job.systems.iter().zip(&self.systems) {
-            let name = &spec.name;
-            columns.push(whole(format!("{name}:row"), rest.rows.iter().map(|hash| *hash as u64).collect()));
-            columns.push(whole(format!("{name}:row-high"), rest.rows.iter().map(|hash| (*hash >> 64) as u64).collect()));
-            columns.push(UInt32Chunked::from_slice(format!("{name}:place").into(), &rest.places).into_series().into());
-            columns.extend(rest.ids.as_ref().map(|ids| whole(format!("{name}:id"), ids.clone())));
+            let (name, rows) = (&spec.name, &rest.rows[records.clone()]);
+            columns.push(whole(format!("{name}:row"), rows.iter().map(|hash| *hash as u64).collect()));
+            columns.push(whole(format!("{name}:row-high"), rows.iter().map(|hash| (*hash >> 64) as u64).collect()));
+            columns.push(UInt32Chunked::from_slice(format!("{name}:place").into(), &rest.places[records.clone()]).into_series().into());
+            columns.extend(rest.ids.as_ref().map(|ids| whole(format!("{name}:id"), part(ids))));
             for (total, kept) in job.totals.iter().zip(&rest.totals) {
                 let Some(kept) = kept else { continue };
                 let field = &job.fields[total.field].name;
-                columns.push(kept.amounts.to_series(&format!("{name}:total:{field}"))?.into());
-                columns.push(kept.groups.clone().with_name(format!("{name}:total-group:{field}").into()).into_series().into());
+                let (first, length) = (records.start as i64, records.len());
+                columns.push(kept.amounts.to_series(&format!("{name}:total:{field}"))?.slice(first, length).into());
+                columns.push(kept.groups.slice(first, length).with_name(format!("{name}:total-group:{field}").into()).into_series().into());
             }
         }
-        DataFrame::new(self.records.len(), columns)
+        DataFrame::new(records.len(), columns)
     }
 
-    /// What [`Rest::to_frame`] wrote; nothing if the frame is not that of this job.
-    pub fn from_frame(job: &Job, frame: &DataFrame) -> Option<Rest> {
-        let series = |name: &str| frame.column(name).ok().map(|column| column.as_materialized_series().rechunk());
-        let whole = |name: &str| Some(frame.column(name).ok()?.as_materialized_series().u64().ok()?.into_no_null_iter().collect::<Vec<u64>>());
-        let mut rest = Rest { records: whole("record")?, keys: whole("key")?, systems: Vec::new() };
+    /// What [`Rest::to_frame`] wrote, a column at a time; nothing if these are not the columns of this job.
+    pub fn from_columns(job: &Job, mut column: impl FnMut(&str) -> Option<Series>) -> Option<Rest> {
+        fn whole(series: &Series) -> Option<Vec<u64>> {
+            Some(series.u64().ok()?.into_no_null_iter().collect())
+        }
+        let mut rest = Rest { records: whole(&column("record")?)?, keys: whole(&column("key")?)?, systems: Vec::new() };
         for (system, spec) in job.systems.iter().enumerate() {
             let name = &spec.name;
-            let (low, high) = (whole(&format!("{name}:row"))?, whole(&format!("{name}:row-high"))?);
-            let rows = low.iter().zip(high).map(|(low, high)| u128::from(high) << 64 | u128::from(*low)).collect();
-            let places = frame.column(&format!("{name}:place")).ok()?.as_materialized_series().u32().ok()?.into_no_null_iter().collect();
-            let ids = if spec.id.is_some() { Some(whole(&format!("{name}:id"))?) } else { None };
+            let low = column(&format!("{name}:row"))?;
+            let mut rows: Vec<u128> = low.u64().ok()?.into_no_null_iter().map(u128::from).collect();
+            drop(low);
+            let high = column(&format!("{name}:row-high"))?;
+            rows.iter_mut().zip(high.u64().ok()?.into_no_null_iter()).for_each(|(row, high)| *row |= u128::from(high) << 64);
+            drop(high);
+            let places = column(&format!("{name}:place"))?.u32().ok()?.into_no_null_iter().collect();
+            let ids = if spec.id.is_some() { Some(whole(&column(&format!("{name}:id"))?)?) } else { None };
             let mut totals = Vec::with_capacity(job.totals.len());
             for total in &job.totals {
                 let field = &job.fields[total.field];
@@ -283,8 +290,8 @@ impl Rest {
                     totals.push(None);
                     continue;
                 }
-                let amounts = FieldColumn::from_series(&series(&format!("{name}:total:{}", field.name))?, field.field_type)?;
-                let groups = series(&format!("{name}:total-group:{}", field.name))?.str().ok()?.clone();
+                let amounts = FieldColumn::from_series(&column(&format!("{name}:total:{}", field.name))?.rechunk(), field.field_type)?;
+                let groups = column(&format!("{name}:total-group:{}", field.name))?.rechunk().str().ok()?.clone();
                 totals.push(Some(BaseTotal { amounts, groups }));
             }
             rest.systems.push(RestIn { rows, places, ids, totals });

@@ -43,7 +43,7 @@ mod parquet;
 mod snapshots;
 mod stored;
 
-use self::parquet::{Numbered, ParquetFile, read_columns, read_parquet, read_rows, write_parquet, write_parquet_as};
+use self::parquet::{Numbered, ParquetFile, read_columns, read_parquet, read_rows, write_parquet};
 
 pub use ledger::{
     AnswerEvent, Bases, BreakEvent, DiscardedValue, Ending, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LinkOfRecord, LostMail, MailOfRun,
@@ -402,8 +402,20 @@ pub fn load_rest(root: &Path, job: &Job, promoted: &Promoted) -> Result<Option<R
         return Ok(None);
     }
     let path = root.join(&place.run).join(REST_FILE);
-    let frame = read_parquet(&path)?;
-    Rest::from_frame(job, &frame).map(Some).ok_or_else(|| lost(&path, "it does not hold records at rest"))
+    // A column at a time: all of them twice would be much of what a run needs.
+    let mut problem = None;
+    let read = |name: &str| match read_columns(&path, &[name]) {
+        Ok(frame) => frame.column(name).ok().map(|column| column.as_materialized_series().clone()),
+        Err(error) => {
+            problem = Some(error);
+            None
+        }
+    };
+    let rest = Rest::from_columns(job, read);
+    match problem {
+        Some(error) => Err(error),
+        None => rest.map(Some).ok_or_else(|| lost(&path, "it does not hold records at rest")),
+    }
 }
 
 /// The state that a promoted run left, without the records of `rest` that are `resting`. `root` is the folder of all bases.
@@ -504,9 +516,14 @@ fn save_bases(folder: &Path, job: &Job, bases: &[Base]) -> Result<(), Error> {
 /// Writes the records at rest.
 fn save_rest(folder: &Path, job: &Job, run: &str, leaving: &Leaving<'_>) -> Result<RestPlace, Error> {
     let path = folder.join(REST_FILE);
-    let frame = leaving.rest.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?;
     // Hashes cannot be made smaller.
-    write_parquet_as(&path, &frame, ParquetCompression::Uncompressed)?;
+    let mut file = ParquetFile::new(path.clone(), ParquetCompression::Uncompressed);
+    let records = leaving.rest.records.len();
+    for first in (0..records.max(1)).step_by(RECORDS_AT_ONCE) {
+        let frame = leaving.rest.to_frame(job, first..(first + RECORDS_AT_ONCE).min(records));
+        file.add(&frame.map_err(|e| lost(&path, &e.to_string()))?)?;
+    }
+    file.finish()?;
     Ok(RestPlace {
         run: run.to_owned(),
         job_digest: job.source.digest.clone(),

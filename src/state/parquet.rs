@@ -175,15 +175,7 @@ fn refused(path: &Path, what: &dyn std::fmt::Display) -> Error {
 /// # Errors
 /// `GiveAccess` if it cannot be written.
 pub(super) fn write_parquet(path: &Path, frame: &DataFrame) -> Result<(), Error> {
-    write_parquet_as(path, frame, ParquetCompression::Lz4Raw)
-}
-
-/// Writes a frame, and makes it durable.
-///
-/// # Errors
-/// As [`write_parquet`].
-pub(super) fn write_parquet_as(path: &Path, frame: &DataFrame, compression: ParquetCompression) -> Result<(), Error> {
-    let mut file = ParquetFile::new(path.to_owned(), compression);
+    let mut file = ParquetFile::new(path.to_owned(), ParquetCompression::Lz4Raw);
     file.add(frame)?;
     file.finish()
 }

@@ -1021,6 +1021,7 @@ fn append_all(whole: &mut [StringChunked], stretches: impl Iterator<Item = Vec<S
 impl Stretch {
     /// All stretches of a file as one.
     fn joined(stretches: Vec<Walked<Stretch>>) -> Stretch {
+        let rows = stretches.iter().map(|walked| walked.made.lines.len()).sum::<usize>();
         let mut stretches = stretches.into_iter().map(|Walked { lines, bytes, made: mut stretch }| {
             stretch.starts.iter_mut().for_each(|start| *start += bytes as u64);
             let all = stretch.lines.iter_mut().chain(&mut stretch.lines_padded).chain(stretch.refused.iter_mut().map(|refused| &mut refused.line));
@@ -1029,6 +1030,10 @@ impl Stretch {
         });
         let Some(mut whole) = stretches.next() else { return Stretch::default() };
         let mut columns = Vec::new();
+        // Exactly: of many rows a vector that grows by itself takes up to twice the room.
+        whole.lines.reserve_exact(rows.saturating_sub(whole.lines.len()));
+        whole.hashes.reserve_exact(rows.saturating_sub(whole.hashes.len()));
+        whole.starts.reserve_exact(rows.saturating_sub(whole.starts.len()));
         for stretch in stretches {
             columns.push(stretch.columns);
             whole.lines.extend(stretch.lines);
