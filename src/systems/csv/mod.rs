@@ -12,25 +12,18 @@
 //!   and stay in the file. What makes the *rest* of the file uncertain (a lost quote, a cut end) stops the run.
 //! - Columns are found by the names in the header, verbatim. Columns that the job does not need are noted when they come
 //!   or go. In a file without a header the number of columns is the only thing that tells that one was inserted, so there it stops the run.
-//! - Where the job asks for it, a file is only read when it is complete: nobody has written it for a while, or its marker is
-//!   there. In a system that is never written, a marker older than the file is that of an earlier delivery; elsewhere our own
-//!   write makes the file the newer of the two. What is read back after a write waits for nothing.
-//! - Of several dated files the newest is read, and never one that is older than that of the last run: the records would go back in
-//!   time, and every edit since would look like one more.
 //! - An encoding in which two spellings stand for one character (some East Asian ones) is only written if the whole file comes
 //!   back from it to the byte.
 //! - A file that was pulled a moment ago is held for the write; the write proves, to the byte, that it still is that file.
 //! - A second set that was decided on the same snapshot is stale as a whole: the file is no longer what it was decided on.
 
 mod edit;
-mod names;
 mod rows;
 mod sums;
 mod text;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use encoding_rs::Encoding;
@@ -39,16 +32,13 @@ use rayon::prelude::*;
 
 use crate::change::Outcome;
 use crate::diagnostic::{Place, did_you_mean};
-use crate::disk::{self, Contents};
+use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{ControlSum, Evidence, Pulled, Quarantined, RawColumns, Unread};
-use crate::job::{CsvReady, CsvSettings, Role};
-use crate::systems::{
-    Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, missing_columns, no_file, outcomes_of_replacing, passing_if_gone,
-    resolved, shown,
-};
+use crate::job::CsvSettings;
+use crate::systems::file::{NOTHING, SourceFile};
+use crate::systems::{Description, Opening, System, Wanted, WriteSet, changed_since_read, missing_columns, shown};
 
-use self::names::Unclear;
 use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Glance, Layout, NoLayout, Rows, Stopped, SumRule, TrailerRule, Why};
 use self::sums::{Amount, Sum};
 use self::text::Decoded;
@@ -57,7 +47,6 @@ use self::text::Decoded;
 const ENCODING: &str = "encoding";
 const DELIMITER: &str = "delimiter";
 const HEADER: &str = "header";
-const NAME_DATE: &str = "date in the name";
 
 /// How many characters of a refused row are shown.
 const RAW_CHARS_MAX: usize = 200;
@@ -71,9 +60,7 @@ const ADDRESSES_MAX: usize = 100_000;
 /// A CSV file.
 #[derive(Debug)]
 pub struct CsvFile {
-    path: PathBuf,
-    /// The path as the operator wrote it.
-    origin: String,
+    file: SourceFile,
     /// The name of the system.
     system: String,
     encoding: Option<&'static Encoding>,
@@ -83,12 +70,8 @@ pub struct CsvFile {
     /// The columns that the job needs, each once.
     required: Vec<String>,
     known: BTreeMap<String, String>,
-    ready: Ready,
     pads: bool,
     trailer: Option<TrailerRule>,
-    /// The date in the name of the file, where that is how it was chosen.
-    name_date: Option<String>,
-    backups: u32,
     /// The digest of the last pull.
     pulled_sha256: Option<String>,
     /// The file as it was pulled last, for a write soon after.
@@ -117,23 +100,6 @@ struct Held {
 
 /// A longer file is read again for a write, so that it does not stay in memory for as long as a run decides.
 const HELD_BYTES_MAX: usize = 256 << 20;
-
-/// What tells that the file is complete.
-#[derive(Debug)]
-enum Ready {
-    /// Nothing does.
-    Always,
-    /// It has not changed for so many seconds.
-    Still(u32),
-    /// There is a marker.
-    Marked {
-        path: PathBuf,
-        /// As the operator wrote it.
-        written: String,
-        /// Whether a marker that is older than the file is none.
-        must_be_newer: bool,
-    },
-}
 
 impl CsvFile {
     /// Opens the file: its settings are checked and it is there. It is read by [`System::pull`].
@@ -164,30 +130,9 @@ impl CsvFile {
         if delimiter == Some(quote) {
             return Err(mend(format!("system `{name}`: the delimiter and the quote are the same character")));
         }
-        let mut path = opening.root.join(resolved(&settings.path, opening)?);
-        let (mut origin, mut name_date) = (settings.path.clone(), None);
-        if let Some(format) = &settings.newest {
-            let (file, date) = newest_file(&path, &settings.path, format, opening)?;
-            origin = settings.path.rsplit_once('/').map_or_else(|| file.clone(), |(folder, _)| format!("{folder}/{file}"));
-            path.set_file_name(file);
-            name_date = Some(date);
-        }
-        if !path.is_file() {
-            return Err(no_file(&path, &settings.path, name));
-        }
+        let file = SourceFile::find(&settings.file(), opening)?;
         let mut seen = BTreeSet::new();
         let required = opening.columns.iter().filter(|column| seen.insert(column.as_str())).cloned().collect();
-        let ready = match &settings.ready {
-            None => Ready::Always,
-            Some(CsvReady::Stable(seconds)) => Ready::Still(*seconds),
-            Some(CsvReady::Marker(marker)) => {
-                let file = path.file_name().unwrap_or_default().to_string_lossy();
-                let written = marker.replace("{name}", &file);
-                let path = opening.root.join(resolved(&written, opening)?);
-                let must_be_newer = matches!(opening.spec.role, Role::Source | Role::Witness);
-                Ready::Marked { path, written, must_be_newer }
-            }
-        };
         let trailer = settings.trailer.as_ref().map(|trailer| TrailerRule {
             starts: trailer.starts.clone(),
             count_column: trailer.count_column.and_then(|column| usize::try_from(column).ok()?.checked_sub(1)),
@@ -199,8 +144,7 @@ impl CsvFile {
             mark: trailer.decimal.unwrap_or('.'),
         });
         Ok(CsvFile {
-            path,
-            origin,
+            file,
             system: name.clone(),
             encoding,
             delimiter,
@@ -208,11 +152,8 @@ impl CsvFile {
             header: settings.header,
             required,
             known: opening.known.clone(),
-            ready,
             pads: settings.pads_short_rows,
             trailer,
-            name_date,
-            backups: settings.backups.unwrap_or(1),
             pulled_sha256: None,
             held: None,
             staged: None,
@@ -220,16 +161,7 @@ impl CsvFile {
     }
 
     fn place(&self) -> Place {
-        Place::of(&self.origin)
-    }
-
-    /// An error of the disk, with the file as the operator wrote it.
-    fn as_written(&self, error: Error) -> Error {
-        error_as_written(error, &self.origin)
-    }
-
-    fn read(&self) -> Result<Contents, Error> {
-        disk::read(&self.path).map_err(|error| self.as_written(error))
+        self.file.place()
     }
 
     fn decode<'b>(&self, bytes: &'b [u8]) -> Result<Decoded<'b>, Error> {
@@ -291,7 +223,7 @@ impl CsvFile {
             }
         }
         let there: Vec<String> = layout.names.iter().map(|name| shown(name)).collect();
-        match missing_columns(&self.origin, &self.system, &missing, &there) {
+        match missing_columns(self.file.origin(), &self.system, &missing, &there) {
             None => Ok(columns),
             Some(mut error) => {
                 for (diagnostic, name) in error.diagnostics.iter_mut().zip(&missing) {
@@ -425,8 +357,8 @@ impl CsvFile {
 
     /// The rows of the file: all, or at least those at the wanted addresses.
     fn parse(&mut self, rows: &WhichRows<'_>, notes: Vec<String>) -> Result<Pulled, Error> {
-        let stamp = disk::stamp(&self.path).map_err(|error| self.as_written(error))?;
-        let bytes = disk::read_bytes(&self.path).map_err(|error| self.as_written(error))?;
+        let stamp = self.file.stamp()?;
+        let bytes = self.file.read()?;
         let (sha256, read) = rayon::join(|| disk::digest(&bytes), || self.rows(&bytes, rows, notes));
         let (all, mut evidence, late) = read?;
         evidence.sha256 = Some(sha256);
@@ -481,9 +413,9 @@ impl CsvFile {
             (DELIMITER.to_owned(), char::from(layout.delimiter).to_string()),
             (HEADER.to_owned(), serde_json::to_string(&layout.names).unwrap_or_default()),
         ]);
-        found.extend(self.name_date.iter().map(|date| (NAME_DATE.to_owned(), date.clone())));
+        found.extend(self.file.found());
         let evidence = Evidence {
-            origin: self.origin.clone(),
+            origin: self.file.origin().to_owned(),
             sha256: None,
             rows_read: all.rows_read,
             rows_announced: all.rows_announced,
@@ -618,13 +550,13 @@ impl CsvFile {
         let is_of_set = |staged: &Staged| set.changes.iter().map(|change| &change.number).eq(&staged.numbers);
         let staged = self.staged.take().filter(is_of_set).or_else(|| self.worked_out(set));
         let (Some(Held { stamp, rows }), Some(Staged { new, outcomes, .. })) = (self.held.take(), staged) else { return Ok(None) };
-        if disk::stamp(&self.path).map_err(|error| self.as_written(error))? != Some(stamp) {
+        if self.file.stamp()? != Some(stamp) {
             return Ok(None);
         }
         match (new, &self.pulled_sha256, &rows.text) {
             (None, ..) => Ok(Some(outcomes)),
             (Some(new), Some(sha256), Some(text)) => {
-                let outcomes = self.replace(text.as_bytes(), sha256, &new, outcomes).map(Some);
+                let outcomes = self.file.replace(text.as_bytes(), sha256, &new, outcomes).map(Some);
                 // Giving two files of memory back takes a while, and nobody waits for it.
                 rayon::spawn(move || drop((new, rows)));
                 outcomes
@@ -633,45 +565,19 @@ impl CsvFile {
         }
     }
 
-    fn replace(&self, bytes: &[u8], sha256: &str, new: &[u8], outcomes: Vec<Outcome>) -> Result<Vec<Outcome>, Error> {
-        let expected = disk::Expected { bytes, sha256 };
-        let replaced = disk::replace_keeping(&self.path, new, expected, self.backups).map_err(|error| self.as_written(error))?;
-        Ok(outcomes_of_replacing(replaced, outcomes))
-    }
-
-    fn recover(&self) -> Result<Vec<String>, Error> {
-        disk::recover(&self.path).map_err(|error| self.as_written(error))
-    }
-
-    /// Waits until the file is complete. Gives the stamp that it must still have when it is read.
-    fn wait_until_ready(&self) -> Result<Option<disk::Stamp>, Error> {
-        let stamp = |path: &Path| disk::stamp(path).map_err(|error| self.as_written(error));
-        let stop = |message: String| Error::new(Remedy::GiveAccess, self.place(), message);
-        match &self.ready {
-            Ready::Always => Ok(None),
-            Ready::Still(seconds) => disk::wait_until_still(&self.path, *seconds).map(Some).map_err(|error| self.as_written(error)),
-            Ready::Marked { path, written, must_be_newer } => {
-                let file = stamp(&self.path)?;
-                let Some(marker) = stamp(path)? else {
-                    return Err(stop(format!("the file is not complete: its marker `{written}` is not there"))
-                        .seen(NOTHING)
-                        .hint("whoever delivers the file makes the marker at the end: look what became of the delivery, then run again"));
-                };
-                if *must_be_newer && file.is_some_and(|file| marker.is_older_than(&file)) {
-                    return Err(stop(format!("the file is not complete: its marker `{written}` is older than the file"))
-                        .seen("it is the marker of an earlier delivery")
-                        .seen(NOTHING)
-                        .hint("whoever delivers the file makes the marker anew at the end: look what became of the delivery, then run again"));
-                }
-                Ok(file)
-            }
-        }
-    }
-
     fn refuse(&self, rows: &Rows<'_>, reason: String) -> Quarantined {
         let raw = rows.raw();
         let end = raw.char_indices().nth(RAW_CHARS_MAX).map_or(raw.len(), |(at, _)| at);
-        Quarantined { origin: self.origin.clone(), line: rows.line, column: None, field: None, raw: Some(raw[..end].to_owned()), reason, key: None, id: None }
+        Quarantined {
+            origin: self.file.origin().to_owned(),
+            line: rows.line,
+            column: None,
+            field: None,
+            raw: Some(raw[..end].to_owned()),
+            reason,
+            key: None,
+            id: None,
+        }
     }
 }
 
@@ -817,80 +723,25 @@ impl Stretch {
     }
 }
 
-const NOTHING: &str = "nothing was read or written";
-
-/// The newest of the files that a path with one `*` in its name stands for, and the date in its name.
-fn newest_file(path: &Path, written: &str, format: &str, opening: &Opening<'_>) -> Result<(String, String), Error> {
-    let system = &opening.spec.name;
-    let stop = |remedy: Remedy, message: String| Error::new(remedy, Place::of(written), message).seen(format!("system `{system}` reads the newest"));
-    let pattern = path.file_name().unwrap_or_default().to_string_lossy();
-    let (before, after) = pattern.split_once('*').unwrap_or((&pattern, ""));
-    let listed = disk::files(path.parent().unwrap_or(opening.root)).map_err(|mut error| {
-        error.diagnostics.iter_mut().for_each(|diagnostic| diagnostic.place.origin = written.to_owned());
-        error.seen(NOTHING)
-    })?;
-    let fits = |name: &String| {
-        let is_hidden = name.starts_with('.') && !before.starts_with('.');
-        !is_hidden && name.strip_prefix(before).is_some_and(|rest| rest.ends_with(after))
-    };
-    let fitting: Vec<String> = listed.into_iter().filter(fits).collect();
-    let (name, date) = match names::newest(&fitting, format) {
-        Ok(Some(newest)) => newest,
-        Ok(None) => {
-            return Err(stop(Remedy::GiveAccess, "there is no such file".to_owned())
-                .seen(NOTHING)
-                .hint("look whether the path is right, relative to the folder of `jobs/`, and the files are delivered"));
-        }
-        Err(Unclear::NoDate(name)) => {
-            return Err(stop(Remedy::Look, format!("`{}` has no date in its name", shown(&name)))
-                .seen(format!("the date is spelled `{format}`"))
-                .seen(NOTHING)
-                .hint("whether it is the newest cannot be told: rename it, or move it to another folder"));
-        }
-        Err(Unclear::SeveralDates(name)) => {
-            return Err(stop(Remedy::MendJob, format!("`{}` has several dates in its name", shown(&name)))
-                .seen(format!("the date is spelled `{format}`"))
-                .seen(NOTHING)
-                .hint(format!("say with `newest` what stands beside the right one, such as `-{format}.`")));
-        }
-        Err(Unclear::Twins(names)) => {
-            let names: Vec<String> = names.iter().map(|name| format!("`{}`", shown(name))).collect();
-            return Err(stop(Remedy::Look, format!("several files have the newest date: {}", names.join(", ")))
-                .seen(NOTHING)
-                .hint("which of them is meant cannot be told: move the others to another folder"));
-        }
-    };
-    let date = names::spelled(date);
-    if let Some(known) = opening.known.get(NAME_DATE).filter(|known| date < **known) {
-        return Err(stop(Remedy::Look, format!("the newest file, `{}`, is older than the one that the last run read", shown(&name)))
-            .seen(format!("the date in its name is {date}, that of the last run was {known}"))
-            .seen(NOTHING)
-            .hint("look where the newer file went; if this one is right, name it in `path`, without `newest`, for one run"));
-    }
-    Ok((name, date))
-}
-
 impl System for CsvFile {
     fn describe(&self) -> Description {
-        Description { atomic: true, writable: true, fills_id: false }
+        Description { atomic: true, writable: self.file.is_writable(), fills_id: false }
     }
 
     fn columns(&mut self) -> Result<Vec<String>, Error> {
-        let contents = self.read()?;
-        let decoded = self.decode(&contents.bytes)?;
+        let bytes = self.file.read()?;
+        let decoded = self.decode(&bytes)?;
         let layout = self.layout(&decoded.text)?;
         self.required_columns(&layout)?;
         Ok(layout.names)
     }
 
     fn pull(&mut self) -> Result<Pulled, Error> {
-        let notes = self.recover()?;
-        let stamp = self.wait_until_ready()?;
+        let notes = self.file.recover()?;
+        let stamp = self.file.wait_until_ready()?;
         // A night after others looks into few of the rows that it reads.
         let pulled = self.parse(&if self.known.is_empty() { WhichRows::All } else { WhichRows::AllLate }, notes)?;
-        if stamp.is_some() && disk::stamp(&self.path).map_err(|error| self.as_written(error))? != stamp {
-            return Err(self.as_written(disk::still_written(&self.path)));
-        }
+        self.file.prove_still(stamp)?;
         self.pulled_sha256.clone_from(&pulled.evidence.sha256);
         // What is read back after a write is spelled as what was pulled, whatever the written cells look like.
         self.known.clone_from(&pulled.evidence.found);
@@ -900,7 +751,7 @@ impl System for CsvFile {
     /// The file must still be what was pulled; otherwise every change is stale. An error after which the file may have been
     /// replaced has the remedy `Look`, and says so.
     fn prepare(&mut self) -> Result<(), Error> {
-        disk::prove_replaceable(&self.path).map_err(|error| self.as_written(error))
+        self.file.prove_replaceable()
     }
 
     fn stage(&mut self, set: WriteSet<'_>) {
@@ -914,18 +765,18 @@ impl System for CsvFile {
         if let Some(outcomes) = self.write_held(&set)? {
             return Ok(outcomes);
         }
-        let bytes = disk::read_bytes(&self.path).map_err(|error| passing_if_gone(self.as_written(error), &self.path))?;
+        let bytes = self.file.read_to_write()?;
         let (sha256, edited) = rayon::join(|| disk::digest(&bytes), || self.edited(&bytes, &set));
         if let Some(stale) = changed_since_read(&set, self.pulled_sha256.as_deref(), &sha256) {
             return Ok(stale);
         }
         let (new, outcomes) = edited?;
         let Some(new) = new else { return Ok(outcomes) };
-        self.replace(&bytes, &sha256, &new, outcomes)
+        self.file.replace(&bytes, &sha256, &new, outcomes)
     }
 
     fn read_back(&mut self, wanted: &Wanted) -> Result<Pulled, Error> {
-        let notes = self.recover()?;
+        let notes = self.file.recover()?;
         self.parse(&if wanted.addresses.len() <= ADDRESSES_MAX { WhichRows::At(wanted) } else { WhichRows::AllBack }, notes)
     }
 }
@@ -941,6 +792,7 @@ fn shown_delimiter(delimiter: u8) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
+    use std::path::{Path, PathBuf};
 
     use super::*;
     use crate::change::{Action, AddressPart, CellChange, Change, Reason};
