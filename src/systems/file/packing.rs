@@ -11,6 +11,7 @@ use std::io::{Cursor, Read};
 
 use flate2::read::MultiGzDecoder;
 use zip::ZipArchive;
+use zip::result::ZipError;
 
 use crate::job::Packing;
 
@@ -55,16 +56,17 @@ fn whole(reader: impl Read, bytes_max: u64) -> Result<Vec<u8>, Unpackable> {
     let mut unpacked = Vec::new();
     reader.take(bytes_max.saturating_add(1)).read_to_end(&mut unpacked).map_err(|error| match error.kind() {
         std::io::ErrorKind::UnexpectedEof => Unpackable::CutOff,
+        std::io::ErrorKind::Unsupported => Unpackable::Unknown,
         _ => Unpackable::Damaged,
     })?;
     if unpacked.len() as u64 > bytes_max { Err(Unpackable::TooLarge) } else { Ok(unpacked) }
 }
 
 fn unzip(bytes: &[u8], member: Option<&str>, bytes_max: u64) -> Result<Vec<u8>, Unpackable> {
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|_| Unpackable::Damaged)?;
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(why)?;
     let mut files = Vec::new();
     for index in 0..archive.len() {
-        let file = archive.by_index_raw(index).map_err(|_| Unpackable::Damaged)?;
+        let file = archive.by_index_raw(index).map_err(why)?;
         let name = file.name().map_err(|_| Unpackable::Damaged)?.into_owned();
         let is_hidden = name.starts_with("__MACOSX/") || name.rsplit('/').next().is_some_and(|last| last.starts_with('.'));
         if !file.is_dir() && (!is_hidden || member == Some(name.as_str())) {
@@ -84,7 +86,14 @@ fn unzip(bytes: &[u8], member: Option<&str>, bytes_max: u64) -> Result<Vec<u8>, 
     if archive.by_index_raw(index).is_ok_and(|file| file.encrypted()) {
         return Err(Unpackable::Encrypted);
     }
-    whole(archive.by_index(index).map_err(|_| Unpackable::Unknown)?, bytes_max)
+    whole(archive.by_index(index).map_err(why)?, bytes_max)
+}
+
+fn why(error: ZipError) -> Unpackable {
+    match error {
+        ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_) => Unpackable::Unknown,
+        _ => Unpackable::Damaged,
+    }
 }
 
 #[cfg(test)]

@@ -234,6 +234,7 @@ impl<'t> Scanner<'t> {
                 Some(b'f') => self.word("false")?,
                 Some(b'n') => self.word("null")?,
                 Some(b'-' | b'0'..=b'9') => self.number()?,
+                Some(b'a'..=b'z' | b'A'..=b'Z') => return self.problem("this is no value of JSON"),
                 _ => return self.problem("a value is missing here"),
             }
             while let Some(close) = self.open.last().copied() {

@@ -247,7 +247,7 @@ fn what_makes_the_whole_uncertain_stops() {
         ("  \n", "the file is empty"),
         ("[\n {\"id\": 1},\n {\"id\": 2", "a.json:3:10: the file looks cut off"),
         ("[\n {\"id\": 1}\n {\"id\": 2}\n]", "a.json:3:2: the file is no JSON: a comma or `]` is missing here"),
-        ("[{\"id\": NaN}]", "a.json:1:9: the file is no JSON: a value is missing here"),
+        ("[{\"id\": NaN}]", "a.json:1:9: the file is no JSON: this is no value of JSON"),
         ("[{\"id\": 1}]\n]", "a.json:2:1: something stands behind the end of the value"),
         ("{\"id\": 1}\n{\"id\": 2}\n", "`lines = true`"),
         ("{\"id\": 1}", "`$` is an object, not the array of records"),

@@ -149,6 +149,12 @@ fn pulled_of(file: &SourceFile, frame: &Frame, wanted: &[&Column], mut notes: Ve
         let mut texts = StringChunkedBuilder::new(column.name.as_str().into(), frame.height);
         let (mut storage, mut faults, mut text) = (Vec::with_capacity(frame.height), Vec::new(), String::new());
         for row in 0..frame.height {
+            // Texts are by far the most cells, and need no spelling.
+            if let Cells::Text(cells) = &column.cells {
+                texts.append_option(cells.get(row));
+                storage.push(Storage::Text as u8);
+                continue;
+            }
             text.clear();
             let cell = column.cells.get(row);
             let stored = cell.as_ref().and_then(|cell| spell::spell(column, cell, &mut text));
@@ -184,9 +190,13 @@ fn hashes_of(frame: &Frame) -> Vec<u128> {
         bytes.clear();
         for column in &flat {
             text.clear();
-            match column.cells.get(row).and_then(|cell| spell::spell(column, &cell, text)) {
+            let spelled = match &column.cells {
+                Cells::Text(cells) => cells.get(row).map(|text| (Storage::Text, text)),
+                cells => cells.get(row).and_then(|cell| spell::spell(column, &cell, text)).map(|storage| (storage, text.as_str())),
+            };
+            match spelled {
                 None => bytes.push(u8::MAX),
-                Some(storage) => {
+                Some((storage, text)) => {
                     bytes.push(storage as u8);
                     bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
                     bytes.extend_from_slice(text.as_bytes());
