@@ -213,6 +213,11 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// How many bytes the file has.
+    pub fn length(&self) -> u64 {
+        self.bytes
+    }
+
     /// Whether the file was changed before this other one was.
     pub fn is_older_than(&self, other: &Stamp) -> bool {
         self.modified < other.modified

@@ -17,13 +17,13 @@ use toml::de::DeValue;
 use super::read::{At, Page, Span, Table, Written};
 use super::ready::*;
 use super::spelling::{
-    format_problem, has_literal_secret, has_reference, has_short_year, is_epoch_format, is_mail_address, is_timezone, name_date_problem, read_cron,
-    reference_problem, timezone_meant,
+    PathStep, format_problem, has_literal_secret, has_reference, has_short_year, is_epoch_format, is_mail_address, is_timezone, name_date_problem, read_cron,
+    read_path, reference_problem, timezone_meant,
 };
 use super::written::{
     AmountsWritten, ApplyTable, BesideWritten, Column, ColumnTable, CsvTable, DeletesWord, EditedAtWritten, ExcelHeaderWritten, ExcelTable,
-    Field as FieldWritten, FieldTable, JobTable, LimitsTable, Missed, OnFormula, Ragged, Rule, Scalar, Settings as Kinds, Switch, System, SystemTable,
-    unsigned,
+    Field as FieldWritten, FieldTable, FileReadyTable, JobTable, JsonTable, LimitsTable, Missed, OnFormula, Ragged, Rule, Scalar, Settings as Kinds, Switch,
+    System, SystemTable, unsigned,
 };
 use super::{JobFile, Settings};
 use crate::value::{FieldType, Tolerance, Value};
@@ -42,10 +42,10 @@ const WORKBOOKS_WRITABLE: &[&str] = &["xlsx", "xlsm"];
 const WORKBOOKS_READABLE: &[&str] = &["xls", "xlsb", "ods"];
 
 /// More former versions of a file than this are a mistake.
-const CSV_BACKUPS_MAX: u32 = 100;
+const BACKUPS_MAX: u32 = 100;
 
 /// A run that waits longer than this for a file is a mistake.
-const CSV_STABLE_SECONDS_MAX: u32 = 3600;
+const STABLE_SECONDS_MAX: u32 = 3600;
 
 /// A run that waits longer than this for what passes is a mistake.
 const RETRY_FOR_S_MAX: u32 = 3600;
@@ -208,6 +208,7 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
     };
     tell_workbooks_of_fields(&mut systems, &fields, &key);
     tell_trailers_of_fields(&mut systems, &fields);
+    tell_json_of_fields(&mut systems, &fields);
     let systems: Option<Vec<SystemSpec>> = systems
         .into_iter()
         .map(|draft| {
@@ -475,6 +476,13 @@ fn check_system(name: &At<String>, system: &System, mode: Mode, page: &mut Page<
         refuse_empty(id, &format!("systems.{}.id", name.value), page);
     }
     let may = check_may(name, common, kind.as_ref(), mode, page);
+    if let Some(Kinds::Json(_)) = &system.settings {
+        let edited_at = common.edited_at.as_ref().and_then(|edited_at| edited_at.value.0.name.as_ref());
+        let filters = [&common.only, &common.immutable_when].into_iter().flatten().flat_map(|rows| rows.value.0.iter().map(|(column, _)| column));
+        for column in common.id.iter().chain(edited_at).chain(filters).filter(|column| !column.value.is_empty()) {
+            refuse_no_path(&column.value, &column.span, &name.value, page);
+        }
+    }
     if let Some(Kinds::Excel(excel)) = &system.settings {
         refuse_unwritable_workbooks(name, excel, role, may, mode, page);
     }
@@ -536,23 +544,15 @@ fn check_kind(name: &At<String>, settings: &Kinds, role: Option<Role>, mode: Mod
                     ["utf-8", "windows-1252", "utf-16le", "iso-8859-15"],
                 );
             }
-            let path = csv.path.as_ref()?;
-            refuse_empty(path, &format!("systems.{}.path", name.value), page);
-            let is_written = mode == Mode::Sync && role.is_some_and(Role::is_written);
-            refuse_unclear_names(name, csv, path, is_written, page);
-            let backups = csv.backups.as_ref().map(|backups| {
-                if !(1..=CSV_BACKUPS_MAX).contains(&backups.value) {
-                    page.refuse(&backups.span, format!("`systems.{}.backups` must lie between 1 and {CSV_BACKUPS_MAX}, not {}", name.value, backups.value));
-                }
-                backups.value
-            });
+            let file = check_source_file(name, &FileKeys::of_csv(csv), role, mode, page)?;
             Some(Kind::Csv(CsvSettings {
-                ready: check_csv_ready(name, csv, page),
                 pads_short_rows: csv.ragged.as_ref().is_some_and(|ragged| ragged.value == Ragged::Pad),
                 trailer: check_csv_trailer(name, csv, page),
-                newest: csv.newest.as_ref().map(|newest| newest.value.clone()),
-                backups,
-                path: path.value.clone(),
+                path: file.path,
+                newest: file.newest,
+                ready: file.ready,
+                backups: file.backups,
+                member: file.member,
                 delimiter,
                 quote,
                 encoding: csv.encoding.as_ref().map(|encoding| encoding.value.clone()),
@@ -581,12 +581,138 @@ fn check_kind(name: &At<String>, settings: &Kinds, role: Option<Role>, mode: Mod
             let text = |text: &Option<At<String>>| text.as_ref().map(|text| text.value.clone());
             Some(Kind::Sql(SqlSettings { url: url.value.clone(), table: text(&sql.table), query: text(&sql.query) }))
         }
+        Kinds::Json(json) => check_json(name, json, role, mode, page).map(Kind::Json),
+        Kinds::Parquet(parquet) => {
+            let keys =
+                FileKeys { path: &parquet.path, newest: &parquet.newest, ready: &parquet.ready, backups: &parquet.backups, member: &None, ending: "parquet" };
+            let path = parquet.path.as_ref()?;
+            if Packing::of(&path.value).is_some() {
+                page.refuse(&path.span, format!("`systems.{}.path` is a packed file, and a Parquet file is packed inside", name.value))
+                    .hint("unpack it, and name the Parquet file itself");
+                return None;
+            }
+            check_source_file(name, &keys, role, mode, page).map(|file| Kind::Parquet(ParquetSettings { file }))
+        }
         Kinds::Memory(memory) => Some(Kind::Memory(memory.table.as_ref().map_or_else(|| name.value.clone(), |table| table.value.clone()))),
     }
 }
 
-fn check_csv_ready(name: &At<String>, csv: &CsvTable, page: &mut Page<'_>) -> Option<CsvReady> {
-    let ready = csv.ready.as_ref()?;
+/// The keys that all kinds of files have.
+struct FileKeys<'t> {
+    path: &'t Option<At<String>>,
+    newest: &'t Option<At<String>>,
+    ready: &'t Option<At<FileReadyTable>>,
+    backups: &'t Option<At<u32>>,
+    member: &'t Option<At<String>>,
+    /// The end of such a file's name, for hints.
+    ending: &'static str,
+}
+
+impl<'t> FileKeys<'t> {
+    fn of_csv(csv: &'t CsvTable) -> FileKeys<'t> {
+        FileKeys { path: &csv.path, newest: &csv.newest, ready: &csv.ready, backups: &csv.backups, member: &csv.member, ending: "csv" }
+    }
+}
+
+/// Where a file is. Nothing if it has no path.
+fn check_source_file(name: &At<String>, keys: &FileKeys<'_>, role: Option<Role>, mode: Mode, page: &mut Page<'_>) -> Option<FileSettings> {
+    let path = keys.path.as_ref()?;
+    refuse_empty(path, &format!("systems.{}.path", name.value), page);
+    let is_written = mode == Mode::Sync && role.is_some_and(Role::is_written);
+    refuse_unclear_names(name, keys, path, is_written, page);
+    let packing = Packing::of(&path.value);
+    if packing.is_some() && is_written {
+        page.refuse(&path.span, format!("system `{}` is written, and a packed file is only read", name.value))
+            .hint("unpack the file, or make the system a source or a witness");
+    }
+    if let Some(member) = keys.member {
+        refuse_empty(member, &format!("systems.{}.member", name.value), page);
+        if packing != Some(Packing::Zip) && !has_reference(&path.value) {
+            page.refuse(&member.span, format!("`systems.{}.member` is for a zip archive, and `{}` is none", name.value, path.value))
+                .hint("leave it out, or name the archive in `path`");
+        }
+    }
+    let backups = keys.backups.as_ref().map(|backups| {
+        if !(1..=BACKUPS_MAX).contains(&backups.value) {
+            page.refuse(&backups.span, format!("`systems.{}.backups` must lie between 1 and {BACKUPS_MAX}, not {}", name.value, backups.value));
+        }
+        backups.value
+    });
+    Some(FileSettings {
+        path: path.value.clone(),
+        newest: keys.newest.as_ref().map(|newest| newest.value.clone()),
+        ready: check_ready(name, keys, page),
+        backups,
+        member: keys.member.as_ref().map(|member| member.value.clone()),
+    })
+}
+
+fn check_json(name: &At<String>, json: &JsonTable, role: Option<Role>, mode: Mode, page: &mut Page<'_>) -> Option<JsonSettings> {
+    let keys = FileKeys { path: &json.path, newest: &json.newest, ready: &json.ready, backups: &json.backups, member: &json.member, ending: "json" };
+    let mut records = Vec::new();
+    if let Some(written) = &json.records {
+        let key = format!("systems.{}.records", name.value);
+        match read_path(written.as_str().trim()) {
+            Err(problem) => {
+                page.refuse(&written.span, format!("`{key}` {problem}")).seen(format!("found `{}`", written.value)).hint("for example `records = \"$.items\"`");
+            }
+            Ok(steps) => {
+                let length = steps.len();
+                records.extend(steps.into_iter().filter_map(|step| match step {
+                    PathStep::Key(key) => Some(key),
+                    PathStep::Index(_) => None,
+                }));
+                if records.len() < length {
+                    page.refuse(&written.span, format!("`{key}` goes through an array, and the records are one array"))
+                        .hint("for example `records = \"$.items\"`");
+                }
+            }
+        }
+    }
+    let path = json.path.as_ref()?;
+    let inner = match Packing::of(&path.value) {
+        Some(Packing::Gzip) => path.value[..path.value.len() - ".gz".len()].to_owned(),
+        Some(Packing::Zip) => json.member.as_ref().map_or_else(String::new, |member| member.value.clone()),
+        None => path.value.clone(),
+    };
+    let is_named_so = matches!(workbook_ending(&inner).as_str(), "ndjson" | "jsonl");
+    let has_lines = json.lines.as_ref().map_or(is_named_so, |lines| lines.value);
+    if let Some(written) = json.records.as_ref().filter(|_| has_lines) {
+        page.refuse(&written.span, format!("`systems.{}.records` is for one array, and here each line is a record", name.value))
+            .hint("leave it out, or say `lines = false`");
+    }
+    let file = check_source_file(name, &keys, role, mode, page)?;
+    Some(JsonSettings { file, has_lines, records, null: json.null.as_ref().map_or(JsonNull::Null, |null| null.value), columns: Vec::new() })
+}
+
+/// A column of a JSON file that is no path.
+fn refuse_no_path(column: &str, span: &Span, system: &str, page: &mut Page<'_>) {
+    let said = match read_path(column) {
+        Ok(steps) if steps.is_empty() => page.refuse(span, format!("column `{column}` of system `{system}` is the whole record")),
+        Ok(steps) if !matches!(steps.first(), Some(PathStep::Key(_))) => {
+            page.refuse(span, format!("column `{column}` of system `{system}` begins with an index, and a record is an object"))
+        }
+        Ok(_) => return,
+        Err(problem) => page.refuse(span, format!("column `{column}` of system `{system}` {problem}")),
+    };
+    said.seen("columns of a json system are paths: `properties.email`, `phones[0].number`")
+        .hint("a name that has points or brackets itself is written `[\"first.name\"]`, in single quotes of TOML: `'[\"first.name\"]'`");
+}
+
+/// What the fields say about the columns of JSON files.
+fn tell_json_of_fields(systems: &mut [SystemDraft], fields: &[FieldDraft<'_>]) {
+    for (index, system) in systems.iter_mut().enumerate() {
+        let Some(Kind::Json(json)) = &mut system.kind else { continue };
+        for field in fields {
+            let spec = field.columns[index].as_ref().and_then(|column| column.spec.as_ref());
+            let (Some(spec), Some(field_type)) = (spec, field.field_type) else { continue };
+            json.columns.push(JsonColumn { name: spec.name.clone(), field_type });
+        }
+    }
+}
+
+fn check_ready(name: &At<String>, keys: &FileKeys<'_>, page: &mut Page<'_>) -> Option<FileReady> {
+    let ready = keys.ready.as_ref()?;
     let key = format!("systems.{}.ready", name.value);
     match (&ready.value.stable_s, &ready.value.marker) {
         (Some(_), Some(marker)) => {
@@ -594,19 +720,19 @@ fn check_csv_ready(name: &At<String>, csv: &CsvTable, page: &mut Page<'_>) -> Op
             None
         }
         (Some(seconds), None) => {
-            if !(1..=CSV_STABLE_SECONDS_MAX).contains(&seconds.value) {
-                page.refuse(&seconds.span, format!("`{key}.stable_s` must lie between 1 and {CSV_STABLE_SECONDS_MAX} seconds, not {}", seconds.value));
+            if !(1..=STABLE_SECONDS_MAX).contains(&seconds.value) {
+                page.refuse(&seconds.span, format!("`{key}.stable_s` must lie between 1 and {STABLE_SECONDS_MAX} seconds, not {}", seconds.value));
             }
-            Some(CsvReady::Stable(seconds.value))
+            Some(FileReady::Stable(seconds.value))
         }
         (None, Some(marker)) => {
             refuse_empty(marker, &format!("{key}.marker"), page);
-            let is_itself = csv.path.as_ref().is_some_and(|path| path.value == marker.value);
+            let is_itself = keys.path.as_ref().is_some_and(|path| path.value == marker.value);
             if is_itself || marker.value.contains('*') {
                 page.refuse(&marker.span, format!("`{key}.marker` must name one other file, not `{}`", marker.value))
                     .hint("`{name}` stands for the name of the file: `\"data/{name}.done\"`");
             }
-            Some(CsvReady::Marker(marker.value.clone()))
+            Some(FileReady::Marker(marker.value.clone()))
         }
         (None, None) => {
             page.refuse(&ready.span, format!("`{key}` says nothing"))
@@ -668,11 +794,11 @@ fn tell_trailers_of_fields(systems: &mut [SystemDraft], fields: &[FieldDraft<'_>
 }
 
 /// A path that stands for several files, of which it cannot be told which is meant.
-fn refuse_unclear_names(name: &At<String>, csv: &CsvTable, path: &At<String>, is_written: bool, page: &mut Page<'_>) {
+fn refuse_unclear_names(name: &At<String>, keys: &FileKeys<'_>, path: &At<String>, is_written: bool, page: &mut Page<'_>) {
     let key = |key: &str| format!("systems.{}.{key}", name.value);
     let (folder, file) = path.value.rsplit_once('/').map_or(("", path.value.as_str()), |(folder, file)| (folder, file));
     let stars = file.matches('*').count();
-    match &csv.newest {
+    match keys.newest {
         None if path.value.contains('*') => {
             page.refuse(&path.span, format!("`{}` stands for several files, and nothing tells which is meant", key("path")))
                 .hint("say how the date in their names is spelled: `newest = \"%Y%m%d\"`");
@@ -681,7 +807,7 @@ fn refuse_unclear_names(name: &At<String>, csv: &CsvTable, path: &At<String>, is
         Some(newest) => {
             if stars != 1 || folder.contains('*') {
                 page.refuse(&path.span, format!("with `newest`, `{}` must have one `*`, in the name of the file", key("path")))
-                    .hint("for example `path = \"data/invoices-*.csv\"`");
+                    .hint(format!("for example `path = \"data/invoices-*.{}\"`", keys.ending));
             }
             if let Some(problem) = name_date_problem(newest.as_str()) {
                 page.refuse(&newest.span, format!("`{}` cannot tell the newest file: {problem}", key("newest")))
@@ -1200,11 +1326,19 @@ fn check_columns(fields: &[FieldDraft<'_>], systems: &[SystemDraft], page: &mut 
     for (system_index, system) in systems.iter().enumerate() {
         let ignores_case = matches!(system.kind, Some(Kind::Sql(_)));
         let has_no_header = matches!(&system.kind, Some(Kind::Csv(csv)) if csv.header == 0);
+        let is_json = matches!(system.kind, Some(Kind::Json(_)));
         let mut seen: Vec<(&str, &str)> = Vec::new();
         for field in fields {
             let Some(column) = &field.columns[system_index] else { continue };
             let Some(name) = column.spec.as_ref().map(|spec| spec.name.as_str()).filter(|name| !name.is_empty()) else { continue };
-            let is_twin = |other: &str| other == name || (ignores_case && other.eq_ignore_ascii_case(name));
+            if is_json {
+                refuse_no_path(name, &column.span, &system.name.value, page);
+            }
+            let is_twin = |other: &str| {
+                other == name
+                    || (ignores_case && other.eq_ignore_ascii_case(name))
+                    || (is_json && read_path(name).is_ok_and(|path| read_path(other) == Ok(path)))
+            };
             match seen.iter().find(|(other, _)| is_twin(other)) {
                 Some((_, twin)) => {
                     page.refuse(&column.span, format!("fields `{twin}` and `{}` are both column `{name}` of system `{}`", field.name.value, system.name.value));
@@ -1225,7 +1359,7 @@ fn refuse_unfilled_ids(fields: &[FieldDraft<'_>], systems: &[SystemDraft], page:
     for (index, system) in systems.iter().enumerate() {
         let Some(id) = &system.id else { continue };
         let creates = system.is_whole
-            && matches!(system.kind, Some(Kind::Csv(_) | Kind::Excel(_)))
+            && matches!(system.kind, Some(Kind::Csv(_) | Kind::Excel(_) | Kind::Json(_) | Kind::Parquet(_)))
             && system.role.is_some_and(Role::is_written)
             && system.may.create != Permission::Never;
         let could_be_mapped = |column: &ColumnDraft| column.spec.as_ref().is_none_or(|spec| spec.name == id.value);

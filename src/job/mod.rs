@@ -17,7 +17,7 @@ mod written;
 
 pub use ready::*;
 pub use settings::{MailSettings, Security, ServerSettings, Settings, Thread, is_loopback, read_settings};
-pub use spelling::{EPOCH_FORMATS, Reference, has_short_year, read_cron, resolve, year_of};
+pub use spelling::{EPOCH_FORMATS, PathStep, Reference, has_short_year, read_cron, read_path, resolve, spell_path, year_of};
 
 use crate::diagnostic::Diagnostic;
 use read::{Page, Written};

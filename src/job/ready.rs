@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::spelling::{PathStep, spell_path};
 use crate::value::{Decimal, FieldType, Tolerance, Value};
 
 /// One job, checked.
@@ -105,6 +106,8 @@ impl Job {
             match &system.kind {
                 Kind::Csv(csv) => term.push_str(&csv.extent()),
                 Kind::Excel(excel) => term.push_str(&excel.extent()),
+                Kind::Json(json) => term.push_str(&json.extent()),
+                Kind::Parquet(parquet) => term.push_str(&parquet.extent()),
                 Kind::Sql(_) | Kind::Memory(_) => {}
             }
             for (column, values) in &system.only {
@@ -256,6 +259,10 @@ pub enum Kind {
     Excel(ExcelSettings),
     /// A table, a view or a query of a database.
     Sql(SqlSettings),
+    /// Records in a JSON file.
+    Json(JsonSettings),
+    /// A Parquet file.
+    Parquet(ParquetSettings),
     /// A table in memory, for tests.
     Memory(String),
 }
@@ -267,6 +274,8 @@ impl Kind {
             Kind::Csv(_) => "csv",
             Kind::Excel(_) => "excel",
             Kind::Sql(_) => "sql",
+            Kind::Json(_) => "json",
+            Kind::Parquet(_) => "parquet",
             Kind::Memory(_) => "memory",
         }
     }
@@ -280,6 +289,8 @@ impl Kind {
                 let what = sql.query.clone().or_else(|| sql.table.clone()).unwrap_or_default();
                 format!("{} {what}", sql.url)
             }
+            Kind::Json(json) => json.file.path.clone(),
+            Kind::Parquet(parquet) => parquet.file.path.clone(),
             Kind::Memory(name) => name.clone(),
         }
     }
@@ -299,7 +310,7 @@ pub struct CsvSettings {
     /// The physical line of the header, from 1; 0 for a file without one, whose columns are called 1, 2, …
     pub header: u64,
     /// What tells that the file is complete.
-    pub ready: Option<CsvReady>,
+    pub ready: Option<FileReady>,
     /// Whether rows with too few cells are filled up with empty ones; set aside if not.
     pub pads_short_rows: bool,
     /// The last row of the file, which is no record.
@@ -308,9 +319,16 @@ pub struct CsvSettings {
     pub newest: Option<String>,
     /// How many former versions of the file are kept; one if not given.
     pub backups: Option<u32>,
+    /// The file in a zip archive that is read; the only one there, if not given.
+    pub member: Option<String>,
 }
 
 impl CsvSettings {
+    /// Where the file is, how it is packed and what tells that it is complete.
+    pub fn file(&self) -> FileSettings {
+        FileSettings { path: self.path.clone(), newest: self.newest.clone(), ready: self.ready.clone(), backups: self.backups, member: self.member.clone() }
+    }
+
     /// What decides which rows there are, in one line; nothing where nothing is said.
     pub fn extent(&self) -> String {
         let mut said = String::new();
@@ -323,17 +341,134 @@ impl CsvSettings {
             said.extend(trailer.sums.iter().map(|(of, column)| format!(" with the sum of {of} in column {column}")));
             said.extend(trailer.decimal.map(|mark| format!(" with the decimal mark {mark}")));
         }
-        said.extend(self.newest.as_ref().map(|format| format!(", the newest by {format}")));
+        said.push_str(&self.file().extent());
         said
     }
 }
 
-/// What tells that a CSV file is complete.
+/// Where a file is, how it is packed and what tells that it is complete: what all kinds of files share.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileSettings {
+    /// The file, relative to the root.
+    pub path: String,
+    /// How the date is spelled in the names of the files that `path` stands for with its `*`: the newest is read.
+    pub newest: Option<String>,
+    /// What tells that the file is complete.
+    pub ready: Option<FileReady>,
+    /// How many former versions of the file are kept; one if not given.
+    pub backups: Option<u32>,
+    /// The file in a zip archive that is read; the only one there, if not given.
+    pub member: Option<String>,
+}
+
+impl FileSettings {
+    /// What decides which file is read, in one line; nothing where nothing is said.
+    fn extent(&self) -> String {
+        let mut said = String::new();
+        said.extend(self.newest.as_ref().map(|format| format!(", the newest by {format}")));
+        said.extend(self.member.as_ref().map(|member| format!(", member {member}")));
+        said
+    }
+}
+
+/// How a file is packed. A packed file is a delivery: it is read, and never written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// `.gz`: the file itself, compressed.
+    Gzip,
+    /// `.zip`: an archive with the file in it.
+    Zip,
+}
+
+impl Packing {
+    /// What the end of a file's name says, whatever its capitals; nothing for a file that is not packed.
+    pub fn of(path: &str) -> Option<Packing> {
+        let ending = path.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+        match ending.as_deref() {
+            Some("gz") => Some(Packing::Gzip),
+            Some("zip") => Some(Packing::Zip),
+            _ => None,
+        }
+    }
+}
+
+/// Where records are in a JSON file, and how what is empty is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JsonSettings {
+    /// The file.
+    pub file: FileSettings,
+    /// Whether each line of the file is a record by itself.
+    pub has_lines: bool,
+    /// The keys that lead from the top of the file to the array of records; none if the top is the array.
+    pub records: Vec<String>,
+    /// How an empty value is written.
+    pub null: JsonNull,
+    /// The columns that the job's fields have in the system.
+    pub columns: Vec<JsonColumn>,
+}
+
+impl JsonSettings {
+    /// The array of records as the job file spells it.
+    pub fn records_path(&self) -> String {
+        let step = |key: &String| PathStep::Key(key.clone());
+        format!("${}", spell_path(&self.records.iter().map(step).collect::<Vec<_>>(), true))
+    }
+
+    /// What decides which records there are, in one line; nothing where nothing is said.
+    pub fn extent(&self) -> String {
+        let mut said = String::new();
+        if self.has_lines {
+            said.push_str(", a record a line");
+        }
+        if !self.records.is_empty() {
+            said.push_str(&format!(", records {}", self.records_path()));
+        }
+        said.push_str(&self.file.extent());
+        said
+    }
+}
+
+/// How an empty value is written into a JSON file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JsonNull {
+    /// As `null`.
+    #[default]
+    Null,
+    /// Its key is left out.
+    Omit,
+    /// As `""`.
+    Empty,
+}
+
+/// What the job says about one column of a JSON file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CsvReady {
+pub struct JsonColumn {
+    /// The column: a path.
+    pub name: String,
+    /// What the field holds.
+    pub field_type: FieldType,
+}
+
+/// Where records are in a Parquet file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParquetSettings {
+    /// The file.
+    pub file: FileSettings,
+}
+
+impl ParquetSettings {
+    /// What decides which rows there are, in one line; nothing where nothing is said.
+    pub fn extent(&self) -> String {
+        self.file.extent()
+    }
+}
+
+/// What tells that a file is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileReady {
     /// Its size and its time have not changed for so many seconds.
     Stable(u32),
-    /// There is a file of this name, relative to the root; `{name}` in it stands for the name of the CSV file.
+    /// There is a file of this name, relative to the root; `{name}` in it stands for the name of the file that is read.
     Marker(String),
 }
 

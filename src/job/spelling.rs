@@ -94,6 +94,88 @@ pub(super) fn has_reference(text: &str) -> bool {
     text.contains("${env:") || text.contains("${file:")
 }
 
+/// One step of a path into a JSON value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathStep {
+    /// To the value of a key of an object.
+    Key(String),
+    /// To an element of an array, counted from 0.
+    Index(usize),
+}
+
+/// A path into a JSON value has no more steps than this.
+const PATH_STEPS_MAX: usize = 32;
+
+/// The steps of a path such as `properties.email`, `phones[0].number` or `["first.name"]`; `$.` before it may stand or not.
+///
+/// # Errors
+/// What is wrong with it, in words that follow its name.
+pub fn read_path(text: &str) -> Result<Vec<PathStep>, String> {
+    let mut rest = text;
+    if let Some(path) = text.strip_prefix('$')
+        && (path.is_empty() || path.starts_with(['.', '[']))
+    {
+        rest = path.strip_prefix('.').unwrap_or(path);
+    }
+    let mut steps = Vec::new();
+    let mut needs_key = !rest.is_empty() && !rest.starts_with('[');
+    while !rest.is_empty() || needs_key {
+        if needs_key {
+            let end = rest.find(['.', '[']).unwrap_or(rest.len());
+            let (key, after) = rest.split_at(end);
+            if key.is_empty() || key.contains([']', '"', '*']) {
+                return Err("is no path: a name is missing between its points".to_owned());
+            }
+            steps.push(PathStep::Key(key.to_owned()));
+            rest = after;
+        } else {
+            let inner = rest.strip_prefix('[').unwrap_or(rest);
+            if inner.starts_with('"') {
+                let mut values = serde_json::Deserializer::from_str(inner).into_iter::<String>();
+                let Some(Ok(key)) = values.next() else { return Err("is no path: a quoted name in it does not end".to_owned()) };
+                steps.push(PathStep::Key(key));
+                rest = &inner[values.byte_offset()..];
+            } else {
+                let end = inner.find(|c: char| !c.is_ascii_digit()).unwrap_or(inner.len());
+                let index = inner[..end].parse().map_err(|_| "is no path: in its brackets stands a number from 0, or a name in quotes".to_owned())?;
+                steps.push(PathStep::Index(index));
+                rest = &inner[end..];
+            }
+            rest = rest.strip_prefix(']').ok_or_else(|| "is no path: a bracket in it is not closed".to_owned())?;
+        }
+        needs_key = false;
+        if let Some(after) = rest.strip_prefix('.') {
+            (rest, needs_key) = (after, true);
+        } else if !rest.is_empty() && !rest.starts_with('[') {
+            return Err("is no path: after a bracket comes a point or another bracket".to_owned());
+        }
+    }
+    if steps.len() > PATH_STEPS_MAX {
+        return Err(format!("has {} steps, at most {PATH_STEPS_MAX} are possible", steps.len()));
+    }
+    Ok(steps)
+}
+
+/// A path as [`read_path`] reads it. `is_rooted` puts a point before a first name, as after `$`.
+pub fn spell_path(steps: &[PathStep], is_rooted: bool) -> String {
+    let mut path = String::new();
+    for step in steps {
+        match step {
+            PathStep::Index(index) => path.push_str(&format!("[{index}]")),
+            PathStep::Key(key) if key.is_empty() || key.contains(['.', '[', ']', '"', '$', '*']) => {
+                path.push_str(&format!("[{}]", serde_json::Value::from(key.as_str())));
+            }
+            PathStep::Key(key) => {
+                if is_rooted || !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(key);
+            }
+        }
+    }
+    path
+}
+
 /// Whether a string consists of references, and of nothing else.
 pub(super) fn is_only_references(text: &str) -> bool {
     pieces(text).is_ok_and(|pieces| !pieces.is_empty() && pieces.iter().all(|piece| matches!(piece, Piece::Reference(_))))
@@ -337,6 +419,29 @@ pub(super) fn name_date_problem(format: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_read_as_people_write_them() {
+        let key = |key: &str| PathStep::Key(key.to_owned());
+        for (text, steps) in [
+            ("email", vec![key("email")]),
+            ("$.email", vec![key("email")]),
+            ("E-Mail (private)", vec![key("E-Mail (private)")]),
+            ("$", vec![]),
+            ("properties.email", vec![key("properties"), key("email")]),
+            ("phones[0].number", vec![key("phones"), PathStep::Index(0), key("number")]),
+            (r#"["first.name"].x"#, vec![key("first.name"), key("x")]),
+            (r#"$["a\"b"][1][2]"#, vec![key("a\"b"), PathStep::Index(1), PathStep::Index(2)]),
+            ("$price", vec![key("$price")]),
+        ] {
+            assert_eq!(read_path(text), Ok(steps.clone()), "{text}");
+            assert_eq!(read_path(&spell_path(&steps, false)), Ok(steps), "{text}");
+        }
+        for text in ["a..b", ".a", "a.", "a[", "a[x]", "a[0", "a[0]b", "a[-1]", "items[*].x", r#"["a]"#, "a]"] {
+            assert!(read_path(text).is_err(), "{text}");
+        }
+        assert!(read_path(&["a"; 33].join(".")).is_err());
+    }
 
     #[test]
     fn references_are_replaced_once_and_file_ends_are_dropped() {

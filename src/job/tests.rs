@@ -1134,9 +1134,25 @@ role = "witness"
 path = "data/d.ods"
 header = { find = ["nr"] }
 
+[systems.f]
+kind = "json"
+role = "witness"
+path = "data/f.zip"
+member = "export/f.json"
+records = "$.data.items"
+lines = false
+null = "omit"
+
+[systems.g]
+kind = "parquet"
+role = "witness"
+path = "data/g-*.parquet"
+newest = "%Y%m%d"
+ready = { stable_s = 5 }
+
 [fields.nr]
 type = "text"
-columns = { e = "nr", a = "nr", b = "nr", c = { name = "nr", fixed_width = 8 }, d = "nr" }
+columns = { e = "nr", a = "nr", b = "nr", c = { name = "nr", fixed_width = 8 }, d = "nr", f = "ids[0].nr", g = "nr" }
 clean = ["digits", "upper"]
 null_tokens = ["leer"]
 placeholders = ["00000"]
@@ -1253,6 +1269,120 @@ fn keys_of(schema: &serde_json::Value, keys: &mut std::collections::BTreeSet<Str
         }
         serde_json::Value::Array(items) => items.iter().for_each(|item| keys_of(item, keys)),
         _ => {}
+    }
+}
+
+const INVOICES: &str = r#"
+name = "customers"
+key = ["number"]
+
+[systems.api]
+kind = "json"
+role = "peer"
+path = "data/invoices.json"
+id = "id"
+
+[systems.lake]
+kind = "parquet"
+role = "peer"
+path = "data/invoices.parquet"
+
+[fields.number]
+type = "text"
+columns = { api = "properties.number", lake = "number" }
+owner = "lake"
+
+[fields.id]
+type = "integer"
+columns = { api = "id" }
+owner = "api"
+"#;
+
+#[test]
+fn files_of_records_are_ready() {
+    let json = |text: &str| match check_one(text).expect("a job").systems.remove(0).kind {
+        Kind::Json(json) => json,
+        other => panic!("{other:?}"),
+    };
+    let settings = json(INVOICES);
+    assert_eq!(
+        (settings.file.path.as_str(), settings.has_lines, settings.records_path().as_str(), settings.null),
+        ("data/invoices.json", false, "$", JsonNull::Null)
+    );
+    assert_eq!(
+        settings.columns.iter().map(|column| (column.name.as_str(), column.field_type)).collect::<Vec<_>>(),
+        [("properties.number", FieldType::Text), ("id", FieldType::Integer)]
+    );
+    let as_source = |path: &str| with(INVOICES, "role = \"peer\"\npath = \"data/invoices.json\"", &format!("role = \"source\"\npath = \"{path}\""));
+    let as_source = |path: &str| with(&as_source(path), "owner = \"lake\"", "owner = \"api\"");
+    for (path, has_lines) in
+        [("a.ndjson", true), ("a.JSONL.gz", true), ("a.json.gz", false), ("a.ndjson\"\nlines = false\n#", false), ("a.zip\"\nmember = \"a.jsonl", true)]
+    {
+        assert_eq!(json(&as_source(path)).has_lines, has_lines, "{path}");
+    }
+    assert_eq!(json(&with(INVOICES, "id = \"id\"\n", "id = \"id\"\nrecords = '$.data[\"the items\"]'\n")).records, ["data", "the items"]);
+}
+
+#[test]
+fn mistakes_about_files_of_records_are_told() {
+    for (from, to, told) in [
+        (
+            "data/invoices.json",
+            "data/invoices.json.gz",
+            "8:8: system `api` is written, and a packed file is only read ? unpack the file, or make the system a source or a witness",
+        ),
+        (
+            "id = \"id\"\n",
+            "id = \"id\"\nmember = \"a\"\n",
+            "10:10: `systems.api.member` is for a zip archive, and `data/invoices.json` is none ? leave it out, or name the archive in `path`",
+        ),
+        (
+            "data/invoices.parquet",
+            "data/invoices.parquet.gz",
+            "14:8: `systems.lake.path` is a packed file, and a Parquet file is packed inside ? unpack it, and name the Parquet file itself",
+        ),
+        (
+            "data/invoices.json",
+            "data/invoices-*.json",
+            "8:8: `systems.api.path` stands for several files, and nothing tells which is meant ? say how the date in their names is spelled: `newest = \"%Y%m%d\"`",
+        ),
+        (
+            "id = \"id\"\n",
+            "id = \"id\"\nrecords = \"$.items[0]\"\n",
+            "10:11: `systems.api.records` goes through an array, and the records are one array ? for example `records = \"$.items\"`",
+        ),
+        (
+            "id = \"id\"\n",
+            "id = \"id\"\nrecords = \"$..items\"\n",
+            "10:11: `systems.api.records` is no path: a name is missing between its points ? for example `records = \"$.items\"`",
+        ),
+        (
+            "id = \"id\"\n",
+            "id = \"id\"\nlines = true\nrecords = \"$.items\"\n",
+            "11:11: `systems.api.records` is for one array, and here each line is a record ? leave it out, or say `lines = false`",
+        ),
+        ("id = \"id\"\n", "id = \"id\"\nnull = \"nil\"\n", "10:8: `systems.api.null` cannot be `nil`"),
+        ("id = \"id\"\n", "id = \"id[\"\n", "9:6: column `id[` of system `api` is no path: in its brackets stands a number from 0, or a name in quotes"),
+        (
+            "id = \"id\"\n",
+            "id = \"id\"\nonly = { \"a..b\" = \"x\" }\n",
+            "10:10: column `a..b` of system `api` is no path: a name is missing between its points",
+        ),
+        ("api = \"properties.number\"", "api = \"[0].number\"", "18:13: column `[0].number` of system `api` begins with an index, and a record is an object"),
+        ("api = \"properties.number\"", "api = \"$.id\"", "23:13: fields `number` and `id` are both column `id` of system `api`"),
+        ("columns = { api = \"id\" }", "columns = { lake = \"id\" }", "9:6: nothing would fill `id` in new rows of system `api`"),
+        (
+            "path = \"data/invoices.parquet\"\n",
+            "path = \"data/invoices.parquet\"\nrecords = \"$\"\n",
+            "15:1: `records` is a key of kind `json`, and `systems.lake` is of kind `parquet`",
+        ),
+        ("kind = \"parquet\"", "kind = \"parket\"", "12:8: `systems.lake.kind` cannot be `parket` ? did you mean `parquet`?"),
+    ] {
+        let mistakes = check_one(&with(INVOICES, from, to)).expect_err(to);
+        assert!(
+            mistakes.iter().any(|mistake| mistake.strip_prefix("jobs/customers.toml:").is_some_and(|mistake| mistake.starts_with(told))),
+            "{to}\n{mistakes:#?}"
+        );
     }
 }
 

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::read::{At, Named, Names, Page, Presence, Row, Rows, Table, Word, Written, closed, described, object_schema, prose, read_table, refuse_sort, table};
-use super::ready::{Blank, CleanRule, Credit, Dedupe, Dst, FirstContact, Limit, Mode, OnDrift, Permission, ReportWhen, Role, Round, Unit};
+use super::ready::{Blank, CleanRule, Credit, Dedupe, Dst, FirstContact, JsonNull, Limit, Mode, OnDrift, Permission, ReportWhen, Role, Round, Unit};
 use crate::value::{Decimal, FieldType, SCALE_MAX};
 
 table! {
@@ -115,11 +115,54 @@ table! {
         /// What happens to a new text that a spreadsheet would run as a formula; `reject` if not given.
         Optional "on_formula" on_formula: OnFormula,
         /// What tells that the file is complete; if not given, only that nobody writes it while it is read.
-        Optional "ready" ready: CsvReadyTable,
+        Optional "ready" ready: FileReadyTable,
         /// What happens to a row with fewer cells than the header; `quarantine` if not given. A row with more is always set aside.
         Optional "ragged" ragged: Ragged,
         /// The last row of the file, which is no record. A file without it is cut off, and stops the run.
         Optional "trailer" trailer: CsvTrailerTable,
+        /// How the date in the file's name is spelled, such as `%Y%m%d`: of the files that `path` stands for with its `*`, the
+        /// newest by this date is read. Only for systems that are not written.
+        Optional "newest" newest: String,
+        /// How many former versions of the file are kept beside it; 1 if not given.
+        Optional "backups" backups: u32,
+        /// The file in a zip archive that is read; the only one there, if not given. A file whose name ends with `.gz` or `.zip` is
+        /// unpacked, and never written.
+        Optional "member" member: String,
+    }
+}
+
+table! {
+    /// A JSON file: an array of objects, or an object a line. The columns of fields are paths: `properties.email`,
+    /// `phones[0].number`.
+    JsonTable {
+        /// The file, relative to the root. With `newest`, one `*` in its name stands for any text.
+        Required "path" path: String,
+        /// Where in the file the array of records is, such as `$.items`; the file is the array, if not given.
+        Optional "records" records: String,
+        /// Whether each line is a record by itself; if not given, it is where the name ends with `.ndjson` or `.jsonl`.
+        Optional "lines" lines: bool,
+        /// How an empty value is written; `null` if not given. What is empty already stays as it is.
+        Optional "null" null: JsonNull,
+        /// What tells that the file is complete; if not given, only that nobody writes it while it is read.
+        Optional "ready" ready: FileReadyTable,
+        /// How the date in the file's name is spelled, such as `%Y%m%d`: of the files that `path` stands for with its `*`, the
+        /// newest by this date is read. Only for systems that are not written.
+        Optional "newest" newest: String,
+        /// How many former versions of the file are kept beside it; 1 if not given.
+        Optional "backups" backups: u32,
+        /// The file in a zip archive that is read; the only one there, if not given. A file whose name ends with `.gz` or `.zip` is
+        /// unpacked, and never written.
+        Optional "member" member: String,
+    }
+}
+
+table! {
+    /// A Parquet file.
+    ParquetTable {
+        /// The file, relative to the root. With `newest`, one `*` in its name stands for any text.
+        Required "path" path: String,
+        /// What tells that the file is complete; if not given, only that nobody writes it while it is read.
+        Optional "ready" ready: FileReadyTable,
         /// How the date in the file's name is spelled, such as `%Y%m%d`: of the files that `path` stands for with its `*`, the
         /// newest by this date is read. Only for systems that are not written.
         Optional "newest" newest: String,
@@ -130,7 +173,7 @@ table! {
 
 table! {
     /// What tells that a file is complete: one of the two.
-    CsvReadyTable {
+    FileReadyTable {
         /// For how many seconds its size and its time must not have changed. A run waits so long at most.
         Optional "stable_s" stable_s: u32,
         /// A file, relative to the root, that is written when this one is complete; `{name}` in it stands for the name of this one.
@@ -300,7 +343,7 @@ table! {
 table! {
     /// Where a field lives in one system, and how the system spells it.
     ColumnTable {
-        /// The column, verbatim.
+        /// The column, verbatim; for json a path such as `properties.email`.
         Required "name" name: String,
         /// The decimal mark, `.` or `,`.
         Optional "decimal" decimal: String,
@@ -432,7 +475,7 @@ closed!(
     TotalTable,
     CanaryTable,
     ReportTable,
-    CsvReadyTable,
+    FileReadyTable,
     CsvTrailerTable,
     ExcelHeaderTable
 );
@@ -569,6 +612,11 @@ words! {
         "quarantine" => Ragged::Quarantine, "It is set aside, and stays in the file.";
         "pad" => Ragged::Pad, "The cells that it lacks are empty. It stays as short as it is until one of them is filled.";
     }
+    JsonNull {
+        "null" => JsonNull::Null, "As `null`.";
+        "omit" => JsonNull::Omit, "Its key is left out.";
+        "empty" => JsonNull::Empty, "As `\"\"`.";
+    }
     Switch {
         "stop" => Switch::Stop, "It stops the run.";
         "off" => Switch::Off, "It never stops a run.";
@@ -596,14 +644,17 @@ pub(super) enum Settings {
     Csv(Box<CsvTable>),
     Excel(ExcelTable),
     Sql(SqlTable),
+    Json(JsonTable),
+    Parquet(ParquetTable),
     Memory(MemoryTable),
 }
 
 /// The kinds that this version supports, each with the keys of its own.
-const KINDS: &[(&str, &[&str])] = &[("csv", CsvTable::KEYS), ("excel", ExcelTable::KEYS), ("sql", SqlTable::KEYS)];
+const KINDS: &[(&str, &[&str])] =
+    &[("csv", CsvTable::KEYS), ("excel", ExcelTable::KEYS), ("sql", SqlTable::KEYS), ("json", JsonTable::KEYS), ("parquet", ParquetTable::KEYS)];
 
 /// Kinds whose words are taken, and which this version does not support.
-const KINDS_UNSUPPORTED: &[&str] = &["http", "parquet", "json"];
+const KINDS_UNSUPPORTED: &[&str] = &["http"];
 
 impl Written for System {
     fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<System> {
@@ -616,10 +667,12 @@ impl Written for System {
             "csv" => Settings::Csv(Box::new(CsvTable::take(&mut rows, page))),
             "excel" => Settings::Excel(ExcelTable::take(&mut rows, page)),
             "sql" => Settings::Sql(SqlTable::take(&mut rows, page)),
+            "json" => Settings::Json(JsonTable::take(&mut rows, page)),
+            "parquet" => Settings::Parquet(ParquetTable::take(&mut rows, page)),
             "memory" => Settings::Memory(MemoryTable::take(&mut rows, page)),
             unsupported if KINDS_UNSUPPORTED.contains(&unsupported) => {
                 page.refuse(&kind.span, format!("kind `{unsupported}` is not supported by this version"))
-                    .seen("supported: `csv`, `excel`, `sql`")
+                    .seen("supported: `csv`, `excel`, `sql`, `json`, `parquet`")
                     .hint("export the records to a csv file, or read them from a database");
                 return without_settings(common);
             }
@@ -649,6 +702,8 @@ impl Written for System {
                 kind("csv", CsvTable::ABOUT, CsvTable::properties()),
                 kind("excel", ExcelTable::ABOUT, ExcelTable::properties()),
                 kind("sql", SqlTable::ABOUT, SqlTable::properties()),
+                kind("json", JsonTable::ABOUT, JsonTable::properties()),
+                kind("parquet", ParquetTable::ABOUT, ParquetTable::properties()),
             ]
         })
     }

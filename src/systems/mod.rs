@@ -26,7 +26,10 @@ use crate::job::{Kind, Reference, SystemSpec};
 mod batch;
 pub mod csv;
 pub mod excel;
+mod file;
+pub mod json;
 pub mod memory;
+pub mod parquet;
 pub mod sql;
 
 /// What a system can do.
@@ -198,6 +201,8 @@ pub fn open(opening: Opening<'_>) -> Result<Box<dyn System>, Error> {
         Kind::Csv(settings) => Box::new(csv::CsvFile::open(settings, &opening)?),
         Kind::Excel(settings) => Box::new(excel::ExcelSheet::open(settings, &opening)?),
         Kind::Sql(settings) => Box::new(sql::SqlTable::open(settings, &opening)?),
+        Kind::Json(settings) => Box::new(json::JsonFile::open(settings, &opening)?),
+        Kind::Parquet(settings) => Box::new(parquet::ParquetFile::open(settings, &opening)?),
         Kind::Memory(name) => Box::new(memory::MemoryTable::open(name, &opening)?),
     })
 }

@@ -14,7 +14,8 @@
 //!   at-apply/ at-verify/    the same, done by somebody while the run is about to write, or to read back
 //! expected/night1.txt ..  the plan with its outcome, a line a change, and everything that is told
 //! expected/data/          every data file after the last night: files as they are, databases as sorted text, workbooks as
-//!                         `<name>.xlsx.txt`: every cell with its place, texts in quotes, formulas with their results
+//!                         `<name>.xlsx.txt`: every cell with its place, texts in quotes, formulas with their results; Parquet
+//!                         files as `<name>.parquet.txt`: their types, then a line a row
 //! ```
 //!
 //! After the last night the job runs once more without an edit. That run must plan nothing but what is owed, open no break and
@@ -327,6 +328,7 @@ impl Stage {
             match name.strip_suffix(".db") {
                 Some(stem) => files.insert(format!("{stem}.txt"), dump_database(&path)?.into_bytes()),
                 None if name.ends_with(".xlsx") => files.insert(format!("{name}.txt"), dump_workbook(&path)?.into_bytes()),
+                None if name.ends_with(".parquet") => files.insert(format!("{name}.txt"), dump_parquet(&path)?.into_bytes()),
                 None => files.insert(name, fs::read(&path).map_err(|e| e.to_string())?),
             };
         }
@@ -358,6 +360,17 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// A Parquet file as Polars reads it: the types of its columns, then a line a row.
+fn dump_parquet(path: &Path) -> Result<String, String> {
+    use polars::prelude::{ParquetReader, SerReader};
+    let types = ParquetReader::new(fs::File::open(path).map_err(|e| e.to_string())?).schema().map_err(|e| e.to_string())?;
+    let types: Vec<String> = types.iter().map(|(name, field)| format!("{name} {:?}", field.dtype())).collect();
+    let (names, pulled) = tieout::systems::parquet::columns_of_file(path).map_err(|e| e.to_string())?;
+    let row = |row| names.iter().map(|name| pulled.raw(name, row).text.unwrap_or_else(|| "null".to_owned())).collect::<Vec<_>>().join(" | ");
+    let rows: Vec<String> = (0..pulled.height() as u32).map(row).collect();
+    Ok(format!("{}\n{}\n", types.join(", "), rows.join("\n")))
 }
 
 fn request(args: &str) -> Request {

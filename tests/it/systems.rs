@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use polars::prelude::{Column, DataFrame, DataType, NamedFrom, ParquetCompression, ParquetReader, ParquetWriter, SerReader, Series};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tieout::change::{Action, Address, AddressPart, CellChange, Change, Outcome, Reason};
 use tieout::error::{Error, Remedy};
 use tieout::frame::Pulled;
-use tieout::job::{CsvSettings, ExcelSettings, Gates, Kind, May, Permission, Role, SqlSettings, SystemSpec};
+use tieout::job::{CsvSettings, ExcelSettings, FileSettings, Gates, JsonSettings, Kind, May, ParquetSettings, Permission, Role, SqlSettings, SystemSpec};
 use tieout::systems::memory::{self, Call, Effect};
 use tieout::systems::{Opening, System, Wanted, WriteSet, open};
 use tieout::value::{Raw, Storage, Value};
@@ -275,6 +276,109 @@ impl Fixture for ExcelFixture {
     }
     fn removes(&self) -> bool {
         false
+    }
+}
+
+struct JsonFixture {
+    folder: TempDir,
+    has_lines: bool,
+    /// The key of the array in an object round it.
+    records: Option<&'static str>,
+}
+
+impl JsonFixture {
+    fn new(has_lines: bool, records: Option<&'static str>) -> JsonFixture {
+        JsonFixture { folder: tempfile::tempdir().unwrap(), has_lines, records }
+    }
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("people.json")
+    }
+}
+
+impl Fixture for JsonFixture {
+    fn kind(&self) -> Kind {
+        let file = FileSettings { path: "people.json".to_owned(), ..FileSettings::default() };
+        let records = self.records.iter().map(|key| (*key).to_owned()).collect();
+        Kind::Json(JsonSettings { file, has_lines: self.has_lines, records, ..JsonSettings::default() })
+    }
+    fn root(&self) -> &Path {
+        self.folder.path()
+    }
+    fn fill(&self, rows: &[Texts]) {
+        let record =
+            |row: &Texts| serde_json::Value::Object(COLUMNS.iter().map(|column| (*column).to_owned()).zip(row.iter().cloned().map(Into::into)).collect());
+        let records: Vec<serde_json::Value> = rows.iter().map(record).collect();
+        let text = match self.records {
+            _ if self.has_lines => records.iter().map(|record| format!("{record}\n")).collect(),
+            None => format!("{:#}\n", serde_json::Value::from(records)),
+            Some(key) => format!("{:#}\n", serde_json::json!({ "count": records.len(), key: records, "next": null })),
+        };
+        std::fs::write(self.path(), text).unwrap();
+    }
+    fn rows(&self) -> Vec<Texts> {
+        let text = std::fs::read_to_string(self.path()).unwrap();
+        let records: Vec<serde_json::Value> = if self.has_lines {
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        } else {
+            let whole: serde_json::Value = serde_json::from_str(&text).unwrap();
+            self.records.map_or(&whole, |key| &whole[key]).as_array().unwrap().clone()
+        };
+        records.iter().map(|record| COLUMNS.iter().map(|column| record[column].as_str().map(str::to_owned)).collect()).collect()
+    }
+    fn refuses(&self) -> bool {
+        false
+    }
+    fn takes_repeats(&self) -> bool {
+        true
+    }
+}
+
+struct ParquetFixture {
+    folder: TempDir,
+    compression: ParquetCompression,
+}
+
+impl ParquetFixture {
+    fn new(compression: ParquetCompression) -> ParquetFixture {
+        ParquetFixture { folder: tempfile::tempdir().unwrap(), compression }
+    }
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("people.parquet")
+    }
+}
+
+impl Fixture for ParquetFixture {
+    fn kind(&self) -> Kind {
+        let file = FileSettings { path: "people.parquet".to_owned(), ..FileSettings::default() };
+        Kind::Parquet(ParquetSettings { file })
+    }
+    fn root(&self) -> &Path {
+        self.folder.path()
+    }
+    fn fill(&self, rows: &[Texts]) {
+        let column = |(index, name): (usize, &&str)| {
+            Series::new((*name).into(), rows.iter().map(|row| row[index].clone()).collect::<Vec<_>>()).cast(&DataType::String).unwrap()
+        };
+        let columns = COLUMNS.iter().enumerate().map(column).map(Column::from).collect();
+        let mut frame = DataFrame::new(rows.len(), columns).unwrap();
+        ParquetWriter::new(std::fs::File::create(self.path()).unwrap())
+            .with_compression(self.compression)
+            .with_row_group_size(Some(2))
+            .finish(&mut frame)
+            .unwrap();
+    }
+    fn rows(&self) -> Vec<Texts> {
+        let frame = ParquetReader::new(std::fs::File::open(self.path()).unwrap()).finish().unwrap();
+        let names: Vec<&str> = frame.get_column_names().into_iter().map(|name| name.as_str()).collect();
+        assert_eq!(names, COLUMNS);
+        let text = |column: &Column, row| column.str().unwrap().get(row).map(str::to_owned);
+        (0..frame.height()).map(|row| frame.columns().iter().map(|column| text(column, row)).collect()).collect()
+    }
+    fn refuses(&self) -> bool {
+        false
+    }
+    fn takes_repeats(&self) -> bool {
+        true
     }
 }
 
@@ -704,6 +808,27 @@ fn excel_conforms() {
 fn csv_conforms() {
     conforms(&CsvFixture::new("utf-8"));
     conforms(&CsvFixture::new("windows-1252"));
+}
+
+#[test]
+fn json_conforms() {
+    conforms(&JsonFixture::new(false, None));
+    conforms(&JsonFixture::new(false, Some("items")));
+    conforms(&JsonFixture::new(true, None));
+}
+
+#[test]
+fn parquet_conforms() {
+    for compression in [
+        ParquetCompression::Uncompressed,
+        ParquetCompression::Snappy,
+        ParquetCompression::Zstd(None),
+        ParquetCompression::Gzip(None),
+        ParquetCompression::Brotli(None),
+        ParquetCompression::Lz4Raw,
+    ] {
+        conforms(&ParquetFixture::new(compression));
+    }
 }
 
 // ── the twin's faults ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,11 +12,6 @@
 //!   and stay in the file. What makes the *rest* of the file uncertain (a lost quote, a cut end) stops the run.
 //! - Columns are found by the names in the header, verbatim. Columns that the job does not need are noted when they come
 //!   or go. In a file without a header the number of columns is the only thing that tells that one was inserted, so there it stops the run.
-//! - Where the job asks for it, a file is only read when it is complete: nobody has written it for a while, or its marker is
-//!   there. In a system that is never written, a marker older than the file is that of an earlier delivery; elsewhere our own
-//!   write makes the file the newer of the two. What is read back after a write waits for nothing.
-//! - Of several dated files the newest is read, and never one that is older than that of the last run: the records would go back in
-//!   time, and every edit since would look like one more.
 //! - An encoding in which two spellings stand for one character (some East Asian ones) is only written if the whole file comes
 //!   back from it to the byte.
 //! - A file that was pulled a moment ago is held for the write; the write proves, to the byte, that it still is that file.
@@ -24,14 +19,12 @@
 
 mod edit;
 mod long;
-mod names;
 mod rows;
 mod sums;
 mod text;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use encoding_rs::{Encoding, UTF_8};
@@ -40,18 +33,15 @@ use rayon::prelude::*;
 
 use crate::change::Outcome;
 use crate::diagnostic::{Place, did_you_mean};
-use crate::disk::{self, Contents, Hasher};
+use crate::disk::{self, Hasher};
 use crate::error::{Error, Remedy};
 use crate::frame::{ControlSum, Evidence, Pulled, Quarantined, RawColumns, Unread, gathered, positions};
-use crate::job::{CsvReady, CsvSettings, Role};
-use crate::systems::{
-    Description, Opening, System, Wanted, WriteSet, changed_since_read, error_as_written, missing_columns, no_file, outcomes_of_replacing, passing_if_gone,
-    resolved, shown,
-};
+use crate::job::CsvSettings;
+use crate::systems::file::{NOTHING, SourceFile};
+use crate::systems::{Description, Opening, System, Wanted, WriteSet, changed_since_read, missing_columns, passing_if_gone, shown};
 
 use self::edit::Edited;
 use self::long::{Halt, LongText, Text, Unreadable, Walked, walk_over};
-use self::names::Unclear;
 use self::rows::{Addresses, CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Glance, Layout, NoLayout, Rows, Stopped, SumRule, TrailerRule, Why};
 use self::sums::{Amount, Sum};
 use self::text::Decoded;
@@ -60,7 +50,6 @@ use self::text::Decoded;
 const ENCODING: &str = "encoding";
 const DELIMITER: &str = "delimiter";
 const HEADER: &str = "header";
-const NAME_DATE: &str = "date in the name";
 
 /// How many characters of a refused row are shown.
 const RAW_CHARS_MAX: usize = 200;
@@ -74,9 +63,7 @@ const ADDRESSES_MAX: usize = 100_000;
 /// A CSV file.
 #[derive(Debug)]
 pub struct CsvFile {
-    path: PathBuf,
-    /// The path as the operator wrote it.
-    origin: String,
+    file: SourceFile,
     /// The name of the system.
     system: String,
     encoding: Option<&'static Encoding>,
@@ -86,12 +73,8 @@ pub struct CsvFile {
     /// The columns that the job needs, each once.
     required: Vec<String>,
     known: BTreeMap<String, String>,
-    ready: Ready,
     pads: bool,
     trailer: Option<TrailerRule>,
-    /// The date in the name of the file, where that is how it was chosen.
-    name_date: Option<String>,
-    backups: u32,
     /// The digest of the last pull.
     pulled_sha256: Option<String>,
     /// The file as it was pulled last, for a write soon after.
@@ -132,23 +115,6 @@ const UTF8_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 /// All cells of a file that is not longer are read at first contact while it is walked over.
 const AT_ONCE_BYTES_MAX: u64 = 16 << 20;
 
-/// What tells that the file is complete.
-#[derive(Debug)]
-enum Ready {
-    /// Nothing does.
-    Always,
-    /// It has not changed for so many seconds.
-    Still(u32),
-    /// There is a marker.
-    Marked {
-        path: PathBuf,
-        /// As the operator wrote it.
-        written: String,
-        /// Whether a marker that is older than the file is none.
-        must_be_newer: bool,
-    },
-}
-
 impl CsvFile {
     /// Opens the file: its settings are checked and it is there. It is read by [`System::pull`].
     ///
@@ -178,30 +144,9 @@ impl CsvFile {
         if delimiter == Some(quote) {
             return Err(mend(format!("system `{name}`: the delimiter and the quote are the same character")));
         }
-        let mut path = opening.root.join(resolved(&settings.path, opening)?);
-        let (mut origin, mut name_date) = (settings.path.clone(), None);
-        if let Some(format) = &settings.newest {
-            let (file, date) = newest_file(&path, &settings.path, format, opening)?;
-            origin = settings.path.rsplit_once('/').map_or_else(|| file.clone(), |(folder, _)| format!("{folder}/{file}"));
-            path.set_file_name(file);
-            name_date = Some(date);
-        }
-        if !path.is_file() {
-            return Err(no_file(&path, &settings.path, name));
-        }
+        let file = SourceFile::find(&settings.file(), opening)?;
         let mut seen = BTreeSet::new();
         let required = opening.columns.iter().filter(|column| seen.insert(column.as_str())).cloned().collect();
-        let ready = match &settings.ready {
-            None => Ready::Always,
-            Some(CsvReady::Stable(seconds)) => Ready::Still(*seconds),
-            Some(CsvReady::Marker(marker)) => {
-                let file = path.file_name().unwrap_or_default().to_string_lossy();
-                let written = marker.replace("{name}", &file);
-                let path = opening.root.join(resolved(&written, opening)?);
-                let must_be_newer = matches!(opening.spec.role, Role::Source | Role::Witness);
-                Ready::Marked { path, written, must_be_newer }
-            }
-        };
         let trailer = settings.trailer.as_ref().map(|trailer| TrailerRule {
             starts: trailer.starts.clone(),
             count_column: trailer.count_column.and_then(|column| usize::try_from(column).ok()?.checked_sub(1)),
@@ -213,8 +158,7 @@ impl CsvFile {
             mark: trailer.decimal.unwrap_or('.'),
         });
         Ok(CsvFile {
-            path,
-            origin,
+            file,
             system: name.clone(),
             encoding,
             delimiter,
@@ -222,11 +166,8 @@ impl CsvFile {
             header: settings.header,
             required,
             known: opening.known.clone(),
-            ready,
             pads: settings.pads_short_rows,
             trailer,
-            name_date,
-            backups: settings.backups.unwrap_or(1),
             pulled_sha256: None,
             held: None,
             staged: None,
@@ -235,16 +176,7 @@ impl CsvFile {
     }
 
     fn place(&self) -> Place {
-        Place::of(&self.origin)
-    }
-
-    /// An error of the disk, with the file as the operator wrote it.
-    fn as_written(&self, error: Error) -> Error {
-        error_as_written(error, &self.origin)
-    }
-
-    fn read(&self) -> Result<Contents, Error> {
-        disk::read(&self.path).map_err(|error| self.as_written(error))
+        self.file.place()
     }
 
     fn decode<'b>(&self, bytes: &'b [u8]) -> Result<Decoded<'b>, Error> {
@@ -306,7 +238,7 @@ impl CsvFile {
             }
         }
         let there: Vec<String> = layout.names.iter().map(|name| shown(name)).collect();
-        match missing_columns(&self.origin, &self.system, &missing, &there) {
+        match missing_columns(self.file.origin(), &self.system, &missing, &there) {
             None => Ok(columns),
             Some(mut error) => {
                 for (diagnostic, name) in error.diagnostics.iter_mut().zip(&missing) {
@@ -445,8 +377,8 @@ impl CsvFile {
         {
             return Ok(pulled);
         }
-        let stamp = disk::stamp(&self.path).map_err(|error| self.as_written(error))?;
-        let bytes = disk::read_bytes(&self.path).map_err(|error| self.as_written(error))?;
+        let stamp = self.file.stamp()?;
+        let bytes = self.file.read()?;
         let (sha256, read) = rayon::join(|| disk::digest(&bytes), || self.rows(&bytes, which, notes));
         let (mut read, encoding, decoded) = read?;
         read.evidence.sha256 = Some(sha256);
@@ -467,8 +399,7 @@ impl CsvFile {
             columns: self.required.iter().cloned().zip(read.columns.iter().copied()).collect(),
             starts: std::mem::take(&mut read.all.starts),
             layout: read.layout.clone(),
-            path: self.path.clone(),
-            origin: self.origin.clone(),
+            file: self.file.clone(),
         };
         let rows = Arc::new(late);
         self.held = stamp.filter(|_| is_itself && is_short).map(|stamp| Held { stamp, rows: Arc::clone(&rows) });
@@ -479,22 +410,22 @@ impl CsvFile {
     fn open_long(&self) -> Result<Option<LongText>, Error> {
         let may_be = |name: &str| name == UTF_8.name() || name == text::ASCII;
         let is_utf8 = self.encoding.is_none_or(|pinned| pinned == UTF_8) && self.known.get(ENCODING).is_none_or(|known| may_be(known));
-        if self.trailer.is_some() || !is_utf8 {
+        if self.trailer.is_some() || !is_utf8 || self.file.is_packed() {
             return Ok(None);
         }
         let skipped = |head: &[u8]| match Encoding::for_bom(head) {
             None => Some(0),
             Some((marked, length)) => (marked == UTF_8).then_some(length),
         };
-        LongText::open(&self.path, self.held_bytes_max, skipped).map_err(|error| self.as_written(disk::unreadable(&self.path, &error)))
+        LongText::open(self.file.path(), self.held_bytes_max, skipped).map_err(|error| self.file.unreadable(&error))
     }
 
     fn unreadable(&self, why: Unreadable) -> Error {
-        self.as_written(match why {
-            Unreadable::Disk(error) => disk::unreadable(&self.path, &error),
-            Unreadable::Changing | Unreadable::OtherEncoding => disk::still_changing(&self.path),
-            Unreadable::Nul(line) => return text::has_nul(self.place().line(line)),
-        })
+        match why {
+            Unreadable::Disk(error) => self.file.unreadable(&error),
+            Unreadable::Changing | Unreadable::OtherEncoding => self.file.still_changing(),
+            Unreadable::Nul(line) => text::has_nul(self.place().line(line)),
+        }
     }
 
     /// Reads a long file in windows; nothing if it turns out to be no UTF-8.
@@ -534,8 +465,7 @@ impl CsvFile {
             columns: self.required.iter().cloned().zip(read.columns.iter().copied()).collect(),
             starts: std::mem::take(&mut read.all.starts),
             layout: read.layout.clone(),
-            path: self.path.clone(),
-            origin: self.origin.clone(),
+            file: self.file.clone(),
         };
         Ok(Some(Pulled::unread(Arc::new(late), read.all.lines, read.all.hashes, read.all.refused, read.evidence)))
     }
@@ -598,9 +528,9 @@ impl CsvFile {
             (DELIMITER.to_owned(), char::from(layout.delimiter).to_string()),
             (HEADER.to_owned(), serde_json::to_string(&layout.names).unwrap_or_default()),
         ]);
-        found.extend(self.name_date.iter().map(|date| (NAME_DATE.to_owned(), date.clone())));
+        found.extend(self.file.found());
         let evidence = Evidence {
-            origin: self.origin.clone(),
+            origin: self.file.origin().to_owned(),
             sha256: None,
             rows_read: all.rows_read,
             rows_announced: all.rows_announced,
@@ -732,7 +662,7 @@ impl CsvFile {
         let sha256 = hasher.hexadecimal();
         let edited = match edited {
             // What is no longer the file that was read is stale, whatever is wrong with it.
-            Err(error) if error.remedy == Remedy::Look => match changed_since_read(set, self.pulled_sha256.as_deref(), &disk::digest_of(&self.path)?) {
+            Err(error) if error.remedy == Remedy::Look => match changed_since_read(set, self.pulled_sha256.as_deref(), &self.file.digest()?) {
                 Some(stale) => return Ok(stale),
                 None => return Err(error),
             },
@@ -747,10 +677,7 @@ impl CsvFile {
         let place = |at: usize| (at + long.skipped) as u64;
         let patches = edited.edits.into_iter().map(|(span, spelled)| disk::Patch { span: place(span.start)..place(span.end), bytes: spelled.into_bytes() });
         let patches: Vec<disk::Patch> = patches.collect();
-        let content = disk::Content::Patched { of: long.file(), patches: &patches };
-        let expected = disk::Expected { bytes: None, sha256: &sha256 };
-        let replaced = disk::replace_keeping(&self.path, content, expected, self.backups).map_err(|error| self.as_written(error))?;
-        Ok(outcomes_of_replacing(replaced, edited.outcomes))
+        self.file.replace_by(disk::Content::Patched { of: long.file(), patches: &patches }, disk::Expected { bytes: None, sha256: &sha256 }, edited.outcomes)
     }
 
     /// Makes the changes in the text of the file as it was pulled. Nothing if it is not held, another one is meant, or the file
@@ -773,13 +700,13 @@ impl CsvFile {
         let is_of_set = |staged: &Staged| set.changes.iter().map(|change| &change.number).eq(&staged.numbers);
         let staged = self.staged.take().filter(is_of_set).or_else(|| self.worked_out(set));
         let (Some(Held { stamp, rows }), Some(Staged { new, outcomes, .. })) = (self.held.take(), staged) else { return Ok(None) };
-        if disk::stamp(&self.path).map_err(|error| self.as_written(error))? != Some(stamp) {
+        if self.file.stamp()? != Some(stamp) {
             return Ok(None);
         }
         match (new, &self.pulled_sha256, rows.whole_text()) {
             (None, ..) => Ok(Some(outcomes)),
             (Some(new), Some(sha256), Some((text, _))) => {
-                let outcomes = self.replace(text.as_bytes(), sha256, &new, outcomes).map(Some);
+                let outcomes = self.file.replace(text.as_bytes(), sha256, &new, outcomes).map(Some);
                 // Giving two files of memory back takes a while, and nobody waits for it.
                 rayon::spawn(move || drop((new, rows)));
                 outcomes
@@ -788,45 +715,19 @@ impl CsvFile {
         }
     }
 
-    fn replace(&self, bytes: &[u8], sha256: &str, new: &[u8], outcomes: Vec<Outcome>) -> Result<Vec<Outcome>, Error> {
-        let expected = disk::Expected { bytes: Some(bytes), sha256 };
-        let replaced = disk::replace_keeping(&self.path, disk::Content::Bytes(new), expected, self.backups).map_err(|error| self.as_written(error))?;
-        Ok(outcomes_of_replacing(replaced, outcomes))
-    }
-
-    fn recover(&self) -> Result<Vec<String>, Error> {
-        disk::recover(&self.path).map_err(|error| self.as_written(error))
-    }
-
-    /// Waits until the file is complete. Gives the stamp that it must still have when it is read.
-    fn wait_until_ready(&self) -> Result<Option<disk::Stamp>, Error> {
-        let stamp = |path: &Path| disk::stamp(path).map_err(|error| self.as_written(error));
-        let stop = |message: String| Error::new(Remedy::GiveAccess, self.place(), message);
-        match &self.ready {
-            Ready::Always => Ok(None),
-            Ready::Still(seconds) => disk::wait_until_still(&self.path, *seconds).map(Some).map_err(|error| self.as_written(error)),
-            Ready::Marked { path, written, must_be_newer } => {
-                let file = stamp(&self.path)?;
-                let Some(marker) = stamp(path)? else {
-                    return Err(stop(format!("the file is not complete: its marker `{written}` is not there"))
-                        .seen(NOTHING)
-                        .hint("whoever delivers the file makes the marker at the end: look what became of the delivery, then run again"));
-                };
-                if *must_be_newer && file.is_some_and(|file| marker.is_older_than(&file)) {
-                    return Err(stop(format!("the file is not complete: its marker `{written}` is older than the file"))
-                        .seen("it is the marker of an earlier delivery")
-                        .seen(NOTHING)
-                        .hint("whoever delivers the file makes the marker anew at the end: look what became of the delivery, then run again"));
-                }
-                Ok(file)
-            }
-        }
-    }
-
     fn refuse(&self, rows: &Rows<'_>, reason: String) -> Quarantined {
         let raw = rows.raw();
         let end = raw.char_indices().nth(RAW_CHARS_MAX).map_or(raw.len(), |(at, _)| at);
-        Quarantined { origin: self.origin.clone(), line: rows.line, column: None, field: None, raw: Some(raw[..end].to_owned()), reason, key: None, id: None }
+        Quarantined {
+            origin: self.file.origin().to_owned(),
+            line: rows.line,
+            column: None,
+            field: None,
+            raw: Some(raw[..end].to_owned()),
+            reason,
+            key: None,
+            id: None,
+        }
     }
 }
 
@@ -906,9 +807,7 @@ struct LateRows {
     columns: Vec<(String, usize)>,
     /// Where each row begins.
     starts: Vec<u64>,
-    path: PathBuf,
-    /// The path as the operator wrote it.
-    origin: String,
+    file: SourceFile,
 }
 
 /// The text that rows stand in.
@@ -960,12 +859,9 @@ impl LateRows {
                     }
                     true
                 });
-                again.map_err(|why| {
-                    let error = match why {
-                        Unreadable::Disk(error) => disk::unreadable(&self.path, &error),
-                        _ => disk::still_changing(&self.path),
-                    };
-                    error_as_written(error, &self.origin)
+                again.map_err(|why| match why {
+                    Unreadable::Disk(error) => self.file.unreadable(&error),
+                    _ => self.file.still_changing(),
                 })?;
             }
         }
@@ -1051,62 +947,9 @@ impl Stretch {
     }
 }
 
-const NOTHING: &str = "nothing was read or written";
-
-/// The newest of the files that a path with one `*` in its name stands for, and the date in its name.
-fn newest_file(path: &Path, written: &str, format: &str, opening: &Opening<'_>) -> Result<(String, String), Error> {
-    let system = &opening.spec.name;
-    let stop = |remedy: Remedy, message: String| Error::new(remedy, Place::of(written), message).seen(format!("system `{system}` reads the newest"));
-    let pattern = path.file_name().unwrap_or_default().to_string_lossy();
-    let (before, after) = pattern.split_once('*').unwrap_or((&pattern, ""));
-    let listed = disk::files(path.parent().unwrap_or(opening.root)).map_err(|mut error| {
-        error.diagnostics.iter_mut().for_each(|diagnostic| diagnostic.place.origin = written.to_owned());
-        error.seen(NOTHING)
-    })?;
-    let fits = |name: &String| {
-        let is_hidden = name.starts_with('.') && !before.starts_with('.');
-        !is_hidden && name.strip_prefix(before).is_some_and(|rest| rest.ends_with(after))
-    };
-    let fitting: Vec<String> = listed.into_iter().filter(fits).collect();
-    let (name, date) = match names::newest(&fitting, format) {
-        Ok(Some(newest)) => newest,
-        Ok(None) => {
-            return Err(stop(Remedy::GiveAccess, "there is no such file".to_owned())
-                .seen(NOTHING)
-                .hint("look whether the path is right, relative to the folder of `jobs/`, and the files are delivered"));
-        }
-        Err(Unclear::NoDate(name)) => {
-            return Err(stop(Remedy::Look, format!("`{}` has no date in its name", shown(&name)))
-                .seen(format!("the date is spelled `{format}`"))
-                .seen(NOTHING)
-                .hint("whether it is the newest cannot be told: rename it, or move it to another folder"));
-        }
-        Err(Unclear::SeveralDates(name)) => {
-            return Err(stop(Remedy::MendJob, format!("`{}` has several dates in its name", shown(&name)))
-                .seen(format!("the date is spelled `{format}`"))
-                .seen(NOTHING)
-                .hint(format!("say with `newest` what stands beside the right one, such as `-{format}.`")));
-        }
-        Err(Unclear::Twins(names)) => {
-            let names: Vec<String> = names.iter().map(|name| format!("`{}`", shown(name))).collect();
-            return Err(stop(Remedy::Look, format!("several files have the newest date: {}", names.join(", ")))
-                .seen(NOTHING)
-                .hint("which of them is meant cannot be told: move the others to another folder"));
-        }
-    };
-    let date = names::spelled(date);
-    if let Some(known) = opening.known.get(NAME_DATE).filter(|known| date < **known) {
-        return Err(stop(Remedy::Look, format!("the newest file, `{}`, is older than the one that the last run read", shown(&name)))
-            .seen(format!("the date in its name is {date}, that of the last run was {known}"))
-            .seen(NOTHING)
-            .hint("look where the newer file went; if this one is right, name it in `path`, without `newest`, for one run"));
-    }
-    Ok((name, date))
-}
-
 impl System for CsvFile {
     fn describe(&self) -> Description {
-        Description { atomic: true, writable: true, fills_id: false }
+        Description { atomic: true, writable: self.file.is_writable(), fills_id: false }
     }
 
     fn columns(&mut self) -> Result<Vec<String>, Error> {
@@ -1117,22 +960,20 @@ impl System for CsvFile {
             self.required_columns(&layout)?;
             return Ok(layout.names);
         }
-        let contents = self.read()?;
-        let decoded = self.decode(&contents.bytes)?;
+        let bytes = self.file.read()?;
+        let decoded = self.decode(&bytes)?;
         let layout = self.layout(&decoded.text)?;
         self.required_columns(&layout)?;
         Ok(layout.names)
     }
 
     fn pull(&mut self) -> Result<Pulled, Error> {
-        let notes = self.recover()?;
-        let stamp = self.wait_until_ready()?;
+        let notes = self.file.recover()?;
+        let stamp = self.file.wait_until_ready()?;
         // A night after others looks into few of the rows that it reads, and the first one looks into those of a long file one after the other.
-        let is_long = self.path.metadata().is_ok_and(|file| file.len() > AT_ONCE_BYTES_MAX);
+        let is_long = self.file.stamp()?.is_some_and(|file| file.length() > AT_ONCE_BYTES_MAX);
         let pulled = self.parse(&if self.known.is_empty() && !is_long { WhichRows::All } else { WhichRows::AllLate }, notes)?;
-        if stamp.is_some() && disk::stamp(&self.path).map_err(|error| self.as_written(error))? != stamp {
-            return Err(self.as_written(disk::still_written(&self.path)));
-        }
+        self.file.prove_still(stamp)?;
         self.pulled_sha256.clone_from(&pulled.evidence.sha256);
         // What is read back after a write is spelled as what was pulled, whatever the written cells look like.
         self.known.clone_from(&pulled.evidence.found);
@@ -1142,7 +983,7 @@ impl System for CsvFile {
     /// The file must still be what was pulled; otherwise every change is stale. An error after which the file may have been
     /// replaced has the remedy `Look`, and says so.
     fn prepare(&mut self) -> Result<(), Error> {
-        disk::prove_replaceable(&self.path).map_err(|error| self.as_written(error))
+        self.file.prove_replaceable()
     }
 
     fn stage(&mut self, set: WriteSet<'_>) {
@@ -1156,21 +997,21 @@ impl System for CsvFile {
         if let Some(outcomes) = self.write_held(&set)? {
             return Ok(outcomes);
         }
-        if let Some(long) = self.open_long().map_err(|error| passing_if_gone(error, &self.path))? {
+        if let Some(long) = self.open_long().map_err(|error| passing_if_gone(error, self.file.path()))? {
             return self.write_long(&long, &set);
         }
-        let bytes = disk::read_bytes(&self.path).map_err(|error| passing_if_gone(self.as_written(error), &self.path))?;
+        let bytes = self.file.read_to_write()?;
         let (sha256, edited) = rayon::join(|| disk::digest(&bytes), || self.edited(&bytes, &set));
         if let Some(stale) = changed_since_read(&set, self.pulled_sha256.as_deref(), &sha256) {
             return Ok(stale);
         }
         let (new, outcomes) = edited?;
         let Some(new) = new else { return Ok(outcomes) };
-        self.replace(&bytes, &sha256, &new, outcomes)
+        self.file.replace(&bytes, &sha256, &new, outcomes)
     }
 
     fn read_back(&mut self, wanted: &Wanted) -> Result<Pulled, Error> {
-        let notes = self.recover()?;
+        let notes = self.file.recover()?;
         self.parse(&if wanted.addresses.len() <= ADDRESSES_MAX { WhichRows::At(wanted) } else { WhichRows::AllBack }, notes)
     }
 }
@@ -1186,6 +1027,7 @@ fn shown_delimiter(delimiter: u8) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
+    use std::path::{Path, PathBuf};
 
     use super::*;
     use crate::change::{Action, AddressPart, CellChange, Change, Reason};
