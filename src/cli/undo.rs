@@ -49,7 +49,9 @@ impl UndoRun {
         let job = project.job(&job_name)?;
         let who = signer(self.by.as_deref())?;
         let Some(stored) = Stored::open(&project.state_folder(&job.name))? else {
-            return Err(Error::new(Remedy::MendJob, Place::of(&job.name), "the job has no state: nothing is known of its runs").seen("nothing was written"));
+            return Err(Error::new(Remedy::MendJob, Place::of(&job.name), "the job has no state: nothing is known of its runs")
+                .seen("nothing was written")
+                .hint("put the job's state folder back from a backup; what a run wrote stands in its report"));
         };
         // A run that was only planned, such as that of this command without `--yes`, is not the last one that wrote.
         if self.run == "last" || self.run.ends_with("/last") {
