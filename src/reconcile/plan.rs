@@ -1377,12 +1377,13 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Whether the last system that votes on a field holds a value that no decision has seen: deleting it would lose an edit.
+    /// Whether only one of the systems that vote on a field still holds a value, and no decision has seen it: deleting it would lose
+    /// an edit.
     fn is_undecided(&self, record: u32, rulings: &[(Vec<Voice>, Ruling)]) -> bool {
         rulings.iter().any(|(voices, _)| {
-            let mut here = voices.iter().filter(|voice| voice.now.is_some() && self.job.systems[voice.system].role.votes());
+            let mut here = voices.iter().filter(|voice| voice.now.as_ref().is_some_and(|now| !now.is_null()) && self.job.systems[voice.system].role.votes());
             let (first, second) = (here.next(), here.next());
-            second.is_none() && first.is_some_and(|v| v.is_unseen() && v.now != Some(Value::Null) && self.was_linked(v.system, record))
+            second.is_none() && first.is_some_and(|v| v.is_unseen() && self.was_linked(v.system, record))
         })
     }
 

@@ -15,12 +15,15 @@
 //! | done, a new row | no such row | pending; never made a second time | none, but what we sent is remembered as ours |
 //!
 //! # Design
-//! [`settle`] needs the plan, the outcomes and what was read back, and nothing else of the run: a run that was killed is
-//! settled by the next one with the same code. [`advance`] adds what only a whole run knows: the bases of all records that
-//! were not written.
+//! - [`settle`] needs the plan, the outcomes and what was read back, and nothing else of the run: a run that was killed is
+//!   settled by the next one with the same code. [`advance`] adds what only a whole run knows: the bases of all records that
+//!   were not written.
+//! - Some systems give the id of a row that is gone to the next one that is made. The record that lost its row then has no id
+//!   there any more: the new row would otherwise be taken for its own, under another key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hashbrown::HashSet;
 use polars::prelude::{BooleanChunked, ChunkFullNull, Int64Chunked, NewChunkedArray, StringChunked, StringChunkedBuilder};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -546,12 +549,13 @@ pub fn settle_interrupted(job: &Job, state: &State, plan: &Plan, settlement: &Se
             let base = &state.bases[system];
             let mut builder = BaseBuilder::new(job, system, base.height());
             let patched: BTreeSet<u64> = settlement.patches.keys().filter(|(s, _)| *s == system).map(|(_, record)| *record).collect();
+            let given = ids_given(settlement, system);
             let mut rows: Vec<(u64, u32)> = base.records.iter().enumerate().map(|(row, record)| (*record, row as u32)).collect();
             rows.extend(patched.iter().filter(|record| base.records.binary_search(record).is_err()).map(|record| (*record, NO_ROW)));
             rows.sort_unstable();
             for (record, row) in rows {
                 let patch = settlement.patches.get(&(system, record));
-                push_identity(&mut builder, base, row, record, patch);
+                push_identity(&mut builder, base, row, record, patch, &given);
                 for field in 0..job.fields.len() {
                     let decided = seen.get(&(record, system)).and_then(|cells| cells.iter().find(|(f, _)| *f == field)).map(|(_, value)| value);
                     match (patch.and_then(|p| p.cells.get(&field)), decided) {
@@ -575,7 +579,19 @@ pub fn settle_interrupted(job: &Job, state: &State, plan: &Plan, settlement: &Se
     State { bases, open, written, next_record: state.next_record.max(plan.header.next_record) }
 }
 
-fn push_identity(builder: &mut BaseBuilder, base: &Base, row: u32, record: u64, patch: Option<&Patch>) {
+/// The native ids of the rows that were written in a system.
+fn ids_given(settlement: &Settlement, system: usize) -> HashSet<&str> {
+    let patches = settlement.patches.range((system, 0)..=(system, u64::MAX));
+    patches.filter(|(_, patch)| patch.standing.is_linked()).filter_map(|(_, patch)| patch.id.as_deref()).collect()
+}
+
+/// Whether the id of a row that was not written was given to another one.
+fn is_given_again(base: &Base, row: u32, given: &HashSet<&str>) -> bool {
+    let id = || base.ids.get(row as usize);
+    !given.is_empty() && row != NO_ROW && base.standings[row as usize].is_linked() && id().is_some_and(|id| given.contains(id))
+}
+
+fn push_identity(builder: &mut BaseBuilder, base: &Base, row: u32, record: u64, patch: Option<&Patch>, given: &HashSet<&str>) {
     let edited_before = if row == NO_ROW { None } else { base.edited_at.get(row as usize) };
     match patch {
         Some(patch) => {
@@ -584,7 +600,8 @@ fn push_identity(builder: &mut BaseBuilder, base: &Base, row: u32, record: u64, 
         }
         None => {
             let at = row as usize;
-            builder.push_record(record, base.ids.get(at), base.keys.get(at).unwrap_or_default(), base.standings[at], base.our_edits.get(at));
+            let id = base.ids.get(at).filter(|_| !is_given_again(base, row, given));
+            builder.push_record(record, id, base.keys.get(at).unwrap_or_default(), base.standings[at], base.our_edits.get(at));
         }
     }
     builder.set_edited_at(patch.and_then(|patch| patch.our_edit).or(edited_before));
@@ -758,6 +775,7 @@ fn advance_system(
     let mut standings = Vec::with_capacity(next.len());
     let mut our_edits: Vec<Option<i64>> = Vec::with_capacity(next.len());
     let mut edited_at: Vec<Option<i64>> = Vec::with_capacity(next.len());
+    let given = ids_given(settlement, system);
     for one in &next {
         let time = |times: Option<&Int64Chunked>, row: u32| times.filter(|_| row != NO_ROW).and_then(|times| times.get(row as usize));
         // Also of a record that waits: when it was edited is what was read, and no decision.
@@ -775,6 +793,11 @@ fn advance_system(
             _ if one.is_over && base.standings[one.base_row as usize] == Standing::Archived => (stack.of_base(one.base_row), Standing::Archived, earlier_edit),
             _ if one.is_over => (stack.of_base(one.base_row), Standing::Ended, None),
             _ if one.moves => (stack.of_now(one.row), Standing::Live, earlier_edit),
+            _ if one.row == NO_ROW && is_given_again(base, one.base_row, &given) => {
+                patched_ids.push(None);
+                patched_keys.push(base.keys.get(one.base_row as usize));
+                (stack.of_patch(patched_keys.len() - 1), base.standings[one.base_row as usize], earlier_edit)
+            }
             _ => (stack.of_base(one.base_row), base.standings[one.base_row as usize], earlier_edit),
         };
         identity.push(pick);

@@ -2415,6 +2415,18 @@ fn worlds_that_broke_a_law() -> Vec<RandomWorld> {
             &[Insert(0, 3, Fresh), Insert(0, 0, Null)],
             &[(&[Delete(0, 3)], None), (&[Insert(0, 3, Fresh)], None)],
         ),
+        // The id of a row that was deleted, while its delete waits, is given to the next one that is made there.
+        world(
+            RandomJob { policy: Policy::Archive, never: Some((1, "delete")), ..job(&[Role::Peer, Role::Peer, Role::Peer], Rule::Latest) },
+            &[Insert(0, 2, Fresh), Insert(2, 2, Small(2)), Insert(2, 3, Fresh)],
+            &[(&[Insert(1, 2, Null)], None), (&[Insert(2, 1, Fresh), Delete(1, 2)], None), (&[Insert(2, 0, Fresh)], None)],
+        ),
+        // One side of an open conflict is deleted, and nobody else holds a value: the other side is not archived over.
+        world(
+            RandomJob { policy: Policy::Archive, ..job(&[Role::Peer, Role::Peer, Role::Peer], Rule::Latest) },
+            &[Insert(0, 2, Small(0)), Insert(2, 2, Small(1))],
+            &[(&[Insert(1, 2, Null)], None), (&[Delete(0, 2)], None)],
+        ),
     ]
 }
 
