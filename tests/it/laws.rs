@@ -475,8 +475,8 @@ fn designs(roles: &[Role]) -> Vec<Design> {
             }
             for blank in [None, Some(Blank::Ignore), Some(Blank::Propagate), Some(Blank::Conflict)] {
                 let design = Design { owner: owner.clone(), rule: rule.clone(), blank, ..Design::of(roles) };
-                if *rule == Rule::MostRestrictive(vec!["2", "0"]) && !backwards.is_empty() {
-                    all.push(Design { then: Some(Rule::Priority(backwards.clone())), ..design.clone() });
+                if *rule == Rule::MostRestrictive(vec!["2", "0"]) {
+                    all.push(Design { rule: Rule::Latest, then: Some(rule.clone()), ..design.clone() });
                 }
                 all.push(design);
             }

@@ -305,7 +305,13 @@ fn elect(case: &FieldCase, mut contenders: Vec<Contender>) -> Option<Cell> {
     contenders.sort_by_key(|c| c.system);
     let Some(first) = contenders.first() else { return Some(None) };
     if contenders.iter().all(|c| c.value == first.value) {
-        return Some(first.value.clone());
+        // A value that the list does not have goes nowhere, unless all who decide hold it.
+        let voters = case.here().into_iter().filter(|s| case.sides[s].role.votes());
+        let is_shared = contenders.len() > 1 && voters.map(|s| case.now(s)).all(|now| now == first.value);
+        return match (case.rules.first(), &first.value) {
+            (Some(Rule::MostRestrictive(order)), Some(value)) if !order.contains(&value.as_str()) && !is_shared => None,
+            _ => Some(first.value.clone()),
+        };
     }
     for rule in &case.rules {
         // How strict a value is that the list does not have, no later rule may say.
