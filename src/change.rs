@@ -614,6 +614,25 @@ pub struct Hold {
     pub record: u64,
     /// By system where the record is: what it held before, by field. Of a field, its value alone.
     pub before: BTreeMap<String, Vec<(String, Value)>>,
+    /// The same of rows that were archived, and stand for the record again once that is taken back.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub archived: BTreeMap<String, Vec<(String, Value)>>,
+    /// By system where the record is: its key before, if it may have another one afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<BTreeMap<String, String>>,
+}
+
+/// What a plan undoes, and who wants it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undoes {
+    /// The run.
+    pub run: String,
+    /// Who undoes it.
+    pub who: String,
+    /// Why.
+    pub why: Option<String>,
+    /// When that was decided, RFC 3339.
+    pub at: String,
 }
 
 /// What a plan is about.
@@ -641,6 +660,9 @@ pub struct PlanHeader {
     /// What it takes back of an earlier run, which is held afterwards.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Hold>,
+    /// What it undoes; nothing where it is the plan of a night.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<Undoes>,
 }
 
 /// What is done to each system.

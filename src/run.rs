@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rayon::prelude::*;
 
-use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled, key_for_people};
+use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled, Undoes, key_for_people};
 use crate::delivery::{self, Post, Which};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
@@ -139,6 +139,11 @@ impl Approved {
     /// The job that it was made for.
     pub fn job(&self) -> &str {
         &self.plan.header.job
+    }
+
+    /// What it undoes; nothing if it is the plan of a night.
+    pub fn undoes(&self) -> Option<&Undoes> {
+        self.plan.header.undoes.as_ref()
     }
 
     /// Refuses a plan that is not, to the byte, one that this job made by its job file as it is and from the state that it has.
@@ -492,7 +497,7 @@ impl Night<'_> {
         figures.identities.extend(of_after);
         let (differences, of_differences) = differences::differences(&self.job, &decisions, &after, &figures.totals);
         figures.identities.extend(of_differences);
-        let breaks = self.still_open(assemble::breaks(&self.job, &before, &nows, &decisions, Some(&settlement), &earlier), &earlier);
+        let breaks = self.still_open(assemble::breaks(&self.job, &before, &nows, &decisions, Some(&settlement), &earlier), &earlier, &decisions.plan);
         let facts = Facts {
             before: &before,
             nows: &nows,
@@ -872,6 +877,7 @@ impl Night<'_> {
             next_record: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             holds: Vec::new(),
+            undoes: None,
             answers: self
                 .thawed
                 .iter()
@@ -923,20 +929,37 @@ impl Night<'_> {
 
     /// The plan that takes back what a run wrote, with the changes of it that cannot be taken back.
     fn undo(&mut self, before: &State, nows: &[Keyed], linked: Linked, of: &Undo) -> (Decisions, Vec<Stale>) {
-        let (decisions, stale) = undo(&self.job, before, nows, linked, of, &self.answers, self.header(nows));
+        let (mut decisions, mut stale) = undo(&self.job, before, nows, linked, of, &self.answers, self.header(nows));
+        if let Some(approved) = self.request.approved.clone() {
+            let differing = compare(&decisions, &approved.plan, self.promoted.as_ref().map_or(0, |promoted| promoted.knowledge.next_record)).withheld;
+            if !differing.is_empty() {
+                let records: BTreeSet<u64> = differing.keys().map(|position| decisions.linked.records[*position as usize]).collect();
+                let left_out = |change: &&Change| records.contains(&change.record);
+                let why = "it is not in the applied plan as it would be taken back tonight";
+                let of_left_out = of.changes.iter().map(|sent| &sent.change).filter(left_out);
+                let more: Vec<Stale> = of_left_out
+                    .map(|change| Stale { system: change.system.clone(), key: key_for_people(&change.key), action: change.action, why: why.to_owned() })
+                    .collect();
+                let rest = Undo { changes: of.changes.iter().filter(|sent| !left_out(&&sent.change)).cloned().collect(), ..of.clone() };
+                (decisions, stale) = undo(&self.job, before, nows, decisions.linked, &rest, &self.answers, self.header(nows));
+                stale.extend(more);
+            }
+        }
         self.notes.push(format!(
             "this run undoes run {}: {} of its {} changes can be taken back; nothing else is decided",
-            of.run,
+            of.undoes.run,
             gates::count(decisions.plan.changes.len() as u64),
             gates::count(of.changes.len() as u64)
         ));
         (decisions, stale)
     }
 
-    /// Where nothing is decided but what is taken back, everything that was open stays so.
-    fn still_open(&self, mut breaks: Vec<Break>, earlier: &BTreeMap<String, Earlier>) -> Vec<Break> {
+    /// Where nothing is decided but what is taken back, everything that was open stays so, but what an earlier undo could not take
+    /// back and this one does.
+    fn still_open(&self, mut breaks: Vec<Break>, earlier: &BTreeMap<String, Earlier>, plan: &Plan) -> Vec<Break> {
         if self.request.undo.is_some() {
-            let known: BTreeSet<String> = breaks.iter().map(|open| open.id(&self.job.name)).collect();
+            let mut known: BTreeSet<String> = breaks.iter().map(|open| open.id(&self.job.name)).collect();
+            known.extend(plan.header.holds.iter().map(|hold| hold.answer.id.clone()));
             breaks.extend(earlier.iter().filter(|(id, _)| !known.contains(*id)).map(|(_, earlier)| earlier.open.clone()));
             breaks = assemble::sorted(breaks);
         }
@@ -1006,7 +1029,7 @@ impl Night<'_> {
         let facts = Facts { plan_digest: Some(&digest), ..facts };
         // What a gate does not trust is told by the gate alone: open is what was open before.
         let breaks: Vec<Break> = if trips.is_empty() {
-            self.still_open(assemble::breaks(&self.job, before, nows, decisions, None, earlier), earlier)
+            self.still_open(assemble::breaks(&self.job, before, nows, decisions, None, earlier), earlier, &decisions.plan)
         } else {
             earlier.values().map(|earlier| earlier.open.clone()).collect()
         };

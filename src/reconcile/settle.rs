@@ -94,12 +94,14 @@ pub struct Settlement {
 pub fn settle(job: &Job, open: &Open, plan: &Plan, outcomes: &BTreeMap<u32, Outcome>, read_back: &[Option<ReadBack>], atomic: &[bool]) -> Settlement {
     let mut settlement = Settlement::default();
     let mut debts: BTreeMap<(u64, String), BTreeMap<String, FieldDebt>> = BTreeMap::new();
+    let revived = revived(plan);
     for (system, spec) in job.systems.iter().enumerate() {
         let seen = read_back[system].as_ref().map(SeenRows::of);
         for change in plan.changes.iter().filter(|change| change.system == spec.name) {
             let not_tried = Outcome::Skipped { reason: "the run stopped before it was sent".to_owned() };
             let outcome = outcomes.get(&change.number).unwrap_or(&not_tried);
-            let settler = Settler { job, open, system, change, outcome, seen: seen.as_ref(), atomic: atomic[system] };
+            let revives = revived.contains(&change.number);
+            let settler = Settler { job, open, system, change, outcome, seen: seen.as_ref(), atomic: atomic[system], revives };
             match change.action {
                 Action::Update => settler.update(&mut settlement, &mut debts),
                 Action::Create => settler.create(&mut settlement, &mut debts),
@@ -136,6 +138,18 @@ pub fn settle(job: &Job, open: &Open, plan: &Plan, outcomes: &BTreeMap<u32, Outc
         });
         settlement.fields.insert(at, still_open);
     }
+    // What a system made of a value that was taken back there is not accepted any more.
+    for change in plan.changes.iter().filter(|change| change.action == Action::Update && matches!(change.reason, Reason::Undone { .. })) {
+        let is_done = settlement.fates.get(&change.number).is_some_and(|fate| matches!(fate.settled, Settled::Verified | Settled::Normalised));
+        for field in change.cells.iter().filter(|_| is_done).filter_map(|cell| cell.field.clone()) {
+            let at = (change.record, field);
+            let now = settlement.fields.get(&at).cloned().unwrap_or_else(|| open.fields.get(&at).cloned());
+            if let Some(mut now) = now.filter(|now| matches!(now.debts.get(&change.system), Some(FieldDebt::Normalised { .. }))) {
+                now.debts.remove(&change.system);
+                settlement.fields.insert(at, Some(now).filter(|now| !now.debts.is_empty()));
+            }
+        }
+    }
     // What a new row makes of a value that stands everywhere else is behind no decision.
     for change in plan.changes.iter().filter(|change| change.action == Action::Create) {
         for cell in &change.cells {
@@ -151,6 +165,14 @@ pub fn settle(job: &Job, open: &Open, plan: &Plan, outcomes: &BTreeMap<u32, Outc
         }
     }
     settlement
+}
+
+/// The changes of an undo that take an archive back: they are held as records are, and are updates all the same.
+fn revived(plan: &Plan) -> BTreeSet<u32> {
+    let of_records = plan.header.holds.iter().filter(|hold| hold.answer.to.field.is_none());
+    let held: BTreeSet<u32> = of_records.flat_map(|hold| hold.changes.iter().copied()).collect();
+    let updates = plan.changes.iter().filter(|change| change.action == Action::Update);
+    if held.is_empty() { held } else { updates.map(|change| change.number).filter(|number| held.contains(number)).collect() }
 }
 
 /// The rows that were read back, by id and by key.
@@ -184,6 +206,8 @@ struct Settler<'a> {
     outcome: &'a Outcome,
     seen: Option<&'a SeenRows<'a>>,
     atomic: bool,
+    /// Whether it takes an archive back: then its row stands for the record again, with everything in it.
+    revives: bool,
 }
 
 impl Settler<'_> {
@@ -367,7 +391,16 @@ impl Settler<'_> {
                 detail = Some(why).filter(|w| !w.is_empty());
             }
         }
-        settlement.patches.insert((self.system, self.change.record), patch);
+        let is_done = matches!(worst, Settled::Verified | Settled::Normalised);
+        if let (true, true, Some(row)) = (self.revives, is_done, row) {
+            for field in (0..self.job.fields.len()).filter(|field| self.job.fields[*field].is_carried_by(self.system)) {
+                patch.cells.entry(field).or_insert_with(|| self.value(field, row));
+            }
+        }
+        // A row that is still archived, or may be, stands for nothing yet.
+        if !self.revives || is_done {
+            settlement.patches.insert((self.system, self.change.record), patch);
+        }
         self.finish(settlement, worst, detail);
     }
 
