@@ -497,7 +497,7 @@ impl Night<'_> {
         figures.identities.extend(of_after);
         let (differences, of_differences) = differences::differences(&self.job, &decisions, &after, &figures.totals);
         figures.identities.extend(of_differences);
-        let breaks = self.still_open(assemble::breaks(&self.job, &before, &nows, &decisions, Some(&settlement), &earlier), &earlier, &decisions.plan);
+        let breaks = self.still_open(assemble::breaks(&self.job, &before, &nows, &decisions, Some(&settlement), &earlier), &earlier, &decisions);
         let facts = Facts {
             before: &before,
             nows: &nows,
@@ -956,10 +956,14 @@ impl Night<'_> {
 
     /// Where nothing is decided but what is taken back, everything that was open stays so, but what an earlier undo could not take
     /// back and this one does.
-    fn still_open(&self, mut breaks: Vec<Break>, earlier: &BTreeMap<String, Earlier>, plan: &Plan) -> Vec<Break> {
+    fn still_open(&self, mut breaks: Vec<Break>, earlier: &BTreeMap<String, Earlier>, decisions: &Decisions) -> Vec<Break> {
         if self.request.undo.is_some() {
+            let told: BTreeSet<String> = decisions.breaks.iter().map(|open| open.id(&self.job.name)).collect();
+            let holds = decisions.plan.header.holds.iter().map(|hold| &hold.answer.id);
+            let over: BTreeSet<&String> = holds.filter(|id| !told.contains(*id)).collect();
+            breaks.retain(|open| !over.contains(&open.id(&self.job.name)));
             let mut known: BTreeSet<String> = breaks.iter().map(|open| open.id(&self.job.name)).collect();
-            known.extend(plan.header.holds.iter().map(|hold| hold.answer.id.clone()));
+            known.extend(over.into_iter().cloned());
             breaks.extend(earlier.iter().filter(|(id, _)| !known.contains(*id)).map(|(_, earlier)| earlier.open.clone()));
             breaks = assemble::sorted(breaks);
         }
@@ -1029,7 +1033,7 @@ impl Night<'_> {
         let facts = Facts { plan_digest: Some(&digest), ..facts };
         // What a gate does not trust is told by the gate alone: open is what was open before.
         let breaks: Vec<Break> = if trips.is_empty() {
-            self.still_open(assemble::breaks(&self.job, before, nows, decisions, None, earlier), earlier, &decisions.plan)
+            self.still_open(assemble::breaks(&self.job, before, nows, decisions, None, earlier), earlier, decisions)
         } else {
             earlier.values().map(|earlier| earlier.open.clone()).collect()
         };
