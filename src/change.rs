@@ -540,6 +540,9 @@ pub struct Ask {
     /// The systems between which can be chosen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sides: Vec<String>,
+    /// Why what would be proposed cannot be done, so that nothing is proposed, and it can only be said that it is not so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barred: Option<String>,
 }
 
 /// A person's answer to a break.

@@ -26,6 +26,7 @@
 //!   acceptance until a person has it sent again, or until what it is about changes.
 //! - A field that differs in several systems is a break in each of them. Which side is right is one question all the same, so a
 //!   choice and any other answer about that field contradict ([`contradict`]): the later one is followed, and takes the place of the earlier.
+//! - That a key was changed to one that another row has cannot be accepted: the two records would have one key, and wait for it.
 //! - There is no clock here: the day is given.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -374,6 +375,7 @@ pub fn misfit(open: &Break, ask: Option<&Ask>, act: &Act) -> Option<String> {
         Act::Accept if ask.is_some_and(|ask| ask.proposal.is_some()) => None,
         Act::Choose { system } if sides().contains(system) => None,
         Act::Reject if may_be_rejected(open, ask) => None,
+        Act::Accept if ask.is_some_and(|ask| ask.barred.is_some()) => ask.and_then(|ask| ask.barred.clone()),
         Act::Accept if !sides().is_empty() => Some("no value is proposed: a system must be chosen".to_owned()),
         Act::Choose { system } if !sides().is_empty() => Some(format!("`{system}` is none of the systems between which can be chosen")),
         Act::Accept | Act::Choose { .. } | Act::Reject => Some(
@@ -395,7 +397,7 @@ pub fn misfit(open: &Break, ask: Option<&Ask>, act: &Act) -> Option<String> {
 
 fn may_be_rejected(open: &Break, ask: Option<&Ask>) -> bool {
     match open.kind {
-        BreakKind::SuggestedLink => ask.is_some_and(|ask| ask.proposal.is_some()),
+        BreakKind::SuggestedLink => ask.is_some_and(|ask| ask.proposal.is_some() || ask.barred.is_some()),
         kind => can_be_accepted_as_it_is(kind) && ask.is_some(),
     }
 }

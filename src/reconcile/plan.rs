@@ -310,7 +310,8 @@ impl<'a> Planner<'a> {
             let ask = self.asks.entry(id).or_default();
             ask.about = about;
             if open.kind == BreakKind::SuggestedLink && self.linked.suggested.contains_key(&record) {
-                ask.proposal = Some(answers::TAKE_THE_NEW_ROW.to_owned());
+                ask.barred = self.linked.barred.get(&record).cloned();
+                ask.proposal = ask.barred.is_none().then(|| answers::TAKE_THE_NEW_ROW.to_owned());
             }
         }
     }

@@ -1677,14 +1677,6 @@ impl Played {
             _ if word == "--unfreeze" => Act::Unfreeze,
             _ => Act::Reject,
         };
-        // Whoever accepts that a key was changed to one that another record has taken is asked again, every other night.
-        let is_taken = |key: &&str| {
-            let elsewhere = |system: &usize| known.open.system.as_deref() != Some(NAMES[*system]) && self.has(*system, key);
-            *key != known.open.key && known.open.why.contains(&format!("`{key}`")) && (0..self.job.roles.len()).any(|system| elsewhere(&system))
-        };
-        if act == Act::Accept && known.open.kind == BreakKind::SuggestedLink && KEYS.iter().any(is_taken) {
-            return;
-        }
         self.accepts_deletes |= act == Act::Accept && known.open.kind == BreakKind::Missing;
         self.history += &format!("decided: {act} about {} {:?} {:?} {:?}\n", known.open.kind, known.open.key, known.open.field, known.open.system);
         let by = Signature { who: "somebody", why: None, at: "2026-03-01T12:00:00Z" };
