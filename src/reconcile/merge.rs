@@ -574,7 +574,8 @@ impl<'a> Case<'a> {
     fn sum_of_changes(&self, present: &[&Voice]) -> Ruling {
         let changed: Vec<&&Voice> = present.iter().filter(|v| v.is_changed(self.open)).collect();
         let is_empty = |v: &&Voice| v.now == Some(Value::Null);
-        let rests = changed.is_empty() && !present.iter().any(|v| v.is_unseen()) && (self.open.is_some() || present.iter().all(is_empty));
+        let is_known = !present.iter().any(|v| v.is_unseen()) && (self.open.is_some() || present.iter().all(is_empty));
+        let rests = changed.is_empty() && (is_known || self.open.is_none() && self.all_empty());
         if rests {
             // Nobody counts tonight: what was decided stands, though it may be nothing yet, or still be owed to an empty cell.
             let from: Vec<usize> = present.iter().map(|v| v.system).collect();
