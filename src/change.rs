@@ -560,6 +560,9 @@ pub struct Answer {
     /// Of an undo: what else it may be about, where nobody knows what the systems hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub or_about: Vec<String>,
+    /// What our own writes made of what it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Carried>,
     /// What was decided.
     pub act: Act,
     /// Who decided.
@@ -570,7 +573,21 @@ pub struct Answer {
     pub at: String,
 }
 
+/// Something that an answer is about, before and after our own writes: they make no decision stale.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// As it is after them.
+    pub to: String,
+    /// As it was when it was answered.
+    pub from: String,
+}
+
 impl Answer {
+    /// What this was before our own writes, if the answer was carried over them.
+    pub fn as_given<'a>(&'a self, about: &'a str) -> &'a str {
+        self.carried.as_ref().filter(|carried| carried.to == about).map_or(about, |carried| carried.from.as_str())
+    }
+
     /// Who and why, for a sentence: `anna: the customer moved`.
     pub fn by(&self) -> String {
         match &self.why {
@@ -581,6 +598,7 @@ impl Answer {
 
     /// Whether it is about this.
     pub fn is_about(&self, about: &str) -> bool {
+        let about = self.as_given(about);
         self.about == about || self.or_about.iter().any(|other| other == about)
     }
 

@@ -22,9 +22,9 @@ use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
 use crate::job::{Job, LockWhen, Mode, Permission, Role, Settings};
-use crate::reconcile::answers::{self, Answer, Answers, Became, Owed};
+use crate::reconcile::answers::{self, Answer, Answers, Ask, Became, Carrying, Owed, RowValues};
 use crate::reconcile::approved::{Stale, compare};
-use crate::reconcile::base::{FieldDebt, State};
+use crate::reconcile::base::{FieldDebt, Standing, State};
 use crate::reconcile::clean::{Marks, clean};
 use crate::reconcile::dedupe::dedupe;
 use crate::reconcile::differences;
@@ -40,6 +40,7 @@ use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict, index};
 use crate::state::{self, Below, Ending, JobState, Kept, Knowledge, Leaving, LostMail, Promoted, Promotion, Retention, Saving, SnapshotPlace};
 use crate::systems::{self, Opening, System, Wanted};
+use crate::value::Value;
 
 mod apply;
 
@@ -320,6 +321,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         lost_mails,
         allowed: Vec::new(),
         answers: Answers::default(),
+        carried: BTreeSet::new(),
         thawed: Vec::new(),
         left: BTreeMap::new(),
         snapshot_days: world.settings.snapshots_days,
@@ -380,6 +382,8 @@ struct Night<'a> {
     allowed: Vec<String>,
     /// What people decided about open breaks, and no run has made use of yet.
     answers: Answers,
+    /// The breaks whose answers were carried over what a run that was cut off had written.
+    carried: BTreeSet<String>,
     /// Those that let a frozen field be written again.
     thawed: Vec<u64>,
     /// By system whose file was written: its SHA-256 as it was read back; nothing where it could not be.
@@ -414,6 +418,8 @@ struct CutOff {
     answered: Vec<u64>,
     /// What it took back, which is held.
     holds: Vec<Answer>,
+    /// Its changes that were made.
+    made: Vec<Change>,
 }
 
 /// The arithmetic of a run.
@@ -444,6 +450,7 @@ impl Night<'_> {
         let nows = self.dedupe(cleaned, &before);
         self.stop_if_asked()?;
         let linked = link(&self.job, &before, &nows, &self.answers, self.is_allowed(Gate::Restored, None));
+        self.carry_over_what_was_cut_off(&before, &nows, &linked);
         let (mut decisions, stale) = match self.request.undo.clone() {
             Some(of) => self.undo(&before, &nows, linked, &of),
             None => {
@@ -821,6 +828,77 @@ impl Night<'_> {
         Ok(())
     }
 
+    /// Lets the decisions of people go on to be about what runs that were cut off made of it.
+    fn carry_over_what_was_cut_off(&mut self, before: &State, nows: &[Keyed], linked: &Linked) {
+        let made: Vec<&Change> = self.cut_off.iter().rev().flat_map(|cut_off| &cut_off.made).collect();
+        if made.is_empty() || self.answers.is_empty() {
+            return;
+        }
+        let position = |change: &&Change| linked.records.binary_search(&change.record).ok().map(|position| position as u32);
+        let mut by_row: BTreeMap<(usize, u32), Vec<&Change>> = BTreeMap::new();
+        for change in made {
+            if let (Some(system), Some(record)) = (self.job.system(&change.system), position(&change)) {
+                by_row.entry((system, record)).or_default().push(change);
+            }
+        }
+        let records = by_row.keys().map(|(_, record)| (linked.key(*record, nows, &before.bases).to_owned(), *record)).collect();
+        let job = &self.job;
+        let other = |system: usize, record: u32, row: Option<RowValues>| {
+            let changes = by_row.get(&(system, record)).map_or(&[][..], Vec::as_slice);
+            changes.iter().fold(row, |row, change| {
+                let empty = || job.fields.iter().map(|field| field.is_carried_by(system).then_some(Value::Null)).collect();
+                let mut row = match change.action {
+                    Action::Create => return None,
+                    Action::Delete => row.unwrap_or_else(empty),
+                    Action::Update | Action::Archive => row?,
+                };
+                for cell in &change.cells {
+                    if let Some(field) = cell.field.as_deref().and_then(|name| job.field(name)) {
+                        row[field] = Some(cell.before.clone());
+                    }
+                }
+                Some(row)
+            })
+        };
+        let carrying = Carrying { job, nows, linked, of_creates: &BTreeMap::new(), other: &other };
+        let carried = carrying.answers(&self.answers, &records, false);
+        self.carried = carried.iter().map(|answer| answer.id.clone()).collect();
+        self.answers = std::mem::take(&mut self.answers).with(carried);
+    }
+
+    /// What is asked, and the answers that wait, as they are after the writes of this run.
+    fn carry_over_the_writes(
+        &self,
+        before: &State,
+        nows: &[Keyed],
+        decisions: &Decisions,
+        settlement: &Settlement,
+        answered: &[(&str, u64, Became)],
+    ) -> (BTreeMap<String, Ask>, Vec<Answer>) {
+        let (job, linked) = (&self.job, &decisions.linked);
+        let position = |number: &u64| linked.records.binary_search(number).ok().map(|position| position as u32);
+        let written: BTreeSet<u32> = settlement.patches.keys().filter_map(|(_, number)| position(number)).collect();
+        let other = |system: usize, record: u32, row: Option<RowValues>| {
+            let Some(patch) = settlement.patches.get(&(system, linked.records[record as usize])) else { return row };
+            if patch.standing != Standing::Live {
+                return None;
+            }
+            let mut row = row.unwrap_or_else(|| job.fields.iter().map(|field| field.is_carried_by(system).then_some(Value::Null)).collect());
+            for (field, value) in &patch.cells {
+                row[*field] = value.clone().or(row[*field].take());
+            }
+            Some(row)
+        };
+        let carrying = Carrying { job, nows, linked, of_creates: &decisions.of_creates, other: &other };
+        let asks = carrying.asks(&decisions.asks, &decisions.asked, |record| written.contains(&record));
+        let records = written.iter().map(|record| (linked.key(*record, nows, &before.bases).to_owned(), *record)).collect();
+        let earlier = self.answers.iter().filter(|answer| self.carried.contains(&answer.id)).cloned();
+        let mut kept: BTreeMap<String, Answer> = earlier.map(|answer| (answer.id.clone(), answer)).collect();
+        kept.extend(carrying.answers(&self.answers, &records, true).into_iter().map(|answer| (answer.id.clone(), answer)));
+        let waits = |answer: &Answer| answer.number > 0 && !answered.iter().any(|(_, number, _)| *number == answer.number);
+        (asks, kept.into_values().filter(waits).collect())
+    }
+
     fn may_tell_keys(&self) -> bool {
         !self.job.key.iter().any(|field| self.job.fields[*field].sensitive)
     }
@@ -1169,7 +1247,12 @@ impl Night<'_> {
         let written = sent.map(|change| change.system.clone()).collect();
         let answered = answers::done(&plan.header, &settlement.fates);
         let holds = taken_back::held(&self.job, &plan, &settlement);
-        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, fates: settlement.fates, written, answered, holds });
+        let is_made = |change: &Change| {
+            let fate = settlement.fates.get(&change.number);
+            fate.is_some_and(|fate| matches!(fate.settled, Settled::Verified | Settled::Normalised))
+        };
+        let made = plan.changes.into_iter().filter(is_made).collect();
+        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, fates: settlement.fates, written, answered, holds, made });
         Ok(settled)
     }
 
@@ -1224,14 +1307,15 @@ impl Night<'_> {
         // What a run that was cut off took back has no number yet.
         let answered: Vec<_> = answered.filter(|(_, number, _)| *number > 0).collect();
         let of_this = taken_back::held(&self.job, &decisions.plan, settlement);
-        let holds: Vec<Answer> = self.cut_off.iter().flat_map(|cut_off| cut_off.holds.iter().cloned()).chain(of_this).collect();
+        let (asks, kept) = self.carry_over_the_writes(before, nows, decisions, settlement, &answered);
+        let holds: Vec<Answer> = kept.into_iter().chain(self.cut_off.iter().flat_map(|cut_off| cut_off.holds.iter().cloned())).chain(of_this).collect();
         self.state.ledger.promote(Promotion {
             run: self.id,
             settles: &settles,
             knowledge: &knowledge,
             breaks,
             stakes: &stakes,
-            asks: &decisions.asks,
+            asks: &asks,
             answered: &answered,
             holds: &holds,
             fates: &fates,

@@ -440,6 +440,7 @@ impl Planner<'_> {
                 to: open,
                 about: String::new(),
                 or_about: Vec::new(),
+                carried: None,
                 act: Act::Undone { run: undo.undoes.run.clone() },
                 who: undo.undoes.who.clone(),
                 why: undo.undoes.why.clone(),
