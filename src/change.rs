@@ -540,6 +540,9 @@ pub struct Ask {
     /// The systems between which can be chosen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sides: Vec<String>,
+    /// Why what would be proposed cannot be done, so that nothing is proposed, and it can only be said that it is not so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barred: Option<String>,
 }
 
 /// A person's answer to a break.
@@ -557,6 +560,9 @@ pub struct Answer {
     /// Of an undo: what else it may be about, where nobody knows what the systems hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub or_about: Vec<String>,
+    /// What our own writes made of what it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Carried>,
     /// What was decided.
     pub act: Act,
     /// Who decided.
@@ -567,7 +573,21 @@ pub struct Answer {
     pub at: String,
 }
 
+/// Something that an answer is about, before and after our own writes: they make no decision stale.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// As it is after them.
+    pub to: String,
+    /// As it was when it was answered.
+    pub from: String,
+}
+
 impl Answer {
+    /// What this was before our own writes, if the answer was carried over them.
+    pub fn as_given<'a>(&'a self, about: &'a str) -> &'a str {
+        self.carried.as_ref().filter(|carried| carried.to == about).map_or(about, |carried| carried.from.as_str())
+    }
+
     /// Who and why, for a sentence: `anna: the customer moved`.
     pub fn by(&self) -> String {
         match &self.why {
@@ -578,6 +598,7 @@ impl Answer {
 
     /// Whether it is about this.
     pub fn is_about(&self, about: &str) -> bool {
+        let about = self.as_given(about);
         self.about == about || self.or_about.iter().any(|other| other == about)
     }
 
@@ -614,6 +635,25 @@ pub struct Hold {
     pub record: u64,
     /// By system where the record is: what it held before, by field. Of a field, its value alone.
     pub before: BTreeMap<String, Vec<(String, Value)>>,
+    /// The same of rows that were archived, and stand for the record again once that is taken back.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub archived: BTreeMap<String, Vec<(String, Value)>>,
+    /// By system where the record is: its key before, if it may have another one afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<BTreeMap<String, String>>,
+}
+
+/// What a plan undoes, and who wants it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undoes {
+    /// The run.
+    pub run: String,
+    /// Who undoes it.
+    pub who: String,
+    /// Why.
+    pub why: Option<String>,
+    /// When that was decided, RFC 3339.
+    pub at: String,
 }
 
 /// What a plan is about.
@@ -641,6 +681,9 @@ pub struct PlanHeader {
     /// What it takes back of an earlier run, which is held afterwards.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Hold>,
+    /// What it undoes; nothing where it is the plan of a night.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<Undoes>,
 }
 
 /// What is done to each system.

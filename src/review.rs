@@ -191,6 +191,7 @@ pub fn decide(job: &Job, ledger: &Ledger, ids: &[String], say: &Say, by: Signatu
                     about,
                     // What stays undone while nobody knows what a system holds stays so, too, while it is set aside.
                     or_about: earlier.filter(|earlier| earlier.holds_undone()).map(|earlier| earlier.or_about.clone()).unwrap_or_default(),
+                    carried: None,
                     act: act.clone(),
                     who: by.who.to_owned(),
                     why: by.why.map(str::to_owned),

@@ -15,16 +15,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rayon::prelude::*;
 
-use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled, key_for_people};
+use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled, Undoes, key_for_people};
 use crate::delivery::{self, Post, Which};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
 use crate::error::{Error, Remedy};
 use crate::frame::{Clean, Keyed, Pulled};
 use crate::job::{Job, LockWhen, Mode, Permission, Role, Settings};
-use crate::reconcile::answers::{self, Answer, Answers, Became, Owed};
+use crate::reconcile::answers::{self, Answer, Answers, Ask, Became, Carrying, Owed, RowValues};
 use crate::reconcile::approved::{Stale, compare};
-use crate::reconcile::base::{FieldDebt, State};
+use crate::reconcile::base::{FieldDebt, Standing, State};
 use crate::reconcile::clean::{MarkSearch, Marks, clean};
 use crate::reconcile::dedupe::dedupe;
 use crate::reconcile::differences;
@@ -40,6 +40,7 @@ use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict, index};
 use crate::state::{self, Below, Ending, JobState, Kept, Knowledge, Leaving, LostMail, Promoted, Promotion, Retention, Saving, SnapshotPlace};
 use crate::systems::{self, Opening, System, Wanted};
+use crate::value::Value;
 
 mod adopt;
 mod apply;
@@ -143,6 +144,11 @@ impl Approved {
     /// The job that it was made for.
     pub fn job(&self) -> &str {
         &self.plan.header.job
+    }
+
+    /// What it undoes; nothing if it is the plan of a night.
+    pub fn undoes(&self) -> Option<&Undoes> {
+        self.plan.header.undoes.as_ref()
     }
 
     /// Refuses a plan that is not, to the byte, one that this job made by its job file as it is and from the state that it has.
@@ -322,6 +328,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         lost_mails,
         allowed: Vec::new(),
         answers: Answers::default(),
+        carried: BTreeSet::new(),
         thawed: Vec::new(),
         left: BTreeMap::new(),
         snapshot_days: world.settings.snapshots_days,
@@ -388,6 +395,8 @@ struct Night<'a> {
     allowed: Vec<String>,
     /// What people decided about open breaks, and no run has made use of yet.
     answers: Answers,
+    /// The breaks whose answers were carried over what a run that was cut off had written.
+    carried: BTreeSet<String>,
     /// Those that let a frozen field be written again.
     thawed: Vec<u64>,
     /// By system whose file was written: its SHA-256 as it was read back; nothing where it could not be.
@@ -422,6 +431,8 @@ struct CutOff {
     answered: Vec<u64>,
     /// What it took back, which is held.
     holds: Vec<Answer>,
+    /// Its changes that were made.
+    made: Vec<Change>,
 }
 
 /// The arithmetic of a run.
@@ -452,6 +463,7 @@ impl Night<'_> {
         let nows = self.dedupe(cleaned, &before);
         self.stop_if_asked()?;
         let linked = link(&self.job, &before, &nows, &self.answers, self.is_allowed(Gate::Restored, None));
+        self.carry_over_what_was_cut_off(&before, &nows, &linked);
         let (mut decisions, stale) = match self.request.undo.clone() {
             Some(of) => self.undo(&before, &nows, linked, &of),
             None => {
@@ -505,7 +517,7 @@ impl Night<'_> {
         figures.identities.extend(of_after);
         let (differences, of_differences) = differences::differences(&self.job, &decisions, &after, &figures.totals);
         figures.identities.extend(of_differences);
-        let breaks = self.still_open(assemble::breaks(&self.job, &before, &nows, &decisions, Some(&settlement), &earlier), &earlier);
+        let breaks = self.still_open(assemble::breaks(&self.job, &before, &nows, &decisions, Some(&settlement), &earlier), &earlier, &decisions);
         let facts = Facts {
             before: &before,
             nows: &nows,
@@ -839,6 +851,77 @@ impl Night<'_> {
         Ok(())
     }
 
+    /// Lets the decisions of people go on to be about what runs that were cut off made of it.
+    fn carry_over_what_was_cut_off(&mut self, before: &State, nows: &[Keyed], linked: &Linked) {
+        let made: Vec<&Change> = self.cut_off.iter().rev().flat_map(|cut_off| &cut_off.made).collect();
+        if made.is_empty() || self.answers.is_empty() {
+            return;
+        }
+        let position = |change: &&Change| linked.records.binary_search(&change.record).ok().map(|position| position as u32);
+        let mut by_row: BTreeMap<(usize, u32), Vec<&Change>> = BTreeMap::new();
+        for change in made {
+            if let (Some(system), Some(record)) = (self.job.system(&change.system), position(&change)) {
+                by_row.entry((system, record)).or_default().push(change);
+            }
+        }
+        let records = by_row.keys().map(|(_, record)| (linked.key(*record, nows, &before.bases).to_owned(), *record)).collect();
+        let job = &self.job;
+        let other = |system: usize, record: u32, row: Option<RowValues>| {
+            let changes = by_row.get(&(system, record)).map_or(&[][..], Vec::as_slice);
+            changes.iter().fold(row, |row, change| {
+                let empty = || job.fields.iter().map(|field| field.is_carried_by(system).then_some(Value::Null)).collect();
+                let mut row = match change.action {
+                    Action::Create => return None,
+                    Action::Delete => row.unwrap_or_else(empty),
+                    Action::Update | Action::Archive => row?,
+                };
+                for cell in &change.cells {
+                    if let Some(field) = cell.field.as_deref().and_then(|name| job.field(name)) {
+                        row[field] = Some(cell.before.clone());
+                    }
+                }
+                Some(row)
+            })
+        };
+        let carrying = Carrying { job, nows, linked, of_creates: &BTreeMap::new(), other: &other };
+        let carried = carrying.answers(&self.answers, &records, false);
+        self.carried = carried.iter().map(|answer| answer.id.clone()).collect();
+        self.answers = std::mem::take(&mut self.answers).with(carried);
+    }
+
+    /// What is asked, and the answers that wait, as they are after the writes of this run.
+    fn carry_over_the_writes(
+        &self,
+        before: &State,
+        nows: &[Keyed],
+        decisions: &Decisions,
+        settlement: &Settlement,
+        answered: &[(&str, u64, Became)],
+    ) -> (BTreeMap<String, Ask>, Vec<Answer>) {
+        let (job, linked) = (&self.job, &decisions.linked);
+        let position = |number: &u64| linked.records.binary_search(number).ok().map(|position| position as u32);
+        let written: BTreeSet<u32> = settlement.patches.keys().filter_map(|(_, number)| position(number)).collect();
+        let other = |system: usize, record: u32, row: Option<RowValues>| {
+            let Some(patch) = settlement.patches.get(&(system, linked.records[record as usize])) else { return row };
+            if patch.standing != Standing::Live {
+                return None;
+            }
+            let mut row = row.unwrap_or_else(|| job.fields.iter().map(|field| field.is_carried_by(system).then_some(Value::Null)).collect());
+            for (field, value) in &patch.cells {
+                row[*field] = value.clone().or(row[*field].take());
+            }
+            Some(row)
+        };
+        let carrying = Carrying { job, nows, linked, of_creates: &decisions.of_creates, other: &other };
+        let asks = carrying.asks(&decisions.asks, &decisions.asked, |record| written.contains(&record));
+        let records = written.iter().map(|record| (linked.key(*record, nows, &before.bases).to_owned(), *record)).collect();
+        let earlier = self.answers.iter().filter(|answer| self.carried.contains(&answer.id)).cloned();
+        let mut kept: BTreeMap<String, Answer> = earlier.map(|answer| (answer.id.clone(), answer)).collect();
+        kept.extend(carrying.answers(&self.answers, &records, true).into_iter().map(|answer| (answer.id.clone(), answer)));
+        let waits = |answer: &Answer| answer.number > 0 && !answered.iter().any(|(_, number, _)| *number == answer.number);
+        (asks, kept.into_values().filter(waits).collect())
+    }
+
     fn may_tell_keys(&self) -> bool {
         !self.job.key.iter().any(|field| self.job.fields[*field].sensitive)
     }
@@ -895,6 +978,7 @@ impl Night<'_> {
             next_record: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             holds: Vec::new(),
+            undoes: None,
             answers: self
                 .thawed
                 .iter()
@@ -946,20 +1030,41 @@ impl Night<'_> {
 
     /// The plan that takes back what a run wrote, with the changes of it that cannot be taken back.
     fn undo(&mut self, before: &State, nows: &[Keyed], linked: Linked, of: &Undo) -> (Decisions, Vec<Stale>) {
-        let (decisions, stale) = undo(&self.job, before, nows, linked, of, &self.answers, self.header(nows));
+        let (mut decisions, mut stale) = undo(&self.job, before, nows, linked, of, &self.answers, self.header(nows));
+        if let Some(approved) = self.request.approved.clone() {
+            let differing = compare(&decisions, &approved.plan, self.promoted.as_ref().map_or(0, |promoted| promoted.knowledge.next_record)).withheld;
+            if !differing.is_empty() {
+                let records: BTreeSet<u64> = differing.keys().map(|position| decisions.linked.records[*position as usize]).collect();
+                let left_out = |change: &&Change| records.contains(&change.record);
+                let why = "it is not in the applied plan as it would be taken back tonight";
+                let of_left_out = of.changes.iter().map(|sent| &sent.change).filter(left_out);
+                let more: Vec<Stale> = of_left_out
+                    .map(|change| Stale { system: change.system.clone(), key: key_for_people(&change.key), action: change.action, why: why.to_owned() })
+                    .collect();
+                let rest = Undo { changes: of.changes.iter().filter(|sent| !left_out(&&sent.change)).cloned().collect(), ..of.clone() };
+                (decisions, stale) = undo(&self.job, before, nows, decisions.linked, &rest, &self.answers, self.header(nows));
+                stale.extend(more);
+            }
+        }
         self.notes.push(format!(
             "this run undoes run {}: {} of its {} changes can be taken back; nothing else is decided",
-            of.run,
+            of.undoes.run,
             gates::count(decisions.plan.changes.len() as u64),
             gates::count(of.changes.len() as u64)
         ));
         (decisions, stale)
     }
 
-    /// Where nothing is decided but what is taken back, everything that was open stays so.
-    fn still_open(&self, mut breaks: Vec<Break>, earlier: &BTreeMap<String, Earlier>) -> Vec<Break> {
+    /// Where nothing is decided but what is taken back, everything that was open stays so, but what an earlier undo could not take
+    /// back and this one does.
+    fn still_open(&self, mut breaks: Vec<Break>, earlier: &BTreeMap<String, Earlier>, decisions: &Decisions) -> Vec<Break> {
         if self.request.undo.is_some() {
-            let known: BTreeSet<String> = breaks.iter().map(|open| open.id(&self.job.name)).collect();
+            let told: BTreeSet<String> = decisions.breaks.iter().map(|open| open.id(&self.job.name)).collect();
+            let holds = decisions.plan.header.holds.iter().map(|hold| &hold.answer.id);
+            let over: BTreeSet<&String> = holds.filter(|id| !told.contains(*id)).collect();
+            breaks.retain(|open| !over.contains(&open.id(&self.job.name)));
+            let mut known: BTreeSet<String> = breaks.iter().map(|open| open.id(&self.job.name)).collect();
+            known.extend(over.into_iter().cloned());
             breaks.extend(earlier.iter().filter(|(id, _)| !known.contains(*id)).map(|(_, earlier)| earlier.open.clone()));
             breaks = assemble::sorted(breaks);
         }
@@ -1029,7 +1134,7 @@ impl Night<'_> {
         let facts = Facts { plan_digest: Some(&digest), ..facts };
         // What a gate does not trust is told by the gate alone: open is what was open before.
         let breaks: Vec<Break> = if trips.is_empty() {
-            self.still_open(assemble::breaks(&self.job, before, nows, decisions, None, earlier), earlier)
+            self.still_open(assemble::breaks(&self.job, before, nows, decisions, None, earlier), earlier, decisions)
         } else {
             earlier.values().map(|earlier| earlier.open.clone()).collect()
         };
@@ -1165,7 +1270,12 @@ impl Night<'_> {
         let written = sent.map(|change| change.system.clone()).collect();
         let answered = answers::done(&plan.header, &settlement.fates);
         let holds = taken_back::held(&self.job, &plan, &settlement);
-        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, fates: settlement.fates, written, answered, holds });
+        let is_made = |change: &Change| {
+            let fate = settlement.fates.get(&change.number);
+            fate.is_some_and(|fate| matches!(fate.settled, Settled::Verified | Settled::Normalised))
+        };
+        let made = plan.changes.into_iter().filter(is_made).collect();
+        self.cut_off.push(CutOff { run: interrupted.run.clone(), decisions: plan.decisions, fates: settlement.fates, written, answered, holds, made });
         Ok(settled)
     }
 
@@ -1221,7 +1331,8 @@ impl Night<'_> {
         // What a run that was cut off took back has no number yet.
         let answered: Vec<_> = answered.filter(|(_, number, _)| *number > 0).collect();
         let of_this = taken_back::held(&self.job, &decisions.plan, settlement);
-        let holds: Vec<Answer> = self.cut_off.iter().flat_map(|cut_off| cut_off.holds.iter().cloned()).chain(of_this).collect();
+        let (asks, kept) = self.carry_over_the_writes(before, nows, decisions, settlement, &answered);
+        let holds: Vec<Answer> = kept.into_iter().chain(self.cut_off.iter().flat_map(|cut_off| cut_off.holds.iter().cloned())).chain(of_this).collect();
         if let Some(first_sight) = &self.first_sight {
             first_sight.bases.keep();
         }
@@ -1231,7 +1342,7 @@ impl Night<'_> {
             knowledge: &knowledge,
             breaks,
             stakes: &stakes,
-            asks: &decisions.asks,
+            asks: &asks,
             answered: &answered,
             holds: &holds,
             fates: &fates,

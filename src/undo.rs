@@ -3,7 +3,7 @@
 //! Reads the plan of a run and what became of each of its changes; [`crate::run::run`] takes them back
 //! ([`crate::reconcile::plan::undo`]). Nothing is written here.
 
-use crate::change::{Change, Settled};
+use crate::change::{Change, Settled, Undoes};
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
 use crate::job::Job;
@@ -33,11 +33,6 @@ pub fn of_run(job: &Job, stored: &Stored, run: &str, by: Signature<'_>) -> Resul
         let became = settled.get(&change.number);
         Sent { settled: became.and_then(|(word, _)| Settled::of_word(word)), made: became.and_then(|(_, made)| made.clone()), change }
     };
-    Ok(Undo {
-        run: run.to_owned(),
-        changes: plan.changes.into_iter().map(sent).collect(),
-        who: by.who.to_owned(),
-        why: by.why.map(str::to_owned),
-        at: by.at.to_owned(),
-    })
+    let undoes = Undoes { run: run.to_owned(), who: by.who.to_owned(), why: by.why.map(str::to_owned), at: by.at.to_owned() };
+    Ok(Undo { undoes, changes: plan.changes.into_iter().map(sent).collect() })
 }

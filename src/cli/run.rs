@@ -67,7 +67,7 @@ pub struct PlanJob {
 /// Apply a plan.
 #[derive(Args)]
 pub struct ApplyPlan {
-    /// The file that `tieout plan JOB -o FILE` wrote.
+    /// The file that `tieout plan JOB -o FILE` or `tieout undo RUN -o FILE` wrote.
     plan: PathBuf,
     /// Accept the plan of a first contact.
     #[arg(long)]
@@ -93,13 +93,13 @@ impl PlanJob {
     /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<u8, Error> {
         if let Some(file) = &self.output {
-            self.check_output(file)?;
+            check_output(file, self.force)?;
         }
         let project = context.project()?;
         let (unfreeze, retry) = (self.unfreeze.clone(), self.retry.clone());
         let finished = start(context, &project, &self.job, Request { plan_only: true, unfreeze, retry, ..Request::default() }, &self.allow)?;
-        if let (Some(file), Some(plan)) = (&self.output, &finished.plan) {
-            if self.force { disk::publish(file, plan)? } else { disk::write_new(file, plan)? }
+        if let Some(file) = &self.output {
+            write_plan(file, self.force, &finished)?;
         }
         tell(context, &finished, &report::text::render(&finished.report, 100));
         let report = &finished.report;
@@ -111,21 +111,26 @@ impl PlanJob {
     }
 }
 
-impl PlanJob {
-    /// A file that is in the way is told before anything is read.
-    fn check_output(&self, file: &Path) -> Result<(), Error> {
-        let shown = Place::of(file.display().to_string());
-        if file.is_dir() {
-            return Err(Error::new(Remedy::MendJob, shown, "the plan cannot be written: this is a folder")
-                .seen("nothing was read or written")
-                .hint("name a file"));
-        }
-        if file.exists() && !self.force {
-            return Err(Error::new(Remedy::MendJob, shown, "the plan is not written: there is such a file already")
-                .seen("nothing was read or written")
-                .hint("name another file, or replace this one with `--force`"));
-        }
-        Ok(())
+/// A file for a plan that is in the way is told before anything is read.
+pub fn check_output(file: &Path, force: bool) -> Result<(), Error> {
+    let shown = Place::of(file.display().to_string());
+    if file.is_dir() {
+        return Err(Error::new(Remedy::MendJob, shown, "the plan cannot be written: this is a folder").seen("nothing was read or written").hint("name a file"));
+    }
+    if file.exists() && !force {
+        return Err(Error::new(Remedy::MendJob, shown, "the plan is not written: there is such a file already")
+            .seen("nothing was read or written")
+            .hint("name another file, or replace this one with `--force`"));
+    }
+    Ok(())
+}
+
+/// Writes the plan of a run that was asked for it, where it came to one.
+pub fn write_plan(file: &Path, force: bool, finished: &Finished) -> Result<(), Error> {
+    match &finished.plan {
+        Some(plan) if force => disk::publish(file, plan),
+        Some(plan) => disk::write_new(file, plan),
+        None => Ok(()),
     }
 }
 
@@ -135,7 +140,8 @@ impl ApplyPlan {
         let project = context.project()?;
         let approved = Approved::read(&self.plan)?;
         let job = approved.job().to_owned();
-        let request = Request { first_contact: self.first_contact, approved: Some(Arc::new(approved)), ..Request::default() };
+        let undo = approved.undoes().map(|undoes| super::undo::of_plan(&project, &job, undoes)).transpose()?;
+        let request = Request { first_contact: self.first_contact, approved: Some(Arc::new(approved)), undo: undo.map(Arc::new), ..Request::default() };
         let finished = start(context, &project, &job, request, &self.allow)?;
         tell(context, &finished, &report::text::summary(&finished.report));
         Ok(finished.exit_code)

@@ -1666,6 +1666,13 @@ fn check_merge(field: &FieldDraft<'_>, owner: &[usize], systems: &[SystemDraft],
     if let Some(then) = field.table.then.as_ref().filter(|_| field.table.merge.is_none()) {
         page.refuse(&then.span, format!("field `{}` has a `then` and no `merge`", field.name.value)).hint("call it `merge`");
     }
+    if let (Some(merge), Some(then)) = (&field.table.merge, &field.table.then)
+        && matches!(merge.value, Rule::MostRestrictive(_))
+    {
+        page.refuse(&then.span, format!("the `then` of field `{}` never decides anything", field.name.value))
+            .seen("`most-restrictive` decides between the values that it names, and a person is asked about any other")
+            .hint("leave it out; or name in `most-restrictive` every value that may be decided without a person");
+    }
     for (written, key) in [(&field.table.merge, "merge"), (&field.table.then, "then")] {
         let Some(written) = written else { continue };
         if let Some(rule) = check_rule(field, written, key, owner, systems, page) {
@@ -1874,6 +1881,14 @@ fn check_totals(table: &JobTable, fields: &[FieldDraft<'_>], mode: Mode, page: &
             page.refuse(&name.span, format!("the total of field `{}` would add up amounts of several currencies", name.value))
                 .seen(format!("the currency of each amount stands in field `{beside}`"))
                 .hint(format!("group it: `{} = {{ by = \"{beside}\" }}`; or give the one currency in `[fields.{}]`", name.value, name.value));
+        }
+        if let (Some(written), Some(beside)) = (written.filter(|_| by.is_some() && by != field), beside)
+            && written.value != *beside
+            && fields.iter().any(|field| field.name.value == *beside)
+        {
+            page.refuse(&written.span, format!("the total of field `{}` by `{}` would add up amounts of several currencies", name.value, written.value))
+                .seen(format!("the currency of each amount stands in field `{beside}`"))
+                .hint(format!("group it by its currency, `by = \"{beside}\"`; or give the one currency in `[fields.{}]`", name.value));
         }
         if let (Some(most), Some(field)) = (total.as_ref().and_then(|total| total.change_max.as_ref()), field) {
             if mode == Mode::Audit {

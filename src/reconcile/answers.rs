@@ -20,12 +20,15 @@
 //! - An acceptance is about what was proposed as well: another rule in the job may propose another value for the same ones.
 //! - What a break is about is told by a hash of what every system held ([`about_field`], [`about_record`]), witnesses aside. So an
 //!   answer never overwrites an edit that came after it, whoever made it and wherever.
+//! - Our own writes make no answer stale: what is asked in a run that writes is kept as it is after the writes, and an answer that
+//!   waits goes on to be about what they made of it ([`Carrying`]). A run that was cut off carries them over what it had written.
 //! - An answer is kept with the plan that uses it. It is done when what it asked for is verified, and stays until then: a run
 //!   that is cut off neither loses it nor makes it twice.
 //! - What was accepted and refused by the system is still accepted: it is sent again, and having been given up it waits with its
 //!   acceptance until a person has it sent again, or until what it is about changes.
 //! - A field that differs in several systems is a break in each of them. Which side is right is one question all the same, so a
 //!   choice and any other answer about that field contradict ([`contradict`]): the later one is followed, and takes the place of the earlier.
+//! - That a key was changed to one that another row has cannot be accepted: the two records would have one key, and wait for it.
 //! - There is no clock here: the day is given.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +39,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::base::{FieldDebt, Open, State};
 use super::link::Linked;
 use super::settle::Fate;
-pub use crate::change::{Act, Answer, Ask, Hold};
+pub use crate::change::{Act, Answer, Ask, Carried, Hold};
 use crate::change::{Break, BreakKind, PlanHeader, Settled, SystemValue, key_for_people};
 use crate::frame::{Keyed, NO_ROW};
 use crate::job::{Job, Role};
@@ -93,6 +96,12 @@ impl Answers {
         all
     }
 
+    /// The same with these in the place of those to the same breaks.
+    pub fn with(mut self, answers: impl IntoIterator<Item = Answer>) -> Answers {
+        self.by_id.extend(answers.into_iter().map(|answer| (answer.id.clone(), answer)));
+        self
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
@@ -110,13 +119,18 @@ impl Answers {
 
     /// The answer to this break, if it is about this. For an acceptance see [`Answers::accepting`].
     pub fn to(&self, id: &str, about: &str) -> Option<&Answer> {
-        self.by_id.get(id).filter(|answer| answer.about == about)
+        self.by_id.get(id).filter(|answer| answer.about == answer.as_given(about))
     }
 
     /// The answer that accepts what this break proposes, if it is about this and this was proposed.
     pub fn accepting(&self, id: &str, about: &str, proposal: Option<&str>, value: Option<&Value>) -> Option<&Answer> {
         let answer = self.by_id.get(id).filter(|answer| answer.act == Act::Accept)?;
-        (answer.about == about_accepting(about, proposal, value)).then_some(answer)
+        (answer.about == about_accepting(answer.as_given(about), proposal, value)).then_some(answer)
+    }
+
+    /// What this was before our own writes, for the answer to this break.
+    pub fn as_given<'a>(&'a self, id: &str, about: &'a str) -> &'a str {
+        self.by_id.get(id).map_or(about, |answer| answer.as_given(about))
     }
 
     /// Whether somebody answered this break, whatever it was about.
@@ -146,7 +160,7 @@ impl Answers {
     /// All answers that choose this side of a field, if they are about this, the oldest first.
     pub fn choices(&self, key: &str, field: &str, about: &str) -> impl DoubleEndedIterator<Item = (&Answer, &str)> {
         let ids = if self.choices.is_empty() { None } else { self.choices.get(&(key.to_owned(), field.to_owned())) };
-        let answers = ids.into_iter().flatten().filter_map(|id| self.by_id.get(id)).filter(move |answer| answer.about == about);
+        let answers = ids.into_iter().flatten().filter_map(|id| self.by_id.get(id)).filter(move |answer| answer.about == answer.as_given(about));
         answers.filter_map(|answer| if let Act::Choose { system } = &answer.act { Some((answer, system.as_str())) } else { None })
     }
 
@@ -266,12 +280,17 @@ pub fn judge(
             None if answer.is_over(today) && answer.to.kind != BreakKind::Undone => Became::Ended,
             None if !open.contains(&answer.id) && owed.is_behind(answer) => return None,
             None if !open.contains(&answer.id) => Became::Over,
-            None if asks.get(&answer.id).is_some_and(|ask| !answer.is_about(&ask.about) && about(&answer.act, ask) != answer.about) => Became::Stale,
+            None if asks.get(&answer.id).is_some_and(|ask| !is_about_what_is_asked(answer, ask)) => Became::Stale,
             None => return None,
         };
         Some((answer.number, became))
     });
     judged.chain(answers.replaced.iter().map(|answer| (answer.number, Became::Replaced))).collect()
+}
+
+fn is_about_what_is_asked(answer: &Answer, ask: &Ask) -> bool {
+    let asked = Ask { about: answer.as_given(&ask.about).to_owned(), ..ask.clone() };
+    answer.is_about(&ask.about) || about(&answer.act, &asked) == answer.about
 }
 
 /// What systems still owe after a run, whether it is sent again by itself or was given up.
@@ -308,6 +327,90 @@ impl Owed {
         // A delete that is reported is told of the system that lost the record, and owed by those that have it.
         let reported = || answer.to.kind == BreakKind::Missing && self.records.contains_key(&answer.to.key);
         answer.act == Act::Accept && (answer.to.system.as_ref().is_some_and(of_system) || reported())
+    }
+}
+
+/// By the values of a row in one system what they are on the other side of our own writes; nothing where the row is not.
+pub type OtherSide<'a> = dyn Fn(usize, u32, Option<RowValues>) -> Option<RowValues> + 'a;
+
+/// By field the values of a row; nothing for a field that the system does not carry.
+pub type RowValues = Vec<Option<Value>>;
+
+/// What the breaks of tonight's records are about, on this side of our own writes and on the other.
+pub struct Carrying<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// Tonight's rows.
+    pub nows: &'a [Keyed],
+    /// Which row is which record.
+    pub linked: &'a Linked,
+    /// By the identity of a break that a create waits in: the values that would be written.
+    pub of_creates: &'a BTreeMap<String, Vec<Option<Value>>>,
+    /// The other side.
+    pub other: &'a OtherSide<'a>,
+}
+
+impl Carrying<'_> {
+    /// What a break of this record is about on both sides: what it is tonight, and on the other one. `field` is nothing for a break
+    /// of the whole record.
+    fn both(&self, of_create: Option<&Vec<Option<Value>>>, record: u32, field: Option<usize>) -> (String, String) {
+        let row = |system: usize| {
+            let row = self.linked.now_rows[system][record as usize];
+            (row != NO_ROW).then(|| self.nows[system].clean.fields.iter().map(|column| column.as_ref().map(|column| column.value(row))).collect::<RowValues>())
+        };
+        let here: Vec<Option<RowValues>> = (0..self.nows.len()).map(row).collect();
+        let there: Vec<Option<RowValues>> = here.iter().cloned().enumerate().map(|(system, row)| (self.other)(system, record, row)).collect();
+        let about = |rows: &[Option<RowValues>]| match (field, of_create) {
+            (Some(field), _) => {
+                let held = self.job.systems.iter().zip(rows).filter_map(|(spec, row)| Some((spec, row.as_ref()?[field].clone()?)));
+                let held: Vec<SystemValue> = held.map(|(spec, value)| SystemValue { system: spec.name.clone(), value }).collect();
+                about_field(self.job, &held)
+            }
+            (None, values) => {
+                let mut hasher = Xxh3::new();
+                add_rows(&mut hasher, self.job, |system| rows[system].clone(), |system| self.linked.silent[system].contains_key(&record));
+                let about = format!("{:032x}", hasher.digest128());
+                values.map_or(about.clone(), |values| about_create(&about, values.iter().cloned()))
+            }
+        };
+        (about(&here), about(&there))
+    }
+
+    /// What is asked tonight, as it is on the other side.
+    pub fn asks(
+        &self,
+        asks: &BTreeMap<String, Ask>,
+        asked: &BTreeMap<String, (u32, Option<usize>)>,
+        is_written: impl Fn(u32) -> bool,
+    ) -> BTreeMap<String, Ask> {
+        let mut asks = asks.clone();
+        for (id, (record, field)) in asked.iter().filter(|(_, (record, _))| is_written(*record)) {
+            let (here, there) = self.both(self.of_creates.get(id), *record, *field);
+            if let Some(ask) = asks.get_mut(id).filter(|ask| ask.about == here) {
+                ask.about = there;
+            }
+        }
+        asks
+    }
+
+    /// The answers about these records as they are from now on, as far as they change. `records` gives them by their key;
+    /// `is_after` says that the other side is what the writes make, and else that it is what they were made of.
+    pub fn answers(&self, answers: &Answers, records: &BTreeMap<String, u32>, is_after: bool) -> Vec<Answer> {
+        let carry = |answer: &Answer| {
+            let record = *records.get(&answer.to.key)?;
+            let is_held = matches!(answer.to.kind, BreakKind::SuggestedLink | BreakKind::Undone) || matches!(answer.act, Act::Undone { .. });
+            let field = match &answer.to.field {
+                Some(field) => Some(self.job.field(field)?),
+                None => None,
+            };
+            // What would be created is looked at anew where that is accepted: what carries over is the record.
+            let of_create = self.of_creates.get(&answer.id).filter(|_| answer.act != Act::Accept);
+            let (here, there) = self.both(of_create, record, field);
+            let (from, to) = if is_after { (here, there) } else { (there, here) };
+            let carried = Carried { from: answer.as_given(&from).to_owned(), to };
+            (!is_held && carried.from != carried.to && answer.carried.as_ref() != Some(&carried)).then(|| Answer { carried: Some(carried), ..answer.clone() })
+        };
+        answers.iter().filter_map(carry).collect()
     }
 }
 
@@ -374,6 +477,7 @@ pub fn misfit(open: &Break, ask: Option<&Ask>, act: &Act) -> Option<String> {
         Act::Accept if ask.is_some_and(|ask| ask.proposal.is_some()) => None,
         Act::Choose { system } if sides().contains(system) => None,
         Act::Reject if may_be_rejected(open, ask) => None,
+        Act::Accept if ask.is_some_and(|ask| ask.barred.is_some()) => ask.and_then(|ask| ask.barred.clone()),
         Act::Accept if !sides().is_empty() => Some("no value is proposed: a system must be chosen".to_owned()),
         Act::Choose { system } if !sides().is_empty() => Some(format!("`{system}` is none of the systems between which can be chosen")),
         Act::Accept | Act::Choose { .. } | Act::Reject => Some(
@@ -395,7 +499,7 @@ pub fn misfit(open: &Break, ask: Option<&Ask>, act: &Act) -> Option<String> {
 
 fn may_be_rejected(open: &Break, ask: Option<&Ask>) -> bool {
     match open.kind {
-        BreakKind::SuggestedLink => ask.is_some_and(|ask| ask.proposal.is_some()),
+        BreakKind::SuggestedLink => ask.is_some_and(|ask| ask.proposal.is_some() || ask.barred.is_some()),
         kind => can_be_accepted_as_it_is(kind) && ask.is_some(),
     }
 }
@@ -483,16 +587,19 @@ pub fn about_elsewhere(job: &Job, rows: impl Fn(usize) -> Option<Vec<Option<Valu
 }
 
 fn add_record(hasher: &mut Xxh3, job: &Job, nows: &[Keyed], linked: &Linked, record: u32) {
-    for (system, (spec, now)) in job.systems.iter().zip(nows).enumerate().filter(|(_, (spec, _))| spec.role != Role::Witness) {
-        add(hasher, &spec.name);
+    let values = |system: usize| {
         let row = linked.now_rows[system][record as usize];
-        if row == NO_ROW {
-            add(hasher, if linked.silent[system].contains_key(&record) { "silent" } else { "absent" });
-            continue;
-        }
-        for column in &now.clean.fields {
-            let value = column.as_ref().map(|column| column.value(row));
-            add(hasher, &format!("{value:?}"));
+        (row != NO_ROW).then(|| nows[system].clean.fields.iter().map(|column| column.as_ref().map(|column| column.value(row))).collect())
+    };
+    add_rows(hasher, job, values, |system| linked.silent[system].contains_key(&record));
+}
+
+fn add_rows(hasher: &mut Xxh3, job: &Job, values: impl Fn(usize) -> Option<RowValues>, is_silent: impl Fn(usize) -> bool) {
+    for (system, spec) in job.systems.iter().enumerate().filter(|(_, spec)| spec.role != Role::Witness) {
+        add(hasher, &spec.name);
+        match values(system) {
+            None => add(hasher, if is_silent(system) { "silent" } else { "absent" }),
+            Some(values) => values.iter().for_each(|value| add(hasher, &format!("{value:?}"))),
         }
     }
 }
@@ -517,7 +624,18 @@ mod tests {
             next_step: String::new(),
         };
         let act = Act::Choose { system: system.to_owned() };
-        Answer { number, id: id.to_owned(), to, about: "a".to_owned(), or_about: Vec::new(), act, who: "anna".to_owned(), why: None, at: String::new() }
+        Answer {
+            number,
+            id: id.to_owned(),
+            to,
+            about: "a".to_owned(),
+            or_about: Vec::new(),
+            carried: None,
+            act,
+            who: "anna".to_owned(),
+            why: None,
+            at: String::new(),
+        }
     }
 
     /// The identity of a break says nothing of when it was answered.

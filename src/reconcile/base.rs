@@ -524,13 +524,14 @@ impl State {
         }
     }
 
-    /// The rows whose key is another one in `after`, by system and record: each with the former key, and the new one in words.
+    /// The rows whose key is another one in `after`, by system and record: each with the former key, and the new one in words. And
+    /// those that lost their native id to a new row.
     pub fn key_changes(&self, job: &Job, after: &State) -> Vec<LinkEvent> {
         let mut changes = Vec::new();
         for ((spec, before), after) in job.systems.iter().zip(&self.bases).zip(&after.bases) {
             // Both are ascending.
             let mut row = 0;
-            for (record, key) in after.records.iter().zip(after.keys.iter()) {
+            for ((record, key), id) in after.records.iter().zip(after.keys.iter()).zip(after.ids.iter()) {
                 while before.records.get(row).is_some_and(|known| known < record) {
                     row += 1;
                 }
@@ -542,6 +543,10 @@ impl State {
                 {
                     let event = format!("its key was `{}` and is now `{}`", key_for_people(former), key_for_people(key));
                     changes.push(LinkEvent { system: spec.name.clone(), record: *record, key: former.to_owned(), event, notable: false });
+                }
+                if let (Some(key), Some(former), None) = (key, before.ids.get(row), id) {
+                    let event = format!("its row is gone, and its id {former} was given to a new row");
+                    changes.push(LinkEvent { system: spec.name.clone(), record: *record, key: key.to_owned(), event, notable: false });
                 }
             }
         }

@@ -48,6 +48,8 @@ pub struct Linked {
     pub events: Vec<LinkEvent>,
     /// By a record that is held because its key may have been changed: the record of the row that may be its own.
     pub suggested: BTreeMap<u32, u32>,
+    /// By such a record: why it cannot take that row, in words without a value.
+    pub barred: BTreeMap<u32, String>,
     /// The answers of people to suspected key changes that were followed, each with the record that it is about.
     pub answered: Vec<(u64, u32)>,
     /// The first record number that is still free.
@@ -129,6 +131,7 @@ pub fn link(job: &Job, state: &State, nows: &[Keyed], answers: &Answers, restore
     for (system, now) in nows.iter().enumerate() {
         suggest_key_changes(job, system, &state.bases, now, &mut linked);
     }
+    bar_taken_keys(job, nows, &mut linked);
     follow_answers(job, nows, answers, &mut linked);
     hold_shared_keys(job, nows, &mut linked);
     hold_archived_keys(job, nows, &mut linked);
@@ -164,6 +167,7 @@ fn known_records(state: &State) -> Linked {
         archived: vec![HashMap::new(); systems],
         events: Vec::new(),
         suggested: BTreeMap::new(),
+        barred: BTreeMap::new(),
         answered: Vec::new(),
         next_record: state.next_record,
         records,
@@ -519,6 +523,54 @@ fn suggest_key_changes(job: &Job, system: usize, bases: &[Base], now: &Keyed, li
     }
 }
 
+/// A suspected key change onto a key that another row has, in whatever system, cannot be one: written anywhere it would merge two
+/// records. That is told instead of proposed.
+fn bar_taken_keys(job: &Job, nows: &[Keyed], linked: &mut Linked) {
+    if linked.suggested.is_empty() {
+        return;
+    }
+    let key_of = |system: usize, row: u32| nows[system].clean.keys.get(row as usize).unwrap_or_default();
+    // By the key of the new row: the record that may have it from now on, and the row.
+    let mut wanted: HashMap<&str, Vec<(u32, usize, u32)>> = HashMap::new();
+    for (old, new) in &linked.suggested {
+        let systems = linked.held.get(old).into_iter().flatten().filter_map(|open| job.system(open.system.as_deref()?));
+        for system in systems {
+            let row = linked.now_rows[system][*new as usize];
+            if row != NO_ROW {
+                wanted.entry(key_of(system, row)).or_default().push((*old, system, row));
+            }
+        }
+    }
+    let mut holders: BTreeMap<u32, BTreeSet<usize>> = BTreeMap::new();
+    for (system, now) in nows.iter().enumerate().filter(|(system, _)| job.systems[*system].role != Role::Witness) {
+        let living = (0_u32..).zip(linked.now_rows[system].iter().copied());
+        let archived = linked.archived[system].iter();
+        let read = archived.clone().filter_map(|(record, row)| if let ArchivedRow::Read(row) = row { Some((*record, *row)) } else { None });
+        let rows = living.chain(read).filter(|(_, row)| *row != NO_ROW).map(|(record, row)| (record, Some(row), key_of(system, row)));
+        let unread = archived.filter_map(|(record, row)| match row {
+            ArchivedRow::Silent(place) => Some((*record, None, now.clean.silent.keys[*place as usize].as_deref()?)),
+            ArchivedRow::Read(_) => None,
+        });
+        for (record, row, key) in rows.chain(unread) {
+            for (old, its_system, its_row) in wanted.get(key).into_iter().flatten() {
+                if record != *old && (system, row) != (*its_system, Some(*its_row)) {
+                    holders.entry(*old).or_default().insert(system);
+                }
+            }
+        }
+    }
+    for (old, systems) in holders {
+        let names: Vec<String> = systems.into_iter().map(|system| job.systems[system].name.clone()).collect();
+        let why = format!("the key of the new row is that of another row in {}", crate::change::join_names(&names));
+        for open in linked.held.get_mut(&old).into_iter().flatten().filter(|open| open.kind == BreakKind::SuggestedLink) {
+            open.why = format!("{}; but {why}, so it cannot be taken for this record", open.why);
+            open.next_step =
+                "if it is one record, give it or the other one another key; if it is not, reject it, or change another field of the new row".to_owned();
+        }
+        linked.barred.insert(old, why);
+    }
+}
+
 /// Follows what people answered to suspected key changes, as far as both rows are as they were then.
 fn follow_answers(job: &Job, nows: &[Keyed], answers: &Answers, linked: &mut Linked) {
     if answers.is_empty() {
@@ -528,7 +580,8 @@ fn follow_answers(job: &Job, nows: &[Keyed], answers: &Answers, linked: &mut Lin
         let [suggestion] = linked.held.get(&old).map(Vec::as_slice).unwrap_or_default() else { continue };
         let about = answers::about_suggestion(job, nows, linked, old, new);
         let id = suggestion.id(&job.name);
-        let Some(answer) = answers.to(&id, &about).or_else(|| answers.accepting(&id, &about, Some(answers::TAKE_THE_NEW_ROW), None)) else { continue };
+        let accepting = || answers.accepting(&id, &about, Some(answers::TAKE_THE_NEW_ROW), None).filter(|_| !linked.barred.contains_key(&old));
+        let Some(answer) = answers.to(&id, &about).or_else(accepting) else { continue };
         let Some(system) = suggestion.system.as_deref().and_then(|name| job.system(name)) else { continue };
         let key = suggestion.key.clone();
         let row = linked.now_rows[system][new as usize];

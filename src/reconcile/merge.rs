@@ -15,7 +15,7 @@
 //! | several voters | differ | conflict: the rule decides, the losers are listed | `conflict_priority` |
 //! | several voters, rule `sum-of-changes` | | last decided value + all differences | `both_add_one` |
 //! | several voters | the rule's condition fails, or it is `review` | held | `conflict_review` |
-//! | several voters, rule `most-restrictive` | one holds what the rule does not list | held, whatever `then` says | `rule_most_restrictive` |
+//! | any voter, rule `most-restrictive` | one holds what the rule does not list, and another not | held | `rule_most_restrictive` |
 //! | a voter that is owed another value | | conflict with the owed value, which votes for where it came from | `own_write_no_vote` |
 //! | never seen in any voter | equal | adopted | `first_night` |
 //! | never seen in any voter | differ | owner, else rule, nulls filled, else review | `first_contact_differs` |
@@ -432,6 +432,9 @@ impl<'a> Case<'a> {
         let first = &contenders[0];
         let names = |systems: &[usize]| systems.iter().map(|s| self.name(*s)).collect::<Vec<_>>();
         if contenders.iter().all(|c| c.value == first.value) {
+            if let Some(held) = self.unranked(contenders) {
+                return held;
+            }
             let from: Vec<usize> = contenders.iter().map(|c| c.system).collect();
             let reason = match from.as_slice() {
                 [one] => Reason::OnlyChange { system: self.name(*one) },
@@ -475,6 +478,20 @@ impl<'a> Case<'a> {
         let what =
             if contenders.iter().any(unseen) { "hold different values, and no earlier run knows which is right" } else { "changed it to different values" };
         self.held(BreakKind::Conflict, format!("{who} {what}{because}"))
+    }
+
+    /// A value that the rule `most-restrictive` does not list is not carried from those that set it to any other, were it only that
+    /// the record is not there yet: how strict it is nobody said. Where every voter of several holds it, they agree.
+    fn unranked(&self, contenders: &[Contender]) -> Option<Ruling> {
+        let (Some(MergeRule::MostRestrictive(order)), Some(Contender { value, .. })) = (self.field.merge.first(), contenders.first()) else { return None };
+        let mut voters = self.voices.iter().filter(|v| self.job.systems[v.system].role.votes());
+        let agree = contenders.len() > 1 && voters.all(|v| v.now.as_ref().is_none_or(|now| self.field.equivalent(now, value)));
+        if value.is_null() || order.contains(value) || agree {
+            return None;
+        }
+        let who = crate::change::join_names(&contenders.iter().map(|c| self.name(c.system)).collect::<Vec<_>>());
+        let verb = if contenders.len() == 1 { "holds" } else { "hold" };
+        Some(self.held(BreakKind::Conflict, format!("what {who} {verb} is none of the values of the rule most-restrictive, so it goes nowhere else")))
     }
 
     /// The contenders, each moment as fine as anybody tells it: a system of minutes that holds 13:05 agrees with one of seconds
@@ -557,7 +574,8 @@ impl<'a> Case<'a> {
     fn sum_of_changes(&self, present: &[&Voice]) -> Ruling {
         let changed: Vec<&&Voice> = present.iter().filter(|v| v.is_changed(self.open)).collect();
         let is_empty = |v: &&Voice| v.now == Some(Value::Null);
-        let rests = changed.is_empty() && !present.iter().any(|v| v.is_unseen()) && (self.open.is_some() || present.iter().all(is_empty));
+        let is_known = !present.iter().any(|v| v.is_unseen()) && (self.open.is_some() || present.iter().all(is_empty));
+        let rests = changed.is_empty() && (is_known || self.open.is_none() && self.all_empty());
         if rests {
             // Nobody counts tonight: what was decided stands, though it may be nothing yet, or still be owed to an empty cell.
             let from: Vec<usize> = present.iter().map(|v| v.system).collect();

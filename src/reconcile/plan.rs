@@ -91,6 +91,10 @@ pub struct Decisions {
     pub flips: BTreeMap<(u64, String, String), Option<Flips>>,
     /// By the identity of a break: what it asks a person. Breaks that were not looked into tonight ask nothing.
     pub asks: BTreeMap<String, Ask>,
+    /// By the identity of a break of a record: its position in `linked.records`, and the field.
+    pub asked: BTreeMap<String, (u32, Option<usize>)>,
+    /// By the identity of a break that a create waits in: the values that would be written.
+    pub of_creates: BTreeMap<String, Vec<Option<Value>>>,
 }
 
 /// A value that differs from the decided one, or in an audit from that of the first system, by no more than the tolerance of
@@ -126,12 +130,26 @@ pub fn plan(job: &Job, state: &State, nows: &[Keyed], linked: Linked, answers: &
         treatments.insert(record, treatment);
     }
     planner.gone_and_undone(&undone);
-    let Planner { changes, mut breaks, drift, decisions, conflicts, tolerated, events, comes_back, flips, asks, followed, .. } = planner;
+    let Planner { changes, mut breaks, drift, decisions, conflicts, tolerated, events, comes_back, flips, asks, asked, of_creates, followed, .. } = planner;
     let changes = ordered(job, changes);
     breaks.sort_by(|a, b| (a.kind, &a.key, &a.field, &a.system).cmp(&(b.kind, &b.key, &b.field, &b.system)));
     let mut header = PlanHeader { next_record: linked.next_record, ..header };
     header.answers.extend(with_changes(followed, &changes));
-    Decisions { plan: Plan { header, changes, decisions }, breaks, drift, conflicts, tolerated, treatments, events, linked, comes_back, flips, asks }
+    Decisions {
+        plan: Plan { header, changes, decisions },
+        breaks,
+        drift,
+        conflicts,
+        tolerated,
+        treatments,
+        events,
+        linked,
+        comes_back,
+        flips,
+        asks,
+        asked,
+        of_creates,
+    }
 }
 
 /// The changes in the order in which they are made, numbered.
@@ -256,6 +274,8 @@ struct Planner<'a> {
     flips: BTreeMap<(u64, String, String), Option<Flips>>,
     answers: &'a Answers,
     asks: BTreeMap<String, Ask>,
+    asked: BTreeMap<String, (u32, Option<usize>)>,
+    of_creates: BTreeMap<String, Vec<Option<Value>>>,
     /// By the identity of a break: what the create is about that waits there.
     about_creates: BTreeMap<String, String>,
     /// By the number of an answer: where it leads to a change; nowhere, if deciding is all that it asked for.
@@ -291,6 +311,8 @@ impl<'a> Planner<'a> {
             flips: BTreeMap::new(),
             answers,
             asks: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            of_creates: BTreeMap::new(),
             about_creates: BTreeMap::new(),
             followed: followed.map(|(number, _)| (*number, Vec::new())).collect(),
         }
@@ -307,10 +329,12 @@ impl<'a> Planner<'a> {
                 None if open.kind == BreakKind::Undone => self.about_elsewhere(record),
                 None => of_record.get_or_insert_with(|| self.about_record(record)).clone(),
             };
+            self.asked.insert(id.clone(), (record, open.field.as_deref().and_then(|field| self.job.field(field))));
             let ask = self.asks.entry(id).or_default();
             ask.about = about;
             if open.kind == BreakKind::SuggestedLink && self.linked.suggested.contains_key(&record) {
-                ask.proposal = Some(answers::TAKE_THE_NEW_ROW.to_owned());
+                ask.barred = self.linked.barred.get(&record).cloned();
+                ask.proposal = ask.barred.is_none().then(|| answers::TAKE_THE_NEW_ROW.to_owned());
             }
         }
     }
@@ -376,16 +400,16 @@ impl<'a> Planner<'a> {
         format!("{verb} it in `{}`", self.name(system))
     }
 
-    /// What the create of a record in a system is about.
-    fn about_create(&self, record: u32, system: usize, rulings: &[(Vec<Voice>, Ruling)]) -> String {
+    /// The values that the create of a record in a system is about.
+    fn values_of_create(&self, record: u32, system: usize, rulings: &[(Vec<Voice>, Ruling)]) -> Vec<Option<Value>> {
         let carried = (0..self.job.fields.len()).filter(|field| self.job.fields[*field].is_carried_by(system));
-        let values = carried.map(|field| match &rulings[field].1 {
+        let value = |field: usize| match &rulings[field].1 {
             Ruling::Value(decided) if matches!(decided.reason, Reason::Person { .. }) => None,
             Ruling::Value(decided) => Some(decided.value.clone()),
             Ruling::Held { .. } => None,
             Ruling::NoVoter => self.last_known(record, field),
-        });
-        answers::about_create(&self.about_record(record), values)
+        };
+        carried.map(value).collect()
     }
 
     /// The answer that accepts that the decided value of a field is written into a system, if all values are still as they were then.
@@ -1377,12 +1401,13 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Whether the last system that votes on a field holds a value that no decision has seen: deleting it would lose an edit.
+    /// Whether only one of the systems that vote on a field still holds a value, and no decision has seen it: deleting it would lose
+    /// an edit.
     fn is_undecided(&self, record: u32, rulings: &[(Vec<Voice>, Ruling)]) -> bool {
         rulings.iter().any(|(voices, _)| {
-            let mut here = voices.iter().filter(|voice| voice.now.is_some() && self.job.systems[voice.system].role.votes());
+            let mut here = voices.iter().filter(|voice| voice.now.as_ref().is_some_and(|now| !now.is_null()) && self.job.systems[voice.system].role.votes());
             let (first, second) = (here.next(), here.next());
-            second.is_none() && first.is_some_and(|v| v.is_unseen() && v.now != Some(Value::Null) && self.was_linked(v.system, record))
+            second.is_none() && first.is_some_and(|v| v.is_unseen() && self.was_linked(v.system, record))
         })
     }
 
@@ -1461,9 +1486,13 @@ impl<'a> Planner<'a> {
             Permission::Review if accepted.is_some() || matches!(reason, Reason::Person { .. }) => {}
             Permission::Review => {
                 let id = self.identity(BreakKind::Review, key, None, Some(system));
-                let (answers, proposal, about) = (self.answers, format!("add it to `{name}`"), self.about_create(record, system, rulings));
-                accepted = answers.accepting(&id, &about, Some(&proposal), None);
+                let values = self.values_of_create(record, system, rulings);
+                let (answers, proposal, seen) = (self.answers, format!("add it to `{name}`"), self.about_record(record));
+                let about = |record: &str| answers::about_create(record, values.iter().cloned());
+                accepted = answers.accepting(&id, &about(answers.as_given(&id, &seen)), Some(&proposal), None);
                 if accepted.is_none() {
+                    let about = about(&seen);
+                    self.of_creates.insert(id.clone(), values);
                     self.about_creates.insert(id.clone(), about);
                     self.offer(id, Some(proposal), None, Vec::new());
                     self.push_break(

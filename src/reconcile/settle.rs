@@ -15,12 +15,15 @@
 //! | done, a new row | no such row | pending; never made a second time | none, but what we sent is remembered as ours |
 //!
 //! # Design
-//! [`settle`] needs the plan, the outcomes and what was read back, and nothing else of the run: a run that was killed is
-//! settled by the next one with the same code. [`advance`] adds what only a whole run knows: the bases of all records that
-//! were not written.
+//! - [`settle`] needs the plan, the outcomes and what was read back, and nothing else of the run: a run that was killed is
+//!   settled by the next one with the same code. [`advance`] adds what only a whole run knows: the bases of all records that
+//!   were not written.
+//! - Some systems give the id of a row that is gone to the next one that is made. The record that lost its row then has no id
+//!   there any more: the new row would otherwise be taken for its own, under another key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hashbrown::HashSet;
 use polars::prelude::{BooleanChunked, ChunkFullNull, Int64Chunked, NewChunkedArray, StringChunked, StringChunkedBuilder};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -91,12 +94,14 @@ pub struct Settlement {
 pub fn settle(job: &Job, open: &Open, plan: &Plan, outcomes: &BTreeMap<u32, Outcome>, read_back: &[Option<ReadBack>], atomic: &[bool]) -> Settlement {
     let mut settlement = Settlement::default();
     let mut debts: BTreeMap<(u64, String), BTreeMap<String, FieldDebt>> = BTreeMap::new();
+    let revived = revived(plan);
     for (system, spec) in job.systems.iter().enumerate() {
         let seen = read_back[system].as_ref().map(SeenRows::of);
         for change in plan.changes.iter().filter(|change| change.system == spec.name) {
             let not_tried = Outcome::Skipped { reason: "the run stopped before it was sent".to_owned() };
             let outcome = outcomes.get(&change.number).unwrap_or(&not_tried);
-            let settler = Settler { job, open, system, change, outcome, seen: seen.as_ref(), atomic: atomic[system] };
+            let revives = revived.contains(&change.number);
+            let settler = Settler { job, open, system, change, outcome, seen: seen.as_ref(), atomic: atomic[system], revives };
             match change.action {
                 Action::Update => settler.update(&mut settlement, &mut debts),
                 Action::Create => settler.create(&mut settlement, &mut debts),
@@ -133,6 +138,18 @@ pub fn settle(job: &Job, open: &Open, plan: &Plan, outcomes: &BTreeMap<u32, Outc
         });
         settlement.fields.insert(at, still_open);
     }
+    // What a system made of a value that was taken back there is not accepted any more.
+    for change in plan.changes.iter().filter(|change| change.action == Action::Update && matches!(change.reason, Reason::Undone { .. })) {
+        let is_done = settlement.fates.get(&change.number).is_some_and(|fate| matches!(fate.settled, Settled::Verified | Settled::Normalised));
+        for field in change.cells.iter().filter(|_| is_done).filter_map(|cell| cell.field.clone()) {
+            let at = (change.record, field);
+            let now = settlement.fields.get(&at).cloned().unwrap_or_else(|| open.fields.get(&at).cloned());
+            if let Some(mut now) = now.filter(|now| matches!(now.debts.get(&change.system), Some(FieldDebt::Normalised { .. }))) {
+                now.debts.remove(&change.system);
+                settlement.fields.insert(at, Some(now).filter(|now| !now.debts.is_empty()));
+            }
+        }
+    }
     // What a new row makes of a value that stands everywhere else is behind no decision.
     for change in plan.changes.iter().filter(|change| change.action == Action::Create) {
         for cell in &change.cells {
@@ -148,6 +165,14 @@ pub fn settle(job: &Job, open: &Open, plan: &Plan, outcomes: &BTreeMap<u32, Outc
         }
     }
     settlement
+}
+
+/// The changes of an undo that take an archive back: they are held as records are, and are updates all the same.
+fn revived(plan: &Plan) -> BTreeSet<u32> {
+    let of_records = plan.header.holds.iter().filter(|hold| hold.answer.to.field.is_none());
+    let held: BTreeSet<u32> = of_records.flat_map(|hold| hold.changes.iter().copied()).collect();
+    let updates = plan.changes.iter().filter(|change| change.action == Action::Update);
+    if held.is_empty() { held } else { updates.map(|change| change.number).filter(|number| held.contains(number)).collect() }
 }
 
 /// The rows that were read back, by id and by key.
@@ -181,6 +206,8 @@ struct Settler<'a> {
     outcome: &'a Outcome,
     seen: Option<&'a SeenRows<'a>>,
     atomic: bool,
+    /// Whether it takes an archive back: then its row stands for the record again, with everything in it.
+    revives: bool,
 }
 
 impl Settler<'_> {
@@ -364,7 +391,16 @@ impl Settler<'_> {
                 detail = Some(why).filter(|w| !w.is_empty());
             }
         }
-        settlement.patches.insert((self.system, self.change.record), patch);
+        let is_done = matches!(worst, Settled::Verified | Settled::Normalised);
+        if let (true, true, Some(row)) = (self.revives, is_done, row) {
+            for field in (0..self.job.fields.len()).filter(|field| self.job.fields[*field].is_carried_by(self.system)) {
+                patch.cells.entry(field).or_insert_with(|| self.value(field, row));
+            }
+        }
+        // A row that is still archived, or may be, stands for nothing yet.
+        if !self.revives || is_done {
+            settlement.patches.insert((self.system, self.change.record), patch);
+        }
         self.finish(settlement, worst, detail);
     }
 
@@ -546,12 +582,13 @@ pub fn settle_interrupted(job: &Job, state: &State, plan: &Plan, settlement: &Se
             let base = &state.bases[system];
             let mut builder = BaseBuilder::new(job, system, base.height());
             let patched: BTreeSet<u64> = settlement.patches.keys().filter(|(s, _)| *s == system).map(|(_, record)| *record).collect();
+            let given = ids_given(settlement, system);
             let mut rows: Vec<(u64, u32)> = base.records.iter().enumerate().map(|(row, record)| (*record, row as u32)).collect();
             rows.extend(patched.iter().filter(|record| base.records.binary_search(record).is_err()).map(|record| (*record, NO_ROW)));
             rows.sort_unstable();
             for (record, row) in rows {
                 let patch = settlement.patches.get(&(system, record));
-                push_identity(&mut builder, base, row, record, patch);
+                push_identity(&mut builder, base, row, record, patch, &given);
                 for field in 0..job.fields.len() {
                     let decided = seen.get(&(record, system)).and_then(|cells| cells.iter().find(|(f, _)| *f == field)).map(|(_, value)| value);
                     match (patch.and_then(|p| p.cells.get(&field)), decided) {
@@ -575,7 +612,19 @@ pub fn settle_interrupted(job: &Job, state: &State, plan: &Plan, settlement: &Se
     State { bases, open, written, next_record: state.next_record.max(plan.header.next_record) }
 }
 
-fn push_identity(builder: &mut BaseBuilder, base: &Base, row: u32, record: u64, patch: Option<&Patch>) {
+/// The native ids of the rows that were written in a system.
+fn ids_given(settlement: &Settlement, system: usize) -> HashSet<&str> {
+    let patches = settlement.patches.range((system, 0)..=(system, u64::MAX));
+    patches.filter(|(_, patch)| patch.standing.is_linked()).filter_map(|(_, patch)| patch.id.as_deref()).collect()
+}
+
+/// Whether the id of a row that was not written was given to another one.
+fn is_given_again(base: &Base, row: u32, given: &HashSet<&str>) -> bool {
+    let id = || base.ids.get(row as usize);
+    !given.is_empty() && row != NO_ROW && base.standings[row as usize].is_linked() && id().is_some_and(|id| given.contains(id))
+}
+
+fn push_identity(builder: &mut BaseBuilder, base: &Base, row: u32, record: u64, patch: Option<&Patch>, given: &HashSet<&str>) {
     let edited_before = if row == NO_ROW { None } else { base.edited_at.get(row as usize) };
     match patch {
         Some(patch) => {
@@ -584,7 +633,8 @@ fn push_identity(builder: &mut BaseBuilder, base: &Base, row: u32, record: u64, 
         }
         None => {
             let at = row as usize;
-            builder.push_record(record, base.ids.get(at), base.keys.get(at).unwrap_or_default(), base.standings[at], base.our_edits.get(at));
+            let id = base.ids.get(at).filter(|_| !is_given_again(base, row, given));
+            builder.push_record(record, id, base.keys.get(at).unwrap_or_default(), base.standings[at], base.our_edits.get(at));
         }
     }
     builder.set_edited_at(patch.and_then(|patch| patch.our_edit).or(edited_before));
@@ -758,6 +808,7 @@ fn advance_system(
     let mut standings = Vec::with_capacity(next.len());
     let mut our_edits: Vec<Option<i64>> = Vec::with_capacity(next.len());
     let mut edited_at: Vec<Option<i64>> = Vec::with_capacity(next.len());
+    let given = ids_given(settlement, system);
     for one in &next {
         let time = |times: Option<&Int64Chunked>, row: u32| times.filter(|_| row != NO_ROW).and_then(|times| times.get(row as usize));
         // Also of a record that waits: when it was edited is what was read, and no decision.
@@ -775,6 +826,11 @@ fn advance_system(
             _ if one.is_over && base.standings[one.base_row as usize] == Standing::Archived => (stack.of_base(one.base_row), Standing::Archived, earlier_edit),
             _ if one.is_over => (stack.of_base(one.base_row), Standing::Ended, None),
             _ if one.moves => (stack.of_now(one.row), Standing::Live, earlier_edit),
+            _ if one.row == NO_ROW && is_given_again(base, one.base_row, &given) => {
+                patched_ids.push(None);
+                patched_keys.push(base.keys.get(one.base_row as usize));
+                (stack.of_patch(patched_keys.len() - 1), base.standings[one.base_row as usize], earlier_edit)
+            }
             _ => (stack.of_base(one.base_row), base.standings[one.base_row as usize], earlier_edit),
         };
         identity.push(pick);

@@ -17,13 +17,18 @@
 //! - A hold is about what the systems hold after the run. Where that is not known it is about each of the possible states: so a
 //!   write that shows late is not taken for a person's edit.
 //! - An undo of which nothing was sent never was: nothing is held.
+//! - A record whose key was taken back is known by that key from then on, and so is what is held of it. Where nobody knows which key
+//!   it has, it is held by each of the possible ones; the holds that turn out to mean nobody are over by themselves.
+
+use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
 use super::answers;
+use super::link::how_to_take_back;
 use super::plan::Decisions;
 use super::settle::{Settlement, words_of};
-use crate::change::{Act, Action, Answer, Ask, BreakKind, Change, Hold, Plan, Settled, SystemValue, join_names};
+use crate::change::{Act, Action, Answer, Ask, Break, BreakKind, Change, Hold, Plan, Settled, SystemValue, join_names};
 use crate::job::Job;
 use crate::value::Value;
 
@@ -36,19 +41,22 @@ pub fn held(job: &Job, plan: &Plan, settlement: &Settlement) -> Vec<Answer> {
     if !plan.changes.iter().any(was_sent) {
         return Vec::new();
     }
-    taken_back(job, plan, Some(settlement)).into_iter().map(|(answer, _)| answer).collect()
+    taken_back(job, plan, Some(settlement)).into_iter().flat_map(|(answers, _)| answers).collect()
 }
 
 /// Has the decisions of an undo tell what it takes back: as it is planned, or with a settlement as it came about.
 pub fn tell(job: &Job, decisions: &mut Decisions, settlement: Option<&Settlement>) {
     decisions.breaks.retain(|open| open.kind != BreakKind::Undone);
-    for (answer, ask) in taken_back(job, &decisions.plan, settlement) {
-        decisions.asks.insert(answer.id.clone(), ask);
-        decisions.breaks.push(answer.to);
+    for (answers, ask) in taken_back(job, &decisions.plan, settlement) {
+        if let Some(likely) = answers.into_iter().next() {
+            decisions.asks.insert(likely.id.clone(), ask);
+            decisions.breaks.push(likely.to);
+        }
     }
 }
 
-fn taken_back(job: &Job, plan: &Plan, settlement: Option<&Settlement>) -> Vec<(Answer, Ask)> {
+/// The answers of each hold, one for each key that its record may have, the likeliest first.
+fn taken_back(job: &Job, plan: &Plan, settlement: Option<&Settlement>) -> Vec<(Vec<Answer>, Ask)> {
     let mut changes: HashMap<u64, Vec<&Change>> = HashMap::new();
     if !plan.header.holds.is_empty() {
         plan.changes.iter().for_each(|change| changes.entry(change.record).or_default().push(change));
@@ -72,7 +80,7 @@ impl Holding<'_> {
     }
 
     /// The answer with what its break asks; nothing where there is nothing to be held.
-    fn answer(&self) -> Option<(Answer, Ask)> {
+    fn answer(&self) -> Option<(Vec<Answer>, Ask)> {
         let Hold { answer, ask, .. } = self.hold;
         let mut answer = answer.clone();
         let mut ask = ask.clone();
@@ -108,7 +116,40 @@ impl Holding<'_> {
         answer.about = abouts.next()?;
         answer.or_about = abouts.collect();
         ask.about.clone_from(&answer.about);
-        Some((answer, ask))
+        let known_by = |key: String| {
+            let to = Break { key, ..answer.to.clone() };
+            Answer { id: to.id(&self.job.name), to, ..answer.clone() }
+        };
+        let answers = self.keys().into_iter().map(known_by).collect();
+        Some((answers, ask))
+    }
+
+    /// The keys by which the record may be known after the run, the likeliest first: that of the first system that has it.
+    fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        for spec in self.hold.keys.iter().flat_map(|_| &self.job.systems) {
+            let before = self.hold.keys.as_ref().and_then(|keys| keys.get(&spec.name)).cloned();
+            let change = self.changes.iter().find(|change| change.system == spec.name);
+            let after = change.filter(|change| change.action != Action::Delete).map(|change| change.row_key_after.clone());
+            let possible = match change.map(|change| self.settled(change)) {
+                Some(settled) if is_done(settled) => vec![after],
+                Some(settled) if !is_not_made(settled) => vec![before, after],
+                _ => vec![before],
+            };
+            let is_there = possible.iter().all(Option::is_some);
+            for key in possible.into_iter().flatten() {
+                if !keys.contains(&key) {
+                    keys.push(key);
+                }
+            }
+            if is_there {
+                break;
+            }
+        }
+        if keys.is_empty() {
+            keys.push(self.hold.answer.to.key.clone());
+        }
+        keys
     }
 
     /// Why it is open and what a person can do; nothing where there is nothing to be held.
@@ -133,10 +174,18 @@ impl Holding<'_> {
                     Some((Action::Delete, _)) => ("created it there".to_owned(), format!("delete it in `{system}` by hand")),
                     // It is there again.
                     Some((_, settled)) if is_done(settled) => return None,
+                    Some((Action::Update, _)) => {
+                        let by_hand = self.job.system(system).map(|system| how_to_take_back(self.job, system)).unwrap_or_default();
+                        ("archived it there".to_owned(), by_hand)
+                    }
                     Some(_) => ("deleted it there".to_owned(), format!("add it to `{system}` by hand")),
                     // Nothing was made again elsewhere.
                     None if taken.iter().all(|(_, settled)| is_not_made(*settled)) => return None,
-                    None => ("deleted it elsewhere".to_owned(), format!("add it to `{system}` by hand, or delete it in every system")),
+                    None => {
+                        let is_archived = taken.iter().all(|(change, _)| change.action == Action::Update);
+                        let verb = if is_archived { "archived" } else { "deleted" };
+                        (format!("{verb} it elsewhere"), format!("add it to `{system}` by hand, or delete it in every system"))
+                    }
                 }
             }
         };
@@ -179,7 +228,8 @@ impl Holding<'_> {
         if is_not_made(settled) {
             return vec![before];
         }
-        let after = self.after(system, change, before.as_ref());
+        let archived = self.row_of(&self.hold.archived, system);
+        let after = self.after(system, change, before.as_ref().or(archived.as_ref()));
         let read = self.read_back(system, change, after.as_ref());
         if is_done(settled) {
             return vec![read];
@@ -194,7 +244,11 @@ impl Holding<'_> {
     }
 
     fn before(&self, system: usize) -> Row {
-        let values = self.hold.before.get(&self.job.systems[system].name)?;
+        self.row_of(&self.hold.before, system)
+    }
+
+    fn row_of(&self, rows: &BTreeMap<String, Vec<(String, Value)>>, system: usize) -> Row {
+        let values = rows.get(&self.job.systems[system].name)?;
         let mut row = vec![None; self.job.fields.len()];
         for (name, value) in values {
             if let Some(field) = self.job.field(name) {

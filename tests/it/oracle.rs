@@ -305,7 +305,13 @@ fn elect(case: &FieldCase, mut contenders: Vec<Contender>) -> Option<Cell> {
     contenders.sort_by_key(|c| c.system);
     let Some(first) = contenders.first() else { return Some(None) };
     if contenders.iter().all(|c| c.value == first.value) {
-        return Some(first.value.clone());
+        // A value that the list does not have goes nowhere, unless all who decide hold it.
+        let voters = case.here().into_iter().filter(|s| case.sides[s].role.votes());
+        let is_shared = contenders.len() > 1 && voters.map(|s| case.now(s)).all(|now| now == first.value);
+        return match (case.rules.first(), &first.value) {
+            (Some(Rule::MostRestrictive(order)), Some(value)) if !order.contains(&value.as_str()) && !is_shared => None,
+            _ => Some(first.value.clone()),
+        };
     }
     for rule in &case.rules {
         // How strict a value is that the list does not have, no later rule may say.
@@ -352,8 +358,10 @@ fn apply(rule: &Rule, contenders: &[Contender]) -> Option<Cell> {
 fn sum_of_changes(case: &FieldCase, voters: &[usize], here: &[usize]) -> Expected {
     let last = case.open.as_ref().map_or_else(|| standing(case, voters), |(value, _)| value.clone());
     // Nobody counts tonight: what was decided stands, though nothing was counted yet, or an empty cell is still owed it.
-    let nobody = here.iter().all(|v| !case.changed(*v) && !case.unseen(*v));
-    if nobody && (case.open.is_some() || here.iter().all(|v| case.now(*v).is_none())) {
+    let nobody = here.iter().all(|v| !case.changed(*v));
+    let is_known = here.iter().all(|v| !case.unseen(*v)) && (case.open.is_some() || here.iter().all(|v| case.now(*v).is_none()));
+    let is_empty = case.here().iter().all(|s| case.sides[s].role == Role::Witness || case.now(*s).is_none());
+    if nobody && (is_known || case.open.is_none() && is_empty) {
         return stands(case, voters, last);
     }
     if here.iter().any(|v| case.now(*v).is_none()) {

@@ -152,6 +152,33 @@ fn a_run_that_wrote_nothing_or_whose_plan_is_gone_is_refused() {
     assert!(told.status.code() == Some(2) && String::from_utf8_lossy(&told.stderr).contains("no longer kept"), "{told:?}");
 }
 
+#[test]
+fn the_plan_of_an_undo_is_saved_and_applied_as_far_as_it_still_fits() {
+    let root = nights();
+    let allow = ["--allow", "deletes,updates,all-changed"];
+    let plan =
+        |args: &[&str]| tieout(root.path(), &[&["undo", "customers/last", "--by", "anna", "--why", "a wrong import", "-o", "undo.jsonl"], args].concat());
+    let told = plan(&[]);
+    assert!(told.status.code() == Some(0) && out(&told).contains("take it back with `tieout apply undo.jsonl`"), "{told:?}");
+    assert_eq!(plan(&[]).status.code(), Some(2), "there is such a file");
+    assert_eq!(plan(&["--yes"]).status.code(), Some(2), "made at once, it needs no file");
+    assert_eq!(plan(&["--force"]).status.code(), Some(0));
+    assert_eq!(shop(root.path()), "No,Name,Limit\n7,Mistake,99.00\n8,Bob,20.00\n9,Eve,5.00\n");
+
+    // What was edited since is left; nothing else is decided beside it.
+    fs::write(root.path().join("data/shop.csv"), "No,Name,Limit\n7,Mistake,99.00\n8,Bert,20.00\n9,Eva,5.00\n").unwrap();
+    let told = tieout(root.path(), &[&["apply", "undo.jsonl"][..], &allow].concat());
+    assert!(told.status.code() == Some(1) && out(&told).contains("1 of its 2 changes can be taken back"), "{told:?}");
+    assert_eq!(shop(root.path()), "No,Name,Limit\n7,Ada,10.00\n8,Bert,20.00\n9,Eva,5.00\n");
+    let listed = out(&tieout(root.path(), &["review", "customers"]));
+    assert!(listed.contains("undone: 7 name") && listed.contains("which anna took back: a wrong import"), "{listed}");
+    assert_eq!(run(root.path(), &[]), Some(1));
+    assert_eq!(shop(root.path()), "No,Name,Limit\n7,Ada,10.00\n8,Bert,20.00\n9,Eva,5.00\n");
+    // It is done once.
+    let told = tieout(root.path(), &[&["apply", "undo.jsonl"][..], &allow].concat());
+    assert!(told.status.code() == Some(4) && String::from_utf8_lossy(&told.stderr).contains("the plan is out of date"), "{told:?}");
+}
+
 const THREE: &str = r#"name = "people"
 key = ["number"]
 
@@ -451,4 +478,75 @@ fn what_cannot_be_taken_back_or_written_down_shows_in_the_exit_code() {
     fs::remove_file(&index).unwrap();
     fs::create_dir(&index).unwrap();
     assert_eq!(root.undo(&run).0, 3, "the report could not be written");
+}
+
+/// A key that is taken back in some systems and not in another is held by the key that the record has from then on.
+#[test]
+fn a_key_that_one_system_takes_back_and_another_does_not_is_written_nowhere_again() {
+    for refused in [false, true] {
+        let root = Three::new();
+        fs::write(root.0.path().join("data/shop.csv"), "number,name\n1,Ada\n2,Bob\n").unwrap();
+        // A key that changed everywhere but in one system is no new record.
+        root.crm("11,Ada\n2,Bob\n");
+        assert_eq!(root.run(&[]).0, 1, "whether it is the same record is asked");
+        assert_eq!(root.tieout(&["review", "people", &root.id("1", Some("crm")), "--accept", "--by", "bea"]).0, 0);
+        let told = root.run(&[]);
+        assert_eq!(told.0, 0, "{}", told.1);
+        assert_eq!(root.held(), ("11,Ada 2,Bob".to_owned(), "11,Ada 2,Bob".to_owned()));
+        if refused {
+            root.refuse("UPDATE");
+        }
+        assert_eq!(root.undo("last").0, 1);
+        let held = ("1,Ada 2,Bob".to_owned(), format!("{},Ada 2,Bob", if refused { "11" } else { "1" }));
+        for _ in 0..3 {
+            let mut now = root.held();
+            let mut books: Vec<&str> = now.1.split(' ').collect();
+            books.sort_unstable();
+            now.1 = books.join(" ");
+            assert_eq!(now, held);
+            let open = root.review();
+            assert!(open.contains("undone: 11 number") && open.contains("the update in `books` was refused") == refused, "{open}");
+            assert_eq!(root.run(&[]).0, 1);
+        }
+        let story = root.tieout(&["explain", "people", "11"]).1;
+        assert!(story.contains("is undone by anna"), "{story}");
+    }
+}
+
+/// An archive that the system does not let be taken back stays one, and is told.
+#[test]
+fn an_archive_that_is_not_taken_back_stays_open() {
+    let root = Three::new();
+    let job = THREE.replace("policy = \"propagate\"", "policy = \"archive\"\narchive = { field = \"note\", value = \"gone\" }");
+    fs::write(root.0.path().join("jobs/people.toml"), job).unwrap();
+    fs::write(root.0.path().join("data/shop.csv"), "number,name\n1,Ada\n").unwrap();
+    root.crm("1,Ada\n");
+    let told = root.run(&["--allow", "job"]);
+    assert_eq!(told.0, 0, "{}", told.1);
+    let note = || {
+        let books = Connection::open(root.0.path().join("data/books.db")).unwrap();
+        books.query_row("SELECT note FROM people WHERE number = '2'", [], |row| row.get::<_, Option<String>>(0)).unwrap()
+    };
+    assert_eq!(note().as_deref(), Some("gone"));
+    let run = root.last();
+    root.refuse("UPDATE");
+    assert_eq!(root.undo("last").0, 1);
+    for _ in 0..2 {
+        assert_eq!(note().as_deref(), Some("gone"));
+        let open = root.review();
+        assert!(open.contains("undone: 2 in books") && open.contains("archived it there") && open.contains("the update in `books` was refused"), "{open}");
+        assert_eq!(root.run(&[]).0, 1);
+    }
+    root.books("DROP TRIGGER refusing");
+    assert_eq!(root.undo(&run).0, 1);
+    for _ in 0..3 {
+        assert_eq!(note(), None);
+        let open = root.review();
+        assert!(open.contains("undone: 2 in crm") && open.contains("undone: 2 in shop") && !open.contains("undone: 2 in books"), "{open}");
+        let told = root.run(&[]);
+        assert_eq!(told.0, 1, "{}", told.1);
+        assert_eq!(root.held(), ("1,Ada".to_owned(), "1,Ada 2,Bob".to_owned()));
+    }
+    let story = root.tieout(&["explain", "people", "2"]).1;
+    assert!(story.contains("is undone by anna"), "{story}");
 }

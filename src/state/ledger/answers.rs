@@ -155,17 +155,24 @@ impl Ledger {
         let query = "SELECT answers.number, answers.body, answers.run, answer_events.run, answer_events.event, answer_events.body
              FROM answers LEFT JOIN answer_events ON answer_events.answer = answers.number WHERE answers.key = ?1 ORDER BY answers.number";
         let mut statement = self.connection.prepare(query).map_err(&wrong)?;
-        let mut events = Vec::new();
+        let mut events: Vec<AnswerEvent> = Vec::new();
         for key in keys {
             let mut rows = statement.query([key]).map_err(&wrong)?;
             while let Some(row) = rows.next().map_err(&wrong)? {
                 let text = |at: usize| row.get::<_, Option<String>>(at).map_err(&wrong);
                 let answer = self.read_answer(row.get(0).map_err(&wrong)?, &text(1)?.unwrap_or_default())?;
                 let event_body: Option<EventBody> = text(5)?.and_then(|body| serde_json::from_str(&body).ok());
+                // What is kept anew, because our own writes changed what it is about, is the same answer.
+                let is_same = |earlier: &AnswerEvent| {
+                    let (one, other) = (&earlier.answer, &answer);
+                    earlier.event.as_deref() == Some("replaced") && (&one.id, &one.at, &one.who, &one.act) == (&other.id, &other.at, &other.who, &other.act)
+                };
+                let earlier = if answer.carried.is_some() { events.iter().rposition(is_same) } else { None };
+                let taken_by = earlier.and_then(|at| events.remove(at).taken_by);
                 let run = |run: Option<String>| run.filter(|run| !run.is_empty());
                 events.push(AnswerEvent {
                     answer,
-                    taken_by: run(text(2)?),
+                    taken_by: taken_by.or(run(text(2)?)),
                     ended_by: run(text(3)?),
                     event: text(4)?,
                     who: event_body.and_then(|body| body.who),
