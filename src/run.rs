@@ -45,7 +45,7 @@ use crate::value::Value;
 mod adopt;
 mod apply;
 
-use adopt::FirstSight;
+use adopt::TakenOver;
 use apply::Obstacles;
 
 /// How the start of a run is spelled in its id.
@@ -97,7 +97,7 @@ pub struct Request {
     pub allowed: Vec<Allowed>,
     /// Look into every record, even where no row of it changed.
     pub every_record: bool,
-    /// At first contact, how many rows of a system are looked into at once; nothing for as many as is good.
+    /// How many rows of a system are looked into at once where all are; nothing for as many as is good.
     pub stretch_rows: Option<usize>,
     /// Frozen fields that are written again: the key of a record, or `KEY.FIELD`.
     pub unfreeze: Vec<String>,
@@ -320,9 +320,8 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         state: &state,
         promoted,
         cut_off: Vec::new(),
-        cut_off_runs: interrupted.len(),
         marks: Vec::new(),
-        first_sight: None,
+        taken_over: None,
         was_cancelled: false,
         notes,
         lost_mails,
@@ -381,12 +380,10 @@ struct Night<'a> {
     promoted: Option<Promoted>,
     /// Runs that were cut off, and are settled by this one.
     cut_off: Vec<CutOff>,
-    /// How many those are.
-    cut_off_runs: usize,
     /// By system, how its columns are spelled, where they were all seen before any was cleaned.
     marks: Vec<Marks>,
-    /// What was taken over at first contact, if it was.
-    first_sight: Option<FirstSight>,
+    /// What was taken over a stretch at a time, if anything was.
+    taken_over: Option<TakenOver>,
     /// Whether it stops because it was asked to.
     was_cancelled: bool,
     notes: Vec<String>,
@@ -451,7 +448,7 @@ impl Night<'_> {
         self.tell_stale_sources(&mut pulled);
         self.stop_if_asked()?;
         self.say("clean");
-        let Awake { rest, resting, cleaned, snapshots } = self.clean_what_changed(rest, pulled)?;
+        let Awake { rest, resting, cleaned, snapshots } = self.clean_what_changed(rest, pulled, interrupted.is_empty())?;
         let mut before = self.recall(&rest, &resting)?;
         for cut_off in interrupted {
             before = self.settle_interrupted(cut_off, before, &cleaned, &systems)?;
@@ -692,7 +689,7 @@ impl Night<'_> {
     }
 
     /// The rows of all records that are not at rest, clean. Meanwhile the snapshots are begun to be written.
-    fn clean_what_changed(&mut self, rest: Rest, pulled: Vec<Pulled>) -> Result<Awake, Error> {
+    fn clean_what_changed(&mut self, rest: Rest, pulled: Vec<Pulled>, may_rest: bool) -> Result<Awake, Error> {
         let mut resting = rest.found_in(&pulled);
         if !resting.positions.is_empty() {
             let mut rows = awake_rows(&pulled, &resting)?;
@@ -709,7 +706,7 @@ impl Night<'_> {
                 }
             }
         }
-        if let Some(awake) = self.adopt(&pulled)? {
+        if let Some(awake) = self.adopt(&pulled, may_rest)? {
             return Ok(awake);
         }
         let rows = pulled.into_par_iter().map(Pulled::whole).collect::<Result<Vec<Pulled>, Error>>()?;
@@ -787,7 +784,7 @@ impl Night<'_> {
         match &self.promoted {
             None => {
                 let first = State::first_contact(&self.job);
-                Ok(State { next_record: self.first_sight.as_ref().map_or(first.next_record, |first_sight| first_sight.next_record), ..first })
+                Ok(State { next_record: self.taken_over.as_ref().map_or(first.next_record, |taken_over| taken_over.next_record), ..first })
             }
             Some(promoted) => state::load(&self.state.bases(), &self.job, promoted, Some((rest, resting))),
         }
@@ -1297,7 +1294,7 @@ impl Night<'_> {
             looked_into: &decisions.linked.records,
             rested: Some((rest, resting)),
             rest: &rest.after(&self.job, resting, nows, decisions, after),
-            adopted: self.first_sight.as_ref().map(|first_sight| &first_sight.bases),
+            adopted: self.taken_over.as_ref().map(|taken_over| &taken_over.bases),
             snapshot_depth: self.snapshot_depth,
         };
         let bases = self.state.save(&self.job, self.id, self.promoted.as_ref(), &leaving)?;
@@ -1333,8 +1330,8 @@ impl Night<'_> {
         let of_this = taken_back::held(&self.job, &decisions.plan, settlement);
         let (asks, kept) = self.carry_over_the_writes(before, nows, decisions, settlement, &answered);
         let holds: Vec<Answer> = kept.into_iter().chain(self.cut_off.iter().flat_map(|cut_off| cut_off.holds.iter().cloned())).chain(of_this).collect();
-        if let Some(first_sight) = &self.first_sight {
-            first_sight.bases.keep();
+        if let Some(taken_over) = &self.taken_over {
+            taken_over.bases.keep();
         }
         self.state.ledger.promote(Promotion {
             run: self.id,

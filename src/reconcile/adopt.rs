@@ -1,7 +1,8 @@
-//! First contact with much data: the records that agree everywhere are taken over a stretch at a time.
+//! Much data: the records of which there is nothing to decide are taken over a stretch at a time.
 //!
 //! At first contact no record has a base, and nearly all of them only need one: every system has the record once, and all say the
-//! same. Such a record is decided by its own rows alone, so that it does not matter which others are decided beside it. So the
+//! same. In the night after the job file changed every record is to be looked into, and nearly all are as they were. Such a record is
+//! decided by its own rows alone, so that it does not matter which others are decided beside it. So the
 //! rows are read twice: once to enter the keys and native ids of all of them in a [`Register`], and once more, the rows of some
 //! records at a time, to decide those ([`adopt`]) and to let their cells go again. What is left are the records that
 //! differ, that some system lacks, or that cannot be told apart, and these are decided together.
@@ -10,6 +11,7 @@
 //! - Who is alone is told by 64 bits of a hash of the key. Two keys that meet in it only cost a second look: they look like one
 //!   key on two rows, which is left to the rest. Whether rows belong to one record is decided by the keys themselves.
 //! - The records of a stretch go through the very steps of a night: what is adopted is what a night would have left at rest.
+//! - A record that has a base is taken over only if the base stays as it is: what moves one is told, totalled and gated with all.
 
 use hashbrown::HashSet;
 use rayon::prelude::*;
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::answers::Answers;
-use super::base::{Base, State};
+use super::base::{Base, Standing, State};
 use super::clean::clean;
 use super::dedupe::dedupe;
 use super::link::link;
@@ -126,6 +128,83 @@ pub fn alone(registers: &[Register]) -> Vec<Vec<u32>> {
     rows.into_par_iter().map(|rows| order.iter().map(|at| rows[*at as usize]).collect()).collect()
 }
 
+/// Where the records of a system are, as a run left them, without their values.
+#[derive(Clone, Debug, Default)]
+pub struct Whereabouts {
+    records: Vec<u64>,
+    /// Hashes of the keys.
+    keys: Vec<u64>,
+    /// Hashes of the native ids.
+    ids: Vec<u64>,
+    /// Whether the record is there.
+    live: Vec<bool>,
+}
+
+impl Whereabouts {
+    /// Adds a record.
+    pub fn push(&mut self, record: u64, id: Option<&str>, key: &str, standing: Standing) {
+        self.records.push(record);
+        self.keys.push(xxh3_64(key.as_bytes()).max(1));
+        self.ids.push(id.map_or(NO_KEY, |id| xxh3_64(id.as_bytes()).max(1)));
+        self.live.push(standing == Standing::Live);
+    }
+}
+
+/// As [`alone`], of records that are known: those that are in every system where they were, under the key that they had. `by_id` says of
+/// each system whether its rows are known by their native ids. The records ascend.
+pub fn alone_and_known(registers: &[Register], whereabouts: &[Whereabouts], by_id: &[bool]) -> (Vec<u64>, Vec<Vec<u32>>) {
+    let silent: HashSet<u64> = registers.iter().flat_map(|register| &register.silent_keys).copied().collect();
+    let of_system = |system: usize| {
+        let (register, known) = (&registers[system], &whereabouts[system]);
+        let names = if by_id[system] { &known.ids } else { &known.keys };
+        let mut names: Vec<(u64, u32)> = (0..).zip(names).filter(|(_, name)| **name != NO_KEY).map(|(at, name)| (*name, at)).collect();
+        names.par_sort_unstable();
+        let is_one = |at: usize| names.get(at + 1).is_none_or(|next| next.0 != names[at].0) && (at == 0 || names[at - 1].0 != names[at].0);
+        let mut rows: Vec<(u64, u64, u32)> = register
+            .alone(&silent)
+            .into_iter()
+            .map(|(key, row)| {
+                let id = register.ids.get(row as usize).copied().unwrap_or(NO_KEY);
+                (if by_id[system] { id } else { key }, key, row)
+            })
+            .filter(|(name, ..)| *name != NO_KEY)
+            .collect();
+        rows.par_sort_unstable();
+        let (mut at, mut found) = (0, Vec::new());
+        for (name, key, row) in rows {
+            while names.get(at).is_some_and(|(known, _)| *known < name) {
+                at += 1;
+            }
+            let Some((_, place)) = names.get(at).filter(|(known, _)| *known == name && is_one(at)) else { continue };
+            let place = *place as usize;
+            if known.live[place] && known.keys[place] == key {
+                found.push((known.records[place], key, row));
+            }
+        }
+        found.par_sort_unstable();
+        found
+    };
+    let found: Vec<Vec<(u64, u64, u32)>> = (0..registers.len()).into_par_iter().map(of_system).collect();
+    let Some((first, others)) = found.split_first() else { return (Vec::new(), Vec::new()) };
+    let (mut records, mut rows) = (Vec::new(), vec![Vec::new(); registers.len()]);
+    let mut at = vec![0_usize; others.len()];
+    for (record, key, row) in first {
+        let mut is_everywhere = true;
+        for (other, at) in others.iter().zip(&mut at) {
+            while other.get(*at).is_some_and(|(known, ..)| known < record) {
+                *at += 1;
+            }
+            is_everywhere &= other.get(*at).is_some_and(|(known, of_key, _)| known == record && of_key == key);
+        }
+        if is_everywhere {
+            records.push(*record);
+            rows[0].push(*row);
+            others.iter().zip(&at).zip(&mut rows[1..]).for_each(|((other, at), rows)| rows.push(other[*at].2));
+        }
+    }
+    (records, rows)
+}
+
 /// The job as far as it is needed to read the keys of a system.
 pub fn keys_alone(job: &Job) -> Job {
     let mut job = job.clone();
@@ -159,12 +238,12 @@ pub struct Adopted {
 }
 
 /// Takes over the records of these rows, by system, of which there is nothing to decide. The rows are all rows of their records,
-/// and no other row claims a key or native id of them. `next_record` is the first number that may be given.
+/// and no other row claims a key or native id of them. `before` holds no other records; those that have a base are only taken over if that
+/// stays as it is.
 ///
 /// # Errors
 /// As [`Pulled::take`], if their cells were not read.
-pub fn adopt(job: &Job, rows: Vec<Pulled>, next_record: u64) -> Result<Adopted, Error> {
-    let before = State { next_record, ..State::first_contact(job) };
+pub fn adopt(job: &Job, rows: Vec<Pulled>, before: &State) -> Result<Adopted, Error> {
     let nows: Vec<_> = rows
         .into_par_iter()
         .enumerate()
@@ -175,11 +254,19 @@ pub fn adopt(job: &Job, rows: Vec<Pulled>, next_record: u64) -> Result<Adopted, 
         .map(|(system, clean)| dedupe(job, system, clean, &before.bases[system]))
         .collect();
     let (answers, unsettled) = (Answers::default(), Settlement::default());
-    let decisions = plan(job, &before, &nows, link(job, &before, &nows, &answers, false), &answers, PlanHeader::default());
-    let after = advance(job, &before, &nows, &decisions, &unsettled);
+    let decisions = plan(job, before, &nows, link(job, before, &nows, &answers, false), &answers, PlanHeader::default());
+    let after = advance(job, before, &nows, &decisions, &unsettled);
     // Whatever is told of a link is told when all are decided together.
     let is_told = !decisions.linked.events.is_empty() || !decisions.events.is_empty();
     let rest = if is_told { Rest::of_nothing(job.systems.len()) } else { quiet(job, &nows, &decisions, &after) };
+    let rest = match before.bases.iter().any(|base| base.height() > 0) {
+        false => rest,
+        true => {
+            let stays = |record: u64| before.bases.iter().zip(&after.bases).all(|(before, after)| before.has_the_same(after, record));
+            let kept = (0..rest.records.len() as u32).filter(|at| stays(rest.records[*at as usize]));
+            rest.take(&kept.collect::<Vec<u32>>())
+        }
+    };
     let bases = after.bases.par_iter().map(|base| {
         let rows: Vec<u32> = rest.records.iter().filter_map(|record| base.records.binary_search(record).ok()).map(|row| row as u32).collect();
         base.take(&rows)

@@ -99,6 +99,29 @@ impl Base {
         seen.then(|| self.fields[field].as_ref().map_or(Value::Null, |column| column.value(row)))
     }
 
+    /// Whether another base of the same job has a record just as this one has it: both do.
+    pub fn has_the_same(&self, other: &Base, record: u64) -> bool {
+        let (Ok(at), Ok(there)) = (self.records.binary_search(&record), other.records.binary_search(&record)) else { return false };
+        let (row, other_row) = (at as u32, there as u32);
+        let same_field = |(one, another): (&Option<FieldColumn>, &Option<FieldColumn>)| match (one, another) {
+            (Some(one), Some(another)) => one.equal(row, another, other_row),
+            (one, another) => one.is_none() && another.is_none(),
+        };
+        let same_seen = |(one, another): (&Option<BooleanChunked>, &Option<BooleanChunked>)| {
+            one.as_ref().map(|seen| seen.get(at)) == another.as_ref().map(|seen| seen.get(there))
+        };
+        let same_total = |(one, another): (&Option<BaseTotal>, &Option<BaseTotal>)| match (one, another) {
+            (Some(one), Some(another)) => one.amounts.equal(row, &another.amounts, other_row) && one.groups.get(at) == another.groups.get(there),
+            (one, another) => one.is_none() && another.is_none(),
+        };
+        self.standings[at] == other.standings[there]
+            && self.ids.get(at) == other.ids.get(there)
+            && self.keys.get(at) == other.keys.get(there)
+            && self.fields.iter().zip(&other.fields).all(same_field)
+            && self.seen.iter().zip(&other.seen).all(same_seen)
+            && self.totals.iter().zip(&other.totals).all(same_total)
+    }
+
     /// The records in these rows, in their order.
     pub fn take(&self, rows: &[u32]) -> Base {
         let picks = positions(rows);

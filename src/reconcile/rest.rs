@@ -104,6 +104,29 @@ impl Rest {
         Rest { systems: vec![RestIn::default(); systems], ..Rest::default() }
     }
 
+    /// The records at these positions, which ascend.
+    pub(super) fn take(&self, positions: &[u32]) -> Rest {
+        if positions.len() == self.records.len() {
+            return self.clone();
+        }
+        let pick = |of: &[u64]| positions.iter().map(|at| of[*at as usize]).collect::<Vec<u64>>();
+        let systems = self.systems.iter().map(|rest| RestIn {
+            rows: positions.iter().map(|at| rest.rows[*at as usize]).collect(),
+            places: positions.iter().map(|at| rest.places[*at as usize]).collect(),
+            ids: rest.ids.as_deref().map(pick),
+            totals: rest
+                .totals
+                .iter()
+                .map(|total| {
+                    let total = total.as_ref()?;
+                    let FieldColumn::Text(groups) = FieldColumn::Text(total.groups.clone()).take(positions) else { return None };
+                    Some(BaseTotal { amounts: total.amounts.take(positions), groups })
+                })
+                .collect(),
+        });
+        Rest { systems: systems.collect(), records: pick(&self.records), keys: pick(&self.keys) }
+    }
+
     /// The records of all of these, which ascend from one to the next.
     pub fn joined(job: &Job, parts: Vec<Rest>) -> Rest {
         let mut whole = Rest::of_nothing(job.systems.len());
@@ -301,10 +324,10 @@ impl Rest {
 }
 
 impl Resting {
-    /// All of these records, in the rows in which they were found, as records that no run knew before.
-    pub fn all_new(rest: &Rest) -> Resting {
+    /// All of these records, in the rows in which they were found. They may be records that no run knew before.
+    pub fn all(rest: &Rest, are_new: bool) -> Resting {
         let rows = rest.systems.iter().map(|system| system.places.clone()).collect();
-        Resting { positions: (0..rest.records.len() as u32).collect(), rows, are_new: true }
+        Resting { positions: (0..rest.records.len() as u32).collect(), rows, are_new }
     }
 
     /// By system, the rows that must be looked into, ascending.

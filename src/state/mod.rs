@@ -7,7 +7,7 @@
 //! base/<run>/records.parquet               the records that the run looked into, where it left only those
 //! base/<run>/written.parquet               the fields that the run wrote
 //! base/<run>/rest.parquet                  the records at rest, with the hashes of their rows
-//! base/<run>-adopted/<system>.parquet      what the run, as the first of all, took over without a difference
+//! base/<run>-adopted/<system>.parquet      what the run took over a stretch of records at a time
 //! snapshots/<run>/..                       what each system held when it was pulled
 //! plans/<run>.jsonl                        a header, then a decision or change a line
 //! ```
@@ -40,16 +40,18 @@ use crate::reconcile::rest::{Rest, Resting};
 
 mod ledger;
 mod parquet;
+mod parts;
 mod snapshots;
 mod stored;
 
-use self::parquet::{Numbered, ParquetFile, read_columns, read_parquet, read_rows, write_parquet};
+use self::parquet::{ParquetFile, read_columns, read_parquet, read_rows, write_parquet};
 
 pub use ledger::{
     AnswerEvent, Bases, BreakEvent, DiscardedValue, Ending, HistoryLine, Interrupted, Knowledge, KnownBreak, Ledger, LinkOfRecord, LostMail, MailOfRun,
     MailState, NewMail, Promoted, Promotion, QueuedMail, RecipientOfMail, RestPlace, Retention, Retry, RunOfStory, SentChange, SnapshotPlace, Verification,
     WaitingMail,
 };
+pub use parts::StoredBases;
 pub use snapshots::{Below, Kept, Saving, SnapshotFile};
 pub use stored::{Held, Known, PlanOfRecords, Stored, keys_of};
 
@@ -73,13 +75,13 @@ pub struct Leaving<'a> {
     pub rested: Option<(&'a Rest, &'a Resting)>,
     /// The records that are at rest after it.
     pub rest: &'a Rest,
-    /// The bases of those that it took over at first contact, if there are any.
+    /// The bases of those that it took over a stretch at a time, if there are any.
     pub adopted: Option<&'a AdoptedBases>,
     /// How many snapshots its own stand on.
     pub snapshot_depth: u32,
 }
 
-/// The bases of records that were taken over at first contact, written a stretch of records at a time. Whoever drops it removes
+/// The bases of records that were taken over, written a stretch of records at a time. Whoever drops it removes
 /// them, unless it was told to keep them.
 pub struct AdoptedBases {
     folder: PathBuf,
@@ -204,7 +206,7 @@ impl JobState {
         Ok(Saving::done())
     }
 
-    /// The bases of records that a run takes over at first contact, to be written a stretch of records at a time.
+    /// The bases of records that a run takes over, to be written a stretch of records at a time.
     ///
     /// # Errors
     /// `GiveAccess` if the folder cannot be made.
@@ -260,6 +262,11 @@ impl JobState {
         };
         let below = promoted.zip(leaving.rested).filter(|(_, (_, resting))| !resting.positions.is_empty());
         let bases = match below {
+            _ if let Some(adopted) = leaving.adopted => {
+                let (part, rest) = rayon::join(save_part, || save_rest(&folder, job, run, leaving));
+                part?;
+                Bases { parts: vec![adopted.name(), run.to_owned()], on_top: leaving.looked_into.len() as u64, rest: Some(rest?) }
+            }
             Some((promoted, _)) if leaving.looked_into.is_empty() => {
                 Bases { parts: promoted.parts().into_iter().map(str::to_owned).collect(), ..promoted.knowledge.bases.clone() }
             }
@@ -275,11 +282,6 @@ impl JobState {
                     self.save_whole(&folder, job, promoted, leaving)?;
                     Bases { parts: vec![run.to_owned()], on_top: 0, rest: Some(save_rest(&folder, job, run, leaving)?) }
                 }
-            }
-            None if let Some(adopted) = leaving.adopted => {
-                let (part, rest) = rayon::join(save_part, || save_rest(&folder, job, run, leaving));
-                part?;
-                Bases { parts: vec![adopted.name(), run.to_owned()], on_top: leaving.looked_into.len() as u64, rest: Some(rest?) }
             }
             None => {
                 let (saved, rest) = rayon::join(|| save_bases(&folder, job, &leaving.state.bases), || save_rest(&folder, job, run, leaving));
@@ -310,38 +312,20 @@ impl JobState {
     /// Writes the bases of all records into one folder, those of some records at a time: what the last promoted run left, and above
     /// that what this one leaves.
     fn save_whole(&self, folder: &Path, job: &Job, promoted: &Promoted, leaving: &Leaving<'_>) -> Result<(), Error> {
-        let root = self.folder.join("base");
-        let parts = promoted.parts();
-        let tonight = parts.len();
-        // Which part speaks for each record.
+        let stored = StoredBases::open(&self.folder.join("base"), job, promoted)?;
         let next_record = promoted.knowledge.next_record.max(leaving.state.next_record) as usize;
-        let mut speaks = vec![0_usize; next_record];
-        for (number, part) in parts.iter().enumerate().skip(1) {
-            looked_into(&root.join(part))?.into_iter().filter_map(|record| usize::try_from(record).ok()).for_each(|record| speaks[record] = number);
-        }
-        leaving.looked_into.iter().for_each(|record| speaks[*record as usize] = tonight);
+        let mut is_of_tonight = vec![false; next_record];
+        leaving.looked_into.iter().for_each(|record| is_of_tonight[*record as usize] = true);
         (0..job.systems.len()).into_par_iter().try_for_each(|system| {
-            let name = format!("{}.parquet", job.systems[system].name);
-            let found = parts
-                .iter()
-                .map(|part| root.join(part).join(&name))
-                .map(|path| if path.exists() { Numbered::open(&path, Base::RECORD_COLUMN).map(Some) } else { Ok(None) });
-            let found = found.collect::<Result<Vec<_>, Error>>()?;
-            let path = folder.join(&name);
+            let path = folder.join(format!("{}.parquet", job.systems[system].name));
             let mut file = ParquetFile::new(path.clone(), ParquetCompression::Lz4Raw);
             let of_tonight = &leaving.state.bases[system];
             for first in (0..next_record.max(1)).step_by(RECORDS_AT_ONCE) {
                 let records = first as u64..(first + RECORDS_AT_ONCE) as u64;
-                let mut bases = Vec::with_capacity(parts.len() + 1);
-                for (number, part) in found.iter().enumerate() {
-                    let frame = part.as_ref().map_or(Ok(None), |part| part.rows(|record| records.contains(&record) && speaks[record as usize] == number))?;
-                    bases.extend(
-                        frame.map(|frame| Base::from_frame(job, system, &frame).ok_or_else(|| lost(&path, "what is below it is not a base"))).transpose()?,
-                    );
-                }
+                let below = stored.read(job, system, |record| records.contains(&record) && !is_of_tonight[record as usize])?;
                 let at = |record: u64| of_tonight.records.partition_point(|known| *known < record) as u32;
-                bases.push(of_tonight.take(&(at(records.start)..at(records.end)).collect::<Vec<u32>>()));
-                let base = Base::of_parts(job, system, bases);
+                let above = of_tonight.take(&(at(records.start)..at(records.end)).collect::<Vec<u32>>());
+                let base = Base::of_parts(job, system, vec![below, above]);
                 if base.height() > 0 || first == 0 {
                     file.add(&base.to_frame(job).map_err(|e| lost(&path, &e.to_string()))?)?;
                 }
@@ -444,30 +428,17 @@ fn load_bases(root: &Path, job: &Job, promoted: &Promoted, skipped: impl Iterato
             *skipped = true;
         }
     }
-    let mut found: Vec<Vec<Base>> = vec![Vec::new(); job.systems.len()];
-    let parts = promoted.parts();
-    for (number, part) in parts.iter().enumerate().rev() {
-        let folder = root.join(part);
-        let of_part: Vec<Option<Base>> = (0..job.systems.len())
-            .into_par_iter()
-            .map(|system| {
-                let path = folder.join(format!("{}.parquet", job.systems[system].name));
-                if !path.exists() {
-                    return Ok(None);
-                }
-                read_base(&path, job, system, |record| !is_skipped.get(record as usize).copied().unwrap_or(false)).map(Some)
-            })
-            .collect::<Result<_, Error>>()?;
-        found.iter_mut().zip(of_part).for_each(|(parts, base)| parts.extend(base));
-        if number > 0 {
-            for record in looked_into(&folder)? {
-                if let Some(skipped) = is_skipped.get_mut(record as usize) {
-                    *skipped = true;
-                }
-            }
-        }
-    }
-    Ok(found.into_iter().enumerate().map(|(system, parts)| Base::of_parts(job, system, parts)).collect())
+    let stored = StoredBases::open(root, job, promoted)?;
+    let is_wanted = |record: u64| !is_skipped.get(record as usize).copied().unwrap_or(false);
+    (0..job.systems.len()).into_par_iter().map(|system| stored.read(job, system, is_wanted)).collect()
+}
+
+/// What a promoted run left open. `root` is the folder of all bases.
+///
+/// # Errors
+/// `Look` if the file is missing or damaged.
+pub fn open_of(root: &Path, promoted: &Promoted) -> Result<Open, Error> {
+    load_open(&root.join(&promoted.run), |_| true)
 }
 
 /// What a run left open of these records. `folder` is that of the run's bases.

@@ -58,6 +58,16 @@ impl Numbered {
         Ok(Numbered { path: path.to_owned(), numbers: numbers.into_no_null_iter().collect() })
     }
 
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The numbers of all rows.
+    pub(super) fn numbers(&self) -> &[u64] {
+        &self.numbers
+    }
+
     /// The rows whose number is wanted, in their order; nothing if there are none.
     ///
     /// # Errors

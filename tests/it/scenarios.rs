@@ -56,7 +56,7 @@ fn every_scenario_ends_as_its_folder_says() {
     let failures = side_by_side(&folders, |folder| {
         // The same must come of it whether the records at rest are looked into or not, and whether all are decided together at first contact.
         let whole = std::env::var_os("TIEOUT_REWRITE").is_none();
-        let told: Vec<String> = [Way::Usual, Way::EveryRecord, Way::Stretches]
+        let told: Vec<String> = [Way::Usual, Way::EveryRecord, Way::Stretches, Way::EveryStretch]
             .into_iter()
             .filter(|way| *way == Way::Usual || whole)
             .flat_map(|way| {
@@ -98,6 +98,8 @@ enum Way {
     EveryRecord,
     /// One at a time at first contact.
     Stretches,
+    /// Those at rest as well, one at a time.
+    EveryStretch,
 }
 
 impl Way {
@@ -106,6 +108,7 @@ impl Way {
             Way::Usual => "",
             Way::EveryRecord => "looking into every record: ",
             Way::Stretches => "one record at a time at first contact: ",
+            Way::EveryStretch => "looking into every record, one at a time: ",
         }
     }
 
@@ -114,6 +117,7 @@ impl Way {
             Way::Usual => request,
             Way::EveryRecord => Request { every_record: true, ..request },
             Way::Stretches => Request { stretch_rows: Some(1), ..request },
+            Way::EveryStretch => Request { every_record: true, stretch_rows: Some(1), ..request },
         }
     }
 }
