@@ -27,6 +27,7 @@ pub use masked::{Secrets, mask_key};
 pub use shown::{MASK, value as value_for_people, visible as visible_for_people};
 
 pub mod assemble;
+pub mod comparison;
 mod document;
 pub mod due;
 pub mod html;

@@ -28,6 +28,7 @@ pub mod csv;
 pub mod excel;
 pub mod memory;
 pub mod sql;
+pub mod tables;
 
 /// What a system can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

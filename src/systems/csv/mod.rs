@@ -24,6 +24,7 @@
 
 mod edit;
 mod names;
+pub mod places;
 mod rows;
 mod sums;
 mod text;

@@ -46,6 +46,9 @@ const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// How many line breaks there are: `\r\n`, `\n` and a lone `\r` count one each.
 pub(super) fn line_breaks(text: &[u8]) -> u64 {
+    if memchr::memchr(b'\r', text).is_none() {
+        return memchr::memchr_iter(b'\n', text).count() as u64;
+    }
     let breaks = text.iter().enumerate().filter(|(at, byte)| **byte == b'\n' || **byte == b'\r' && text.get(at + 1) != Some(&b'\n'));
     breaks.count() as u64
 }
@@ -161,6 +164,17 @@ pub(super) enum Glance {
     Row,
 }
 
+/// What is seen of the next row before anybody asks where its cells are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight<'t> {
+    /// There is none.
+    End,
+    /// It has the expected number of cells and no quotes; its text.
+    Plain(&'t str),
+    /// The walk stands on it as after [`Rows::advance`].
+    Row,
+}
+
 /// A walk over the rows of a text. After each [`Rows::advance`] it stands on one row.
 pub(super) struct Rows<'t> {
     text: &'t str,
@@ -256,6 +270,15 @@ impl<'t> Rows<'t> {
 
     /// Goes to the next row, of which `width` cells are expected. What it is said to be, [`Rows::advance`] would have found too.
     pub fn advance_at_a_glance(&mut self, width: usize) -> Result<Glance, Stopped> {
+        Ok(match self.advance_by_sight(width)? {
+            Sight::End => Glance::End,
+            Sight::Plain(row) => Glance::Whole(xxh3_128_with_seed(row.as_bytes(), self.seed)),
+            Sight::Row => Glance::Row,
+        })
+    }
+
+    /// Goes to the next row, of which `width` cells are expected, and looks at no more of it than it must.
+    pub fn advance_by_sight(&mut self, width: usize) -> Result<Sight<'t>, Stopped> {
         if self.trailer_rule.is_none() && self.pass_blank_lines() {
             let bytes = self.text.as_bytes();
             let rest = &bytes[self.start..];
@@ -269,10 +292,20 @@ impl<'t> Rows<'t> {
                 self.next = after_line_end(bytes, self.end);
                 self.next_line += 1;
                 self.after = self.next;
-                return Ok(Glance::Whole(xxh3_128_with_seed(&rest[..length], self.seed)));
+                return Ok(Sight::Plain(&self.text[self.start..self.end]));
             }
         }
-        Ok(if self.advance()? { Glance::Row } else { Glance::End })
+        Ok(if self.advance()? { Sight::Row } else { Sight::End })
+    }
+
+    /// Where the next row begins, blank lines included.
+    pub fn next(&self) -> usize {
+        self.next
+    }
+
+    /// The physical line on which the next row begins, blank lines included.
+    pub fn next_line(&self) -> u64 {
+        self.next_line
     }
 
     /// Goes to the row that begins at this byte of the text. Its line is not told.
@@ -477,7 +510,7 @@ impl<'t> Rows<'t> {
 }
 
 /// Where the line goes on after the line end at `at`.
-fn after_line_end(bytes: &[u8], at: usize) -> usize {
+pub(super) fn after_line_end(bytes: &[u8], at: usize) -> usize {
     if bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n') { at + 2 } else { at + 1 }
 }
 
@@ -622,6 +655,11 @@ impl Layout {
     /// A walk that only goes to rows whose beginnings are known: none of them is the trailer.
     pub fn rows_alone<'t>(&self, text: &'t str) -> Rows<'t> {
         Rows { trailer_rule: None, ..self.rows(text) }
+    }
+
+    /// A walk over a piece of the text: over the rows that begin at `from` or after it, and before `until`. Lines are counted from `line`.
+    pub fn rows_between<'t>(&self, piece: &'t str, from: usize, until: usize, line: u64) -> Rows<'t> {
+        Rows { until, ..Rows::new(piece, from, line, self.delimiter, self.quote) }
     }
 
     /// Walks over the rows of up to `stretches` stretches of the text at once. Gives what `walk` makes of each, in the order of
