@@ -117,7 +117,12 @@ impl DiffFiles {
             print_json(&compared.document(&findings, &differences));
         } else {
             let is_coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            print(&compared.text(&findings, &differences, if is_coloured { Colour::Ansi } else { Colour::Never }, ": see them with `--limit`"));
+            print(&compared.text(
+                &findings,
+                &differences,
+                if is_coloured { Colour::Ansi } else { Colour::Never },
+                ": see them with `--limit`, or all in a file with `-o`",
+            ));
         }
         Ok(u8::from(self.exit_code && !findings.are_none()))
     }

@@ -21,7 +21,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use encoding_rs::{DecoderResult, Encoding, UTF_8};
 
-use super::rows::{CELL_BYTES_MAX, CELL_LINES_MAX, Expected, Layout, NoLayout, Rows, Sight, Stopped, Why, after_line_end, line_breaks};
+use super::rows::{Expected, Layout, Limits, NoLayout, Rows, Sight, Stopped, Why, after_line_end, line_breaks};
 use super::text::{self, PIECE_GUESSED_BYTES};
 use crate::diagnostic::Place;
 use crate::disk;
@@ -35,6 +35,9 @@ const BLOCK_BYTES: u64 = 1 << 20;
 
 /// How much is read beyond a block at first, for the row that ends beyond it.
 const BEYOND_BYTES: usize = 1 << 17;
+
+/// A cell may be as long as a document: it is not kept.
+const LIMITS: Limits = Limits { bytes: 16 << 20, lines: u64::MAX };
 
 /// No row is longer than this.
 const BEYOND_BYTES_MAX: usize = 1 << 28;
@@ -82,6 +85,9 @@ pub struct RowFile {
     /// Places of rows, ascending, and their lines.
     noted: Vec<(u64, u64)>,
     rows: u64,
+    /// How much of it is walked at once, and how much is read beyond that at first.
+    block_bytes: u64,
+    beyond_bytes: usize,
 }
 
 /// What stops a scan.
@@ -244,6 +250,8 @@ impl RowFile {
             is_numbered: false,
             noted: Vec::new(),
             rows: 0,
+            block_bytes: BLOCK_BYTES,
+            beyond_bytes: BEYOND_BYTES,
         })
     }
 
@@ -302,7 +310,7 @@ impl RowFile {
     /// [`Halt`]: what makes the file as a whole uncertain.
     pub fn scan(&mut self, form: &Form<'_>, threads: usize, deliver: &(dyn Fn(usize, &[Hashed]) + Sync)) -> Result<Scanned, Halt> {
         let body = self.base + self.layout.body as u64;
-        let blocks = (self.length - body.min(self.length)).div_ceil(BLOCK_BYTES);
+        let blocks = (self.length - body.min(self.length)).div_ceil(self.block_bytes);
         let proved = Mutex::new(Proved { block: 0, at: body, line: self.layout.body_line, scanned: Scanned::default(), noted: Vec::new(), halt: None });
         let (turn, next) = (Condvar::new(), AtomicU64::new(0));
         let this: &RowFile = self;
@@ -365,14 +373,14 @@ impl RowFile {
 
     /// Walks over the rows that begin in a block: from a known place, or from the first line that begins in it.
     fn walk(&self, body: u64, block: u64, from: Option<u64>, form: &Form<'_>, buffer: &mut Vec<u8>, room: &mut Room) -> Result<Walked, (u64, Stop)> {
-        let begin = body + block * BLOCK_BYTES;
-        let end = (begin + BLOCK_BYTES).min(self.length);
+        let begin = body + block * self.block_bytes;
+        let end = (begin + self.block_bytes).min(self.length);
         // The byte before it tells whether a line begins with the block.
         let low = from.unwrap_or(begin - u64::from(block > 0));
         if low >= end && from.is_some() {
             return Ok(Walked { span: (low, low), ..Walked::default() });
         }
-        let mut beyond = BEYOND_BYTES;
+        let mut beyond = self.beyond_bytes;
         loop {
             let wanted = usize::try_from((end - low).saturating_add(beyond as u64).min(self.length - low)).unwrap_or(usize::MAX);
             if buffer.len() < wanted {
@@ -434,7 +442,7 @@ impl RowFile {
         }
         let width = self.layout.names.len();
         let numbered = usize::from(self.is_numbered);
-        let mut rows = self.layout.rows_between(text, 0, until, 0);
+        let mut rows = self.layout.rows_between(text, (0, until), 0, LIMITS);
         let mut walked = Walked { hashed: Vec::with_capacity(until / 64), ..Walked::default() };
         let mut noted_until = 0;
         loop {
@@ -492,7 +500,7 @@ impl RowFile {
                 .seen(NOTHING)
                 .hint("the file is cut off, or a quote is missing: look at that line and those after it, and export the file again"),
             Stop::At(Stopped { line, .. }) => look(line, "a cell that begins on this line does not end")
-                .seen(format!("it is longer than {CELL_BYTES_MAX} bytes or has more than {CELL_LINES_MAX} line breaks: a quote is missing"))
+                .seen(format!("it is longer than {} MB: a quote is missing", LIMITS.bytes >> 20))
                 .seen(NOTHING)
                 .hint("look at that line and those after it, and export the file again"),
         };
@@ -508,7 +516,7 @@ impl RowFile {
         let mut order: Vec<u32> = (0..places.len() as u32).collect();
         order.sort_unstable_by_key(|number| places[*number as usize]);
         let mut fetched = Fetched { of: self, text: Vec::new(), starts: vec![0; places.len()], lines: vec![0; if with_lines { places.len() } else { 0 }] };
-        let mut length = usize::try_from(self.text_bytes() * 2 / self.rows.max(1)).unwrap_or(usize::MAX).clamp(128, CELL_BYTES_MAX) + 128;
+        let mut length = usize::try_from(self.text_bytes() * 2 / self.rows.max(1)).unwrap_or(usize::MAX).clamp(128, 1 << 16) + 128;
         let mut buffer = Vec::new();
         if with_lines && !self.is_numbered {
             for number in &order {
@@ -537,7 +545,7 @@ impl RowFile {
                 spans.push((start, start + valid, is_end));
             }
             let text = std::str::from_utf8(&fetched.text).map_err(|_| still_written(&self.origin))?;
-            let mut rows = self.layout.rows_between(text, from, text.len(), 1);
+            let mut rows = self.layout.rows_between(text, (from, text.len()), 1, LIMITS);
             let mut rest = Vec::new();
             for (number, (start, end, is_end)) in order.iter().zip(spans) {
                 let piece = &text.as_bytes()[start..end];
@@ -589,7 +597,7 @@ impl Fetched<'_> {
     /// `GiveAccess` if the file is no longer as it was.
     pub fn reader(&self) -> Result<Reader<'_>, Error> {
         let text = std::str::from_utf8(&self.text).map_err(|_| still_written(&self.of.origin))?;
-        Ok(Reader { fetched: self, rows: self.of.layout.rows_between(text, 0, text.len(), 1) })
+        Ok(Reader { fetched: self, rows: self.of.layout.rows_between(text, (0, text.len()), 1, LIMITS) })
     }
 }
 
@@ -786,5 +794,102 @@ fn no_layout(place: &Place, problem: &NoLayout, length: u64) -> Error {
             ))
             .seen(NOTHING)
             .hint("leave `--delimiter` out: that line is believed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::reconcile::rowwise::{Asked, Columns, Comparison, SECRET_BYTES, Secret};
+
+    fn opened(folder: &Path, bytes: &[u8]) -> Result<RowFile, Error> {
+        let path = folder.join("a.csv");
+        std::fs::write(&path, bytes).expect("written");
+        RowFile::open(&path, "a.csv", &Pinned { delimiter: Some(b','), ..Pinned::default() })
+    }
+
+    type All = Result<(Vec<Hashed>, Vec<Unreadable>, u64), String>;
+
+    fn scanned(file: &mut RowFile, threads: usize) -> All {
+        let asked = Asked { key: vec![("id".to_owned(), "id".to_owned())], mark: '.', ..Asked::default() };
+        let comparison = Comparison::new(Columns::find(&asked, file.names(), file.names()).expect("columns"), &asked);
+        let secret = Secret { bytes: [[3; SECRET_BYTES], [5; SECRET_BYTES]], bits: 64 };
+        let form = Form::new(&comparison, &secret, false, file.width(), [b',', b',']);
+        let all = Mutex::new(Vec::new());
+        let scanned = file.scan(&form, threads, &|_, rows| lock(&all).extend_from_slice(rows)).map_err(|halt| match halt {
+            Halt::Error(error) => error.to_string(),
+            Halt::OtherEncoding => "other encoding".to_owned(),
+        })?;
+        let mut all = all.into_inner().expect("all");
+        all.sort_unstable_by_key(|row| row.place);
+        Ok((all, scanned.unreadable, scanned.rows))
+    }
+
+    proptest! {
+        /// Blocks of any size, walked by several threads, tell what one walk over the whole does; and rows are fetched as they are.
+        #[test]
+        fn blocks_are_walked_as_the_whole_is(body in "([ab,\"\r\nü]|a{100}){0,80}", block in 1..40_u64, beyond in 1..9_usize, threads in 1..4_usize) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let text = format!("id,b\n{body}");
+            let mut whole = opened(folder.path(), text.as_bytes()).expect("a header");
+            let expected = scanned(&mut whole, 1);
+            let mut cut = opened(folder.path(), text.as_bytes()).expect("a header");
+            (cut.block_bytes, cut.beyond_bytes) = (block, beyond);
+            let found = scanned(&mut cut, threads);
+            prop_assert_eq!(&found, &expected);
+            let Ok((rows, unreadable, _)) = found else { return Ok(()) };
+            let mut known = BTreeMap::new();
+            let mut walk = whole.layout.rows(&text);
+            while walk.advance().expect("rows") {
+                known.insert(walk.start as u64, (walk.line, walk.raw().to_owned(), walk.cell(0).to_owned()));
+            }
+            let places: Vec<u64> = rows.iter().map(|row| row.place).chain(unreadable.iter().map(|row| row.place)).rev().collect();
+            prop_assert_eq!(places.len(), known.len());
+            let fetched = cut.fetch(&places, true).expect("fetched");
+            let mut reader = fetched.reader().expect("a reader");
+            for (number, place) in places.iter().enumerate() {
+                reader.go_to(number).expect("a row");
+                prop_assert_eq!(&(reader.line(number), reader.raw().to_owned(), reader.cell(0).to_owned()), &known[place]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_makes_a_file_uncertain_stops_the_scan() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (bytes, expected) in [
+            (&b"id,b\n1,2\n2,\"x\n3,4\n"[..], Some("a.csv:3: a cell that begins on this line has an opening quote")),
+            (b"id,b\n1,2\n2", Some("a.csv:3: the file looks cut off")),
+            (b"id,b\n1,2\n2,\0\n", Some("a.csv:3: the file contains NUL")),
+            (b"", Some("a.csv: the file is empty")),
+            (b"\n\n", Some("a.csv: there is no header")),
+            (b"id,id\n", Some("a.csv:1: the header has the column `id` more than once")),
+            (b"id,b\n1,2\n\n2,3", None),
+            (b"id,b", None),
+        ] {
+            let told = opened(folder.path(), bytes).map_err(|error| error.to_string()).and_then(|mut file| scanned(&mut file, 2)).err();
+            match expected {
+                Some(expected) => assert!(told.as_deref().unwrap_or_default().starts_with(&format!("error: {expected}")), "{told:?}"),
+                None => assert_eq!(told, None),
+            }
+        }
+    }
+
+    #[test]
+    fn a_cell_may_be_a_document() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let long = "x\n".repeat(1 << 19);
+        let mut file = opened(folder.path(), format!("id,b\n1,\"{long}\"\n2,\"{long}\"\n3,y\n").as_bytes()).expect("a header");
+        let (rows, ..) = scanned(&mut file, 2).expect("rows");
+        let places: Vec<u64> = rows.iter().map(|row| row.place).collect();
+        assert_eq!(places.len(), 3);
+        let fetched = file.fetch(&places, true).expect("fetched");
+        let mut reader = fetched.reader().expect("a reader");
+        reader.go_to(1).expect("a row");
+        assert_eq!((reader.cell(1), reader.line(1)), (long.as_str(), 3 + (1 << 19)));
     }
 }
