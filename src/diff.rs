@@ -14,6 +14,8 @@
 //!   to be removed or added; the summary says how many there are.
 //! - Memory: 33 bytes for each row of A, 16 for each candidate, and pieces of some megabytes. The candidates take the place of the entries.
 
+pub mod output;
+
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tieout::diagnostic::Place;
+use tieout::diff::output::Output;
 use tieout::diff::{self, Request, Side, Sink};
 use tieout::error::{Error, Remedy};
 use tieout::job::tolerance_of;
@@ -60,6 +61,12 @@ pub struct DiffFiles {
     /// The sheet of workbooks, or of A and of B, as `JAN=FEB`.
     #[arg(long, value_name = "NAME[=NAME]")]
     sheet: Option<String>,
+    /// Write all differences to this file, in the format of its ending: csv, jsonl, parquet, html or xlsx. Only its owner may read it.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace the file if there is one.
+    #[arg(long, requires = "output")]
+    force: bool,
     /// Exit with 1 if there is a difference.
     #[arg(long)]
     exit_code: bool,
@@ -71,8 +78,9 @@ pub struct DiffFiles {
     every_value: bool,
 }
 
-/// Keeps the first differences.
+/// Keeps the first differences, and hands all to a file.
 struct Shown {
+    output: Option<Output>,
     compared: Compared,
     differences: Vec<Difference>,
     most: u64,
@@ -81,16 +89,23 @@ struct Shown {
 impl Sink for Shown {
     fn begin(&mut self, compared: &Compared) -> Result<(), Error> {
         self.compared = compared.clone();
-        Ok(())
+        self.output.as_mut().map_or(Ok(()), |output| output.begin(compared))
     }
 
     fn wants_more(&self) -> bool {
-        (self.differences.len() as u64) < self.most
+        (self.differences.len() as u64) < self.most || self.output.as_ref().is_some_and(Output::wants_more)
     }
 
     fn take(&mut self, difference: Difference) -> Result<(), Error> {
-        if self.wants_more() {
-            self.differences.push(difference);
+        let is_shown = (self.differences.len() as u64) < self.most;
+        match (&mut self.output, is_shown) {
+            (Some(output), true) => {
+                self.differences.push(difference.clone());
+                output.take(difference)?;
+            }
+            (Some(output), false) => output.take(difference)?,
+            (None, true) => self.differences.push(difference),
+            (None, false) => {}
         }
         Ok(())
     }
@@ -110,19 +125,20 @@ impl DiffFiles {
     /// Runs the command.
     pub fn run(&self, context: &Context) -> Result<u8, Error> {
         let request = self.request()?;
-        let mut shown = Shown { compared: Compared::default(), differences: Vec::new(), most: self.limit };
+        let output = self.output.as_ref().map(|file| Output::new(file, self.force, &[&self.a, &self.b])).transpose()?;
+        let mut shown = Shown { output, compared: Compared::default(), differences: Vec::new(), most: self.limit };
         let findings = diff::compare(&request, &mut shown, &|step| context.progress(step))?;
-        let Shown { compared, differences, .. } = shown;
+        let Shown { compared, differences, output, .. } = shown;
+        output.map_or(Ok(()), |output| output.end(&findings))?;
         if context.json {
             print_json(&compared.document(&findings, &differences));
         } else {
             let is_coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            print(&compared.text(
-                &findings,
-                &differences,
-                if is_coloured { Colour::Ansi } else { Colour::Never },
-                ": see them with `--limit`, or all in a file with `-o`",
-            ));
+            let rest = match &self.output {
+                Some(file) => format!(": all are in {}", file.display()),
+                None => ": see them with `--limit`, or all in a file with `-o`".to_owned(),
+            };
+            print(&compared.text(&findings, &differences, if is_coloured { Colour::Ansi } else { Colour::Never }, &rest));
         }
         Ok(u8::from(self.exit_code && !findings.are_none()))
     }

@@ -279,3 +279,114 @@ fn a_program_reads_one_document() {
     assert_eq!(document["differences"][0]["fields"]["name"]["new"], "Mueller");
     assert_eq!(document["differences"][1]["line_a"], 3);
 }
+
+/// The rows of a table of differences, without what differs between formats.
+#[test]
+fn differences_are_written_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.csv"), A).unwrap();
+    fs::write(folder.path().join("b.csv"), B).unwrap();
+    for format in ["csv", "jsonl", "parquet", "html", "xlsx"] {
+        let file = format!("out.{format}");
+        let output = tieout(folder.path(), &["diff", "a.csv", "b.csv", "--key", "id", "--limit", "0", "-o", &file]);
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""), "{format}");
+        assert!(String::from_utf8_lossy(&output.stdout).ends_with(&format!("8 more differences: all are in {file}\n")), "{output:?}");
+        let again = tieout(folder.path(), &["diff", "a.csv", "b.csv", "--key", "id", "-o", &file]);
+        assert_eq!(again.status.code(), Some(2), "an existing file is not replaced");
+        assert_eq!(tieout(folder.path(), &["diff", "a.csv", "b.csv", "--key", "id", "-o", &file, "--force"]).status.code(), Some(0));
+    }
+    let read = |file: &str| fs::read_to_string(folder.path().join(file)).unwrap();
+    let expected = "\
+change,line_a,line_b,id,fields,name (A),name (B),amount (A),amount (B),note
+changed,2,3,1,name,Müller,Mueller,,,
+removed,3,,2,,Weiß,,5,,
+changed,4,2,3,amount,,,7.50,7.5,
+added,,4,5,,,\"O
+K\",,1,
+duplicate,5,,4,,Lee,,1,,
+duplicate,6,,4,,Lee,,2,,
+duplicate,,6,4,,,Lee,,1,
+unreadable,,7,,,,,,,\"has 2 fields, the header has 3: 6,x\"
+";
+    assert_eq!(read("out.csv"), expected);
+    let lines: Vec<serde_json::Value> = read("out.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 8);
+    assert_eq!(
+        lines[0],
+        serde_json::json!({"change": "changed", "line_a": 2, "line_b": 3, "key": {"id": "1"}, "fields": {"name": {"old": "Müller", "new": "Mueller"}}})
+    );
+    let page = read("out.html");
+    assert!(page.contains("Mueller") && !page.contains("<script"), "{page}");
+    assert!(fs::read_dir(folder.path()).unwrap().count() == 7, "nothing else is left");
+    // The formats are read back by the program itself: a row of differences is a record of change, lines and key.
+    for (one, other) in [("out.csv", "out.parquet"), ("out.parquet", "out.xlsx")] {
+        let mut args = vec!["diff", one, other, "--key", "change,line_a,line_b", "--exit-code"];
+        if other == "out.xlsx" {
+            args.extend(["--sheet", "Differences"]);
+        }
+        let output = tieout(folder.path(), &args);
+        assert_eq!(output.status.code(), Some(0), "{one} {other}\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// Kinds may differ: a record is the same if its cells say the same.
+#[test]
+fn kinds_are_compared_by_their_text() {
+    let a = "id,name,day,amount\n1,\"O\nK\",2026-03-31,12.5\n2,Weiß,,-3\n".as_bytes();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.csv"), a).unwrap();
+    let mut book = rust_xlsxwriter::Workbook::new();
+    let sheet = book.add_worksheet();
+    for (column, name) in ["id", "name", "day", "amount"].iter().enumerate() {
+        sheet.write_string(0, column as u16, *name).unwrap();
+    }
+    let day = rust_xlsxwriter::Format::new().set_num_format("yyyy-mm-dd");
+    sheet.write_number(1, 0, 2).unwrap();
+    sheet.write_string(1, 1, "Weiß").unwrap();
+    sheet.write_number(1, 3, -3).unwrap();
+    sheet.write_number(2, 0, 1).unwrap();
+    sheet.write_string(2, 1, "O\nK").unwrap();
+    sheet.write_datetime_with_format(2, 2, rust_xlsxwriter::ExcelDateTime::from_ymd(2026, 3, 31).unwrap(), &day).unwrap();
+    sheet.write_number(2, 3, 12.5).unwrap();
+    book.save(folder.path().join("b.xlsx")).unwrap();
+    fs::write(
+        folder.path().join("c.jsonl"),
+        "{\"id\": 1, \"name\": \"O\\nK\", \"day\": \"2026-03-31\", \"amount\": 12.50}\n\n{\"id\":2,\"name\":\"Wei\\u00df\",\"day\":null,\"amount\":-3}\n",
+    )
+    .unwrap();
+    for (one, other) in [("a.csv", "b.xlsx"), ("b.xlsx", "c.jsonl"), ("c.jsonl", "a.csv")] {
+        let output = tieout(folder.path(), &["diff", one, other, "--key", "id", "--exit-code"]);
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!((output.status.code(), told), (Some(0), format!("{one} → {other} by id: 2 the same\n")), "{one} {other}");
+    }
+    fs::write(folder.path().join("d.csv"), "id,name,day,amount\n1,OK,2026-03-31,12.5\n").unwrap();
+    let output = tieout(folder.path(), &["diff", "b.xlsx", "d.csv", "--key", "id"]);
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("- id 2  A row 2\n") && told.contains("~ id 1  row 3 → line 2\n    name: O⏎K → OK\n"), "{told}");
+}
+
+/// Blocks of the file meet within quoted line ends, and text that is not UTF-8 begins late.
+#[test]
+fn long_files_are_walked_in_blocks_and_turn_out_to_be_of_another_encoding() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut a, mut b) = (b"id,text\n".to_vec(), b"id,text\n".to_vec());
+    for number in 0..60_000 {
+        a.extend(format!("{number},\"a note\n{number},\"\"of\"\" two lines\n\"\n").bytes());
+    }
+    for number in (0..60_000).rev() {
+        let said = if number == 7 { "the note" } else { "a note" };
+        b.extend(format!("{number},\"{said}\n{number},\"\"of\"\" two lines\n\"\n").bytes());
+    }
+    a.extend(b"u,f\xfcr\n");
+    b.extend("u,für\n".bytes());
+    fs::write(folder.path().join("a.csv"), &a).unwrap();
+    fs::write(folder.path().join("b.csv"), &b).unwrap();
+    let output = tieout(folder.path(), &["diff", "a.csv", "b.csv", "--key", "id"]);
+    let told = String::from_utf8_lossy(&output.stdout);
+    let line_a = 2 + 7 * 3;
+    let line_b = 2 + (59_999 - 7) * 3;
+    let expected = format!(
+        "a.csv → b.csv by id: 1 changed, 60,000 the same\n  changed fields: text 1\n\n~ id 7  line {line_a} → {line_b}\n    text: \"a note⏎7,\"of\" two lines⏎\" → \"the note⏎7,\"of\" two lines⏎\"\n"
+    );
+    assert_eq!(told, expected);
+}
