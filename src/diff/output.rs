@@ -75,6 +75,9 @@ impl Output {
         if path.is_dir() {
             return Err(refuse("the differences cannot be written: this is a folder", "name a file"));
         }
+        if path.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+            return Err(refuse("the differences cannot be written: the folder is not there", "make the folder, or name another file"));
+        }
         let is_one = |other: &&Path| path.canonicalize().ok().zip(other.canonicalize().ok()).is_some_and(|(one, other)| one == other);
         if compared.iter().any(is_one) {
             return Err(refuse("the differences cannot be written: this is one of the files that are compared", "name another file"));

@@ -90,6 +90,23 @@ pub struct RowFile {
     beyond_bytes: usize,
 }
 
+/// A file of text in UTF-8.
+struct Text {
+    file: File,
+    /// The encoding in which the operator has it.
+    spelled_in: &'static Encoding,
+    /// Where the text begins.
+    base: u64,
+    is_guess: bool,
+    is_numbered: bool,
+}
+
+impl Text {
+    fn of(file: File, spelled_in: &'static Encoding) -> Text {
+        Text { file, spelled_in, base: 0, is_guess: false, is_numbered: false }
+    }
+}
+
 /// What stops a scan.
 #[derive(Debug)]
 pub enum Halt {
@@ -183,9 +200,10 @@ impl RowFile {
         if spelled.encoding != UTF_8 || looks_other {
             let encoding = if looks_other { guess(&file, origin)? } else { spelled.encoding };
             let text = transcoded(&file, encoding, spelled.skipped, origin)?;
-            return RowFile::of(text, path, origin, stamp, encoding, 0, false, pinned);
+            return RowFile::of(Text::of(text, encoding), path, origin, stamp, pinned);
         }
-        RowFile::of(file, path, origin, stamp, UTF_8, spelled.skipped as u64, !spelled.is_certain, pinned)
+        let text = Text { base: spelled.skipped as u64, is_guess: !spelled.is_certain, ..Text::of(file, UTF_8) };
+        RowFile::of(text, path, origin, stamp, pinned)
     }
 
     /// A nameless file that we spelled ourselves, in UTF-8 and with commas. The first column says where each row stands in the file
@@ -195,21 +213,11 @@ impl RowFile {
     /// As [`RowFile::open`].
     pub fn numbered(file: File, path: &Path, origin: &str, stamp: Option<disk::Stamp>) -> Result<RowFile, Error> {
         let pinned = Pinned { delimiter: Some(b','), ..Pinned::default() };
-        let opened = RowFile::of(file, path, origin, stamp, UTF_8, 0, false, &pinned)?;
-        Ok(RowFile { is_numbered: true, ..opened })
+        RowFile::of(Text { is_numbered: true, ..Text::of(file, UTF_8) }, path, origin, stamp, &pinned)
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn of(
-        file: File,
-        path: &Path,
-        origin: &str,
-        stamp: Option<disk::Stamp>,
-        spelled_in: &'static Encoding,
-        base: u64,
-        is_guess: bool,
-        pinned: &Pinned,
-    ) -> Result<RowFile, Error> {
+    fn of(text: Text, path: &Path, origin: &str, stamp: Option<disk::Stamp>, pinned: &Pinned) -> Result<RowFile, Error> {
+        let Text { file, spelled_in, base, is_guess, is_numbered } = text;
         let failed = |error: std::io::Error| unreadable_file(origin, &error);
         let length = file.metadata().map_err(failed)?.len();
         let mut head = vec![0; usize::try_from((length - base.min(length)).min(HEAD_BYTES)).unwrap_or_default()];
@@ -229,8 +237,9 @@ impl RowFile {
         }
         let expected = Expected { pinned: pinned.delimiter, quote: b'"', header: 1, required: &pinned.needed, ..Expected::default() };
         let layout = Layout::find(text, &expected).map_err(|problem| no_layout(&place, &problem, length))?;
-        for (at, name) in layout.names.iter().enumerate() {
-            if layout.names[..at].contains(name) {
+        let names = &layout.names[usize::from(is_numbered).min(layout.names.len())..];
+        for (at, name) in names.iter().enumerate() {
+            if names[..at].contains(name) {
                 return Err(Error::new(Remedy::Look, place.line(layout.header_line), format!("the header has the column `{}` more than once", shown(name)))
                     .seen(NOTHING)
                     .hint("which of them is meant cannot be told: rename one of them in the file"));
@@ -247,7 +256,7 @@ impl RowFile {
             encoding: UTF_8,
             spelled_in,
             is_guess,
-            is_numbered: false,
+            is_numbered,
             noted: Vec::new(),
             rows: 0,
             block_bytes: BLOCK_BYTES,
@@ -262,7 +271,7 @@ impl RowFile {
     pub fn respelled(&self, pinned: &Pinned) -> Result<RowFile, Error> {
         let encoding = guess(&self.file, &self.origin)?;
         let text = transcoded(&self.file, encoding, 0, &self.origin)?;
-        RowFile::of(text, &self.path, &self.origin, self.stamp, encoding, 0, false, pinned)
+        RowFile::of(Text::of(text, encoding), &self.path, &self.origin, self.stamp, pinned)
     }
 
     /// The names of the columns, in the order of the file.
@@ -295,10 +304,12 @@ impl RowFile {
         let mut head = vec![0; usize::try_from(self.text_bytes().min(HEAD_BYTES)).unwrap_or_default()];
         let read = read_at(&self.file, &mut head, self.base).unwrap_or_default();
         let lines = memchr::memchr_iter(b'\n', &head[..read]).count().max(memchr::memchr_iter(b'\r', &head[..read]).count()) as u64;
-        self.text_bytes() * (lines + 1) / (read as u64).max(1) + 1
+        // Rows shorter than that make do with growing.
+        const ROW_BYTES_MIN: u64 = 16;
+        (self.text_bytes() * (lines + 1) / (read as u64).max(1)).min(self.text_bytes() / ROW_BYTES_MIN) + 1
     }
 
-    /// How many columns the text has, and how many of them come before those with names.
+    /// How many columns have names.
     pub fn width(&self) -> usize {
         self.names().len()
     }
@@ -315,6 +326,7 @@ impl RowFile {
         let (turn, next) = (Condvar::new(), AtomicU64::new(0));
         let this: &RowFile = self;
         let work = |thread: usize| {
+            let _alarm = Alarm { proved: &proved, turn: &turn, origin: &this.origin };
             let mut buffer = Vec::new();
             let mut room = Room::default();
             loop {
@@ -633,6 +645,22 @@ impl Reader<'_> {
     /// The line of a row, or its number in a file of another kind; zero if lines were not asked for.
     pub fn line(&self, number: usize) -> u64 {
         self.fetched.of.number_of(&self.rows).or_else(|| self.fetched.lines.get(number).copied()).unwrap_or_default()
+    }
+}
+
+/// Tells the others when a thread fails, so that nobody waits for its block.
+struct Alarm<'s> {
+    proved: &'s Mutex<Proved>,
+    turn: &'s Condvar,
+    origin: &'s str,
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            lock(self.proved).halt.get_or_insert_with(|| still_written(self.origin).into());
+            self.turn.notify_all();
+        }
     }
 }
 
