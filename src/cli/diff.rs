@@ -23,7 +23,7 @@ use super::{Context, print, print_json};
 /// keyed hashes agree, which two rows that differ do with a probability of 2^-128; `--every-value` looks at all of them.
 #[derive(Args)]
 #[command(
-    after_help = "Exit codes: 0 compared, and equal if --exit-code asks · 1 they differ, with --exit-code · 2 mend the arguments · 3 a file cannot be read · 4 a file is damaged"
+    after_help = "A pair of rows counts as equal without a look only if 128 bits of keyed hashes agree, which two rows that differ do with a probability of 2^-128; --every-value looks at all of them.\n\nExit codes: 0 compared, and equal if --exit-code asks · 1 they differ, with --exit-code · 2 mend the arguments · 3 a file cannot be read · 4 a file is damaged"
 )]
 pub struct DiffFiles {
     /// The file as it was.
