@@ -364,6 +364,82 @@ pub fn publish(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     sync_folder(folder)
 }
 
+/// A file that is written piece by piece and then put in its place as a whole, readable by its owner only. Dropped before that,
+/// it was never there.
+#[derive(Debug)]
+pub struct Draft {
+    path: PathBuf,
+    part: PathBuf,
+    is_kept: bool,
+}
+
+impl Draft {
+    /// Begins a file beside the one that it is to become, and gives what it is written with.
+    ///
+    /// # Errors
+    /// `GiveAccess` if it cannot be made.
+    pub fn begin(path: &Path) -> Result<(Draft, File), Error> {
+        let part = path.parent().unwrap_or(Path::new("")).join(format!(".{}.{}.tieout-part", file_name(path), std::process::id()));
+        let _ = fs::remove_file(&part);
+        let file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part).map_err(|error| refused(path, "the file cannot be written", &error))?;
+        Ok((Draft { path: path.to_owned(), part, is_kept: false }, file))
+    }
+
+    /// The error of a write that failed.
+    pub fn failed(&self, error: &io::Error) -> Error {
+        refused(&self.path, "the file cannot be written", error)
+    }
+
+    /// Puts the file in its place, durably. One that is there is replaced if that is asked for.
+    ///
+    /// # Errors
+    /// `GiveAccess` if it cannot be written, or if a file is there that is not to be replaced; then that is as it was.
+    pub fn keep(mut self, file: &File, replaces: bool) -> Result<(), Error> {
+        file.sync_all().map_err(|error| self.failed(&error))?;
+        let placed =
+            if replaces { fs::rename(&self.part, &self.path) } else { fs::hard_link(&self.part, &self.path).and_then(|()| fs::remove_file(&self.part)) };
+        let placed = match placed {
+            // Some file systems know no second names.
+            Err(error) if !replaces && error.kind() != io::ErrorKind::AlreadyExists && !self.path.exists() => fs::rename(&self.part, &self.path),
+            placed => placed,
+        };
+        placed.map_err(|error| self.failed(&error))?;
+        self.is_kept = true;
+        sync_folder(self.path.parent().unwrap_or(Path::new("")))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let _ = fs::remove_file(&self.part);
+        }
+    }
+}
+
+/// A file for what does not fit into memory, which nobody else can open and which is gone when it is dropped.
+///
+/// # Errors
+/// `GiveAccess` if the folder for temporary files cannot be written.
+pub fn nameless() -> Result<File, Error> {
+    static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!(".tieout-{}-{number}.tieout-part", std::process::id()));
+    let _ = fs::remove_file(&path);
+    let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+    let file = made.map_err(|error| no_room_for_nameless(&error))?;
+    fs::remove_file(&path).map_err(|error| no_room_for_nameless(&error))?;
+    Ok(file)
+}
+
+/// The error of a temporary file that cannot be written.
+pub fn no_room_for_nameless(error: &io::Error) -> Error {
+    Error::new(Remedy::GiveAccess, place(&std::env::temp_dir()), format!("a temporary file cannot be written: {}", describe(error)))
+        .seen("nothing was written")
+        .hint("make room there, or name another folder with the variable TMPDIR")
+}
+
 /// Takes the lock `path` as [`lock`] does, and waits up to some seconds for whoever holds it.
 ///
 /// # Errors

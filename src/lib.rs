@@ -15,12 +15,13 @@
 //! | | [`job`] | the job file, as written and as checked |
 //! | core | [`reconcile`], [`report`], [`schedule`] | pure: no file, no clock, no environment, no network |
 //! | edges | [`disk`], [`systems`], [`state`], [`mail`] | the world |
-//! | shell | [`project`], [`delivery`], [`run`], [`explain`], [`review`], [`undo`], [`serve`], [`demo`] | joins them |
+//! | shell | [`project`], [`delivery`], [`run`], [`explain`], [`review`], [`undo`], [`diff`], [`serve`], [`demo`] | joins them |
 
 pub mod change;
 pub mod delivery;
 pub mod demo;
 pub mod diagnostic;
+pub mod diff;
 pub mod disk;
 pub mod error;
 pub mod explain;

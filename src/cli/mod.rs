@@ -11,6 +11,7 @@ use tieout::project::Project;
 
 mod check;
 mod demo;
+mod diff;
 mod explain;
 mod history;
 mod mail;
@@ -68,6 +69,8 @@ enum Command {
     Undo(undo::UndoRun),
     /// Send the mails that wait; with `test`, one that tells whether mail works.
     Mail(mail::Mail),
+    /// Compare two files of any kind by a key, no job needed: what was added, removed and changed.
+    Diff(diff::DiffFiles),
     /// Print the JSON Schema of the job file, for editors.
     Schema,
 }
@@ -139,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Review(command) => command.run(&context),
         Command::Undo(command) => command.run(&context),
         Command::Mail(command) => command.run(&context),
+        Command::Diff(command) => command.run(&context),
         Command::Schema => {
             print(&tieout::job::schema());
             Ok(0)

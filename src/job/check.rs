@@ -33,7 +33,7 @@ const NAMES_RESERVED: &[&str] = &["outbox", "index"];
 
 /// Texts that mean null unless the field lists its own; the empty text always does. `na` is none of them: it is Namibia, a
 /// surname and sodium.
-const NULL_TOKENS: &[&str] = &["null", "nil", "none", "n/a", "#n/a", "-", "--", "—", "nan", "(blank)", "(null)", "not available", "?"];
+pub const NULL_TOKENS: &[&str] = &["null", "nil", "none", "n/a", "#n/a", "-", "--", "—", "nan", "(blank)", "(null)", "not available", "?"];
 
 /// Endings of workbooks that can be read and written.
 const WORKBOOKS_WRITABLE: &[&str] = &["xlsx", "xlsm"];
@@ -1810,6 +1810,16 @@ fn check_tolerance(field: &FieldDraft<'_>, is_key: bool, page: &mut Page<'_>) ->
             .hint(format!("write {example}"));
     }
     tolerance
+}
+
+/// A tolerance of which nobody says what its field holds: `0.01` and `1%` are those of numbers, `90s`, `15m`, `2h` and `2d` of dates and
+/// moments. Nothing if it is none.
+pub fn tolerance_of(text: &str) -> Option<Tolerance> {
+    let text = text.trim();
+    match text.strip_suffix('%') {
+        Some(number) => unsigned(number.trim_end()).map(Tolerance::Percent),
+        None => unsigned(text).map(Tolerance::Absolute).or_else(|| span_of(text).map(Tolerance::Span)),
+    }
 }
 
 /// A number of days, hours, minutes or seconds, in microseconds.

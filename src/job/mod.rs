@@ -15,6 +15,7 @@ mod settings;
 mod spelling;
 mod written;
 
+pub use check::{NULL_TOKENS, tolerance_of};
 pub use ready::*;
 pub use settings::{MailSettings, Security, ServerSettings, Settings, Thread, is_loopback, read_settings};
 pub use spelling::{EPOCH_FORMATS, PathStep, Reference, has_short_year, read_cron, read_path, resolve, spell_path, year_of};

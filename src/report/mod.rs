@@ -27,6 +27,8 @@ pub use masked::{Secrets, mask_key};
 pub use shown::{MASK, value as value_for_people, visible as visible_for_people};
 
 pub mod assemble;
+pub mod comparison;
+pub mod comparison_files;
 mod document;
 pub mod due;
 pub mod html;

@@ -31,6 +31,7 @@ pub mod json;
 pub mod memory;
 pub mod parquet;
 pub mod sql;
+pub mod tables;
 
 /// What a system can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

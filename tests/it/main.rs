@@ -5,6 +5,7 @@ mod apply;
 mod cli;
 mod crash;
 mod demo;
+mod diff;
 mod errors;
 mod explain;
 mod laws;

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["disk"],
     &["systems", "state", "mail"],
     &["delivery"],
-    &["run", "project", "explain", "review", "undo"],
+    &["run", "project", "explain", "review", "undo", "diff"],
     &["demo", "serve"],
 ];
 

@@ -39,10 +39,12 @@ mod pattern;
 mod phone;
 mod spelling;
 mod text;
+mod untyped;
 
 pub use form::{Accents, match_form};
 pub use marks::{MarkSearch, Marks};
 pub use spelling::{canonical, changes_beside, read_one, spell, spell_beside, spell_over, why_not_held, why_not_held_beside};
+pub use untyped::Untyped;
 
 /// Reads what a system delivered as records of the job.
 ///

@@ -34,7 +34,7 @@ use iso_currency::Currency;
 use crate::job::{Beside, ColumnSpec, Credit, Field, Round, Unit};
 use crate::reconcile::clean::counts::{Counts, Rule, Unreadable};
 use crate::reconcile::clean::text::{SHORTENED, is_shortened};
-use crate::value::{Decimal, DecimalProblem, Excess, FieldType, Storage};
+use crate::value::{Decimal, DecimalProblem, Excess, FieldType, SCALE_MAX, Storage};
 
 /// How the numbers of one field are read in one column.
 pub(super) struct Numbers {
@@ -113,6 +113,23 @@ impl Numbers {
             credit: column.credit,
             money,
             is_plain: !is_doubtful && counts_units && !column.minor_units && is_precise,
+        }
+    }
+
+    /// Numbers of which nothing is known but their mark: exact, to as many decimals as there may be.
+    pub(super) fn untyped(mark: char) -> Numbers {
+        Numbers {
+            mark,
+            mark_byte: if mark == ',' { b',' } else { b'.' },
+            is_doubtful: false,
+            scale: SCALE_MAX,
+            round: None,
+            is_integer: false,
+            unit: None,
+            minor_units: false,
+            credit: None,
+            money: Money::No,
+            is_plain: true,
         }
     }
 

@@ -19,6 +19,7 @@
 
 mod edit;
 mod long;
+pub mod places;
 mod rows;
 mod sums;
 mod text;

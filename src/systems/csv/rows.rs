@@ -18,7 +18,7 @@
 //!   columns; [`Rows::written`] tells how many of them the file has. Its hash is that of the row with empty cells.
 //! - A trailer is found by the walk as well: it is the last row or the walk stops, and it is never given out as a row. A row
 //!   below it is the mark of two files in one.
-//! - A cell beyond [`CELL_BYTES_MAX`] or [`CELL_LINES_MAX`] is a lost quote that swallows the file: it stops the walk.
+//! - A cell beyond its [`Limits`] is a lost quote that swallows the file: it stops the walk.
 
 use std::ops::Range;
 
@@ -31,10 +31,25 @@ use super::sums::Amount;
 use crate::change::Address;
 use crate::frame::seed_of_rows;
 
-/// The longest cell, quotes included.
+/// How long a cell may be before it is a lost quote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Its bytes, quotes included.
+    pub bytes: usize,
+    /// Its line breaks.
+    pub lines: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { bytes: CELL_BYTES_MAX, lines: CELL_LINES_MAX }
+    }
+}
+
+/// The longest cell of a record, quotes included.
 pub(super) const CELL_BYTES_MAX: usize = 64 * 1024;
 
-/// The most line breaks in a cell.
+/// The most line breaks in a cell of a record.
 pub(super) const CELL_LINES_MAX: u64 = 100;
 
 /// How many rows the search for a delimiter looks at, and how many bytes at most.
@@ -46,6 +61,9 @@ const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// How many line breaks there are: `\r\n`, `\n` and a lone `\r` count one each.
 pub(super) fn line_breaks(text: &[u8]) -> u64 {
+    if memchr::memchr(b'\r', text).is_none() {
+        return memchr::memchr_iter(b'\n', text).count() as u64;
+    }
     let breaks = text.iter().enumerate().filter(|(at, byte)| **byte == b'\n' || **byte == b'\r' && text.get(at + 1) != Some(&b'\n'));
     breaks.count() as u64
 }
@@ -161,6 +179,17 @@ pub(super) enum Glance {
     Row,
 }
 
+/// What is seen of the next row before anybody asks where its cells are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight<'t> {
+    /// There is none.
+    End,
+    /// It has the expected number of cells and no quotes; its text.
+    Plain(&'t str),
+    /// The walk stands on it as after [`Rows::advance`].
+    Row,
+}
+
 /// A walk over the rows of a text. After each [`Rows::advance`] it stands on one row.
 pub(super) struct Rows<'t> {
     text: &'t str,
@@ -175,6 +204,7 @@ pub(super) struct Rows<'t> {
     width_min: usize,
     /// The seed of the rows' hashes.
     seed: u64,
+    limits: Limits,
     trailer_rule: Option<TrailerRule>,
     /// The trailer, once the walk has passed over it, and its line.
     trailer: Option<(Trailer, u64)>,
@@ -214,6 +244,7 @@ impl<'t> Rows<'t> {
             until: text.len(),
             width_min: 0,
             seed: 0,
+            limits: Limits::default(),
             trailer_rule: None,
             trailer: None,
             said: Vec::new(),
@@ -256,12 +287,21 @@ impl<'t> Rows<'t> {
 
     /// Goes to the next row, of which `width` cells are expected. What it is said to be, [`Rows::advance`] would have found too.
     pub fn advance_at_a_glance(&mut self, width: usize) -> Result<Glance, Stopped> {
+        Ok(match self.advance_by_sight(width)? {
+            Sight::End => Glance::End,
+            Sight::Plain(row) => Glance::Whole(xxh3_128_with_seed(row.as_bytes(), self.seed)),
+            Sight::Row => Glance::Row,
+        })
+    }
+
+    /// Goes to the next row, of which `width` cells are expected, and looks at no more of it than it must.
+    pub fn advance_by_sight(&mut self, width: usize) -> Result<Sight<'t>, Stopped> {
         if self.trailer_rule.is_none() && self.pass_blank_lines() {
             let bytes = self.text.as_bytes();
             let rest = &bytes[self.start..];
             // A last row without a line end may be cut off.
             if let Some(length) = memchr::memchr2(b'\r', b'\n', rest)
-                && length <= CELL_BYTES_MAX
+                && length <= self.limits.bytes
                 && self.is_clear(self.start + length)
                 && memchr::memchr_iter(self.delimiter, &rest[..length]).count() + 1 == width
             {
@@ -269,10 +309,20 @@ impl<'t> Rows<'t> {
                 self.next = after_line_end(bytes, self.end);
                 self.next_line += 1;
                 self.after = self.next;
-                return Ok(Glance::Whole(xxh3_128_with_seed(&rest[..length], self.seed)));
+                return Ok(Sight::Plain(&self.text[self.start..self.end]));
             }
         }
-        Ok(if self.advance()? { Glance::Row } else { Glance::End })
+        Ok(if self.advance()? { Sight::Row } else { Sight::End })
+    }
+
+    /// Where the next row begins, blank lines included.
+    pub fn next(&self) -> usize {
+        self.next
+    }
+
+    /// The physical line on which the next row begins, blank lines included.
+    pub fn next_line(&self) -> u64 {
+        self.next_line
     }
 
     /// Goes to the row that begins at this byte of the text. Its line is not told.
@@ -338,8 +388,13 @@ impl<'t> Rows<'t> {
         loop {
             let start = self.next;
             self.make_room(said_start + CELL_BYTES_MAX + 1);
-            let room = &mut self.said[said_start..said_start + CELL_BYTES_MAX + 1];
-            let (mut result, read, written) = self.reader.read_field(&bytes[start..], room);
+            let (mut result, mut read, mut written) = self.reader.read_field(&bytes[start..], &mut self.said[said_start..]);
+            while result == ReadFieldResult::OutputFull && written <= self.limits.bytes {
+                self.make_room(self.said.len() * 2);
+                let (more, read_more, written_more) = self.reader.read_field(&bytes[start + read..], &mut self.said[said_start + written..]);
+                (result, read, written) = (more, read + read_more, written + written_more);
+            }
+            let room = &mut self.said[said_start..];
             // A text that ends in a delimiter has one more cell, of which nothing is left to read.
             let at_end = start == bytes.len() || result == ReadFieldResult::InputEmpty;
             if result == ReadFieldResult::InputEmpty {
@@ -351,7 +406,7 @@ impl<'t> Rows<'t> {
             self.next = start + read;
             let end = if at_end { self.next } else { self.next - 1 };
             let raw = &bytes[start..end];
-            if raw.len() > CELL_BYTES_MAX {
+            if raw.len() > self.limits.bytes {
                 return Err(Stopped { line: self.next_line, why: Why::Endless });
             }
             if raw.first() == Some(&self.quote) {
@@ -364,7 +419,7 @@ impl<'t> Rows<'t> {
                     }
                 }
                 let breaks = line_breaks(raw);
-                if breaks > CELL_LINES_MAX {
+                if breaks > self.limits.lines {
                     return Err(Stopped { line: self.next_line, why: Why::Endless });
                 }
                 self.next_line += breaks;
@@ -403,7 +458,7 @@ impl<'t> Rows<'t> {
             self.cells.clear();
             return Ok(false);
         }
-        if longest > CELL_BYTES_MAX {
+        if longest > self.limits.bytes {
             return Err(Stopped { line: self.next_line, why: Why::Endless });
         }
         self.make_room(length + 1);
@@ -477,7 +532,7 @@ impl<'t> Rows<'t> {
 }
 
 /// Where the line goes on after the line end at `at`.
-fn after_line_end(bytes: &[u8], at: usize) -> usize {
+pub(super) fn after_line_end(bytes: &[u8], at: usize) -> usize {
     if bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n') { at + 2 } else { at + 1 }
 }
 
@@ -622,6 +677,11 @@ impl Layout {
     /// A walk that only goes to rows whose beginnings are known: none of them is the trailer.
     pub fn rows_alone<'t>(&self, text: &'t str) -> Rows<'t> {
         Rows { trailer_rule: None, ..self.rows(text) }
+    }
+
+    /// A walk over a piece of the text: over the rows that begin at `from` or after it, and before `until`. Lines are counted from `line`.
+    pub fn rows_between<'t>(&self, piece: &'t str, (from, until): (usize, usize), line: u64, limits: Limits) -> Rows<'t> {
+        Rows { until, limits, ..Rows::new(piece, from, line, self.delimiter, self.quote) }
     }
 
     /// Walks over the rows of up to `stretches` stretches of the text at once. Gives what `walk` makes of each, in the order of

@@ -84,6 +84,59 @@ pub(super) fn has_nul(place: Place) -> Error {
         .hint("export the file again")
 }
 
+/// How the bytes of a file that is not read as a whole become text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spelled {
+    /// The encoding.
+    pub encoding: &'static Encoding,
+    /// How many bytes of a byte order mark come before the text.
+    pub skipped: usize,
+    /// Whether somebody says so, the mark or a person: otherwise it is only what the beginning looks like.
+    pub is_certain: bool,
+}
+
+/// How a file is spelled, as far as its beginning tells.
+///
+/// # Errors
+/// `Look` if its mark is that of another encoding than the one that is pinned.
+pub(super) fn spelled(head: &[u8], pinned: Option<&'static Encoding>, place: &Place) -> Result<Spelled, Error> {
+    let found_as = |encoding, is_certain| Spelled { encoding, skipped: 0, is_certain };
+    Ok(match (pinned, Encoding::for_bom(head)) {
+        (Some(pinned), Some((marked, _))) if pinned != marked => {
+            return Err(Error::new(Remedy::Look, place.clone(), "the encoding of the file is not the expected one")
+                .seen(format!("`--encoding` says {}, its byte order mark {}", pinned.name(), marked.name()))
+                .seen("nothing was compared")
+                .hint("leave `--encoding` out: the mark is believed"));
+        }
+        (_, Some((encoding, skipped))) => Spelled { encoding, skipped, is_certain: true },
+        (Some(pinned), None) => found_as(pinned, true),
+        (None, None) if memchr::memchr(0, head).is_some() => match utf16_by_nuls(&head[..head.len() & !1]) {
+            Some(wide) => found_as(wide, true),
+            None => found_as(UTF_8, false),
+        },
+        (None, None) => found_as(UTF_8, false),
+    })
+}
+
+/// The guess at an encoding that is not UTF-8, from a piece of a file that begins near its first character that is not ASCII.
+pub(super) fn guessed(piece: &[u8]) -> &'static Encoding {
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+    detector.feed(piece, false);
+    detector.guess(None, Utf8Detection::Deny)
+}
+
+/// How much of a file [`guessed`] should see.
+pub(super) const PIECE_GUESSED_BYTES: usize = GUESSED_BYTES_MAX;
+
+/// The error of bytes that are no text in their encoding.
+pub(super) fn malformed(place: Place, encoding: &'static Encoding, bytes: &[u8]) -> Error {
+    let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    Error::new(Remedy::Look, place, format!("the file is not text in the encoding {}", encoding.name()))
+        .seen(format!("the bytes {} do not stand for a character", bytes.join(" ")))
+        .seen("nothing was compared")
+        .hint("save the file again in the right encoding, or say which it is with `--encoding`")
+}
+
 /// The bytes of a text. Characters that the encoding cannot hold must have been refused before.
 pub(super) fn encode<'t>(encoding: &'static Encoding, text: &'t str) -> Cow<'t, [u8]> {
     if encoding == UTF_16LE {

@@ -25,10 +25,10 @@ mod read;
 mod spell;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use polars::prelude::UInt8Chunked;
+use polars::prelude::{StringChunked, UInt8Chunked};
 
 use crate::change::Outcome;
 use crate::diagnostic::Place;
@@ -218,6 +218,59 @@ fn holder_of(bytes: &[u8], program: &str) -> Option<String> {
         parts.next()?.to_owned()
     };
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// All of a sheet as text.
+#[derive(Debug)]
+pub struct SheetTable {
+    /// The columns from the left, with a text a row.
+    pub columns: Vec<(String, StringChunked)>,
+    /// The row of the sheet of each row, from 1.
+    pub lines: Vec<u64>,
+}
+
+/// Reads all columns of a sheet as text, for a comparison.
+///
+/// # Errors
+/// As pulling does; `Look` if a cell holds a formula that nobody calculated, or the header has a name twice.
+pub fn table_of(path: &Path, origin: &str, sheet: Option<&str>) -> Result<SheetTable, Error> {
+    if let Ok(metadata) = path.metadata()
+        && metadata.len() > FILE_BYTES_MAX
+    {
+        return Err(Error::new(Remedy::Look, Place::of(origin), "the workbook is larger than any that is read").seen(NOTHING));
+    }
+    let bytes = Arc::new(disk::read_bytes(path).map_err(|error| error_as_written(error, origin))?);
+    let request = |names: &[String]| Request {
+        origin: origin.to_owned(),
+        system: origin.to_owned(),
+        sheet: sheet.map(str::to_owned),
+        header: Default::default(),
+        stop_at: Vec::new(),
+        drop_where: Vec::new(),
+        errors_as_null: Vec::new(),
+        columns: names.iter().map(|name| read::Wanted::new(name, None, false, false)).collect(),
+        insists_on_results: true,
+    };
+    let names = read::read(Arc::clone(&bytes), request(&[]))?.names;
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].contains(name) {
+            return Err(Error::new(Remedy::Look, Place::of(origin), format!("the header has the column `{}` more than once", shown(name)))
+                .seen("nothing was compared")
+                .hint("which of them is meant cannot be told: rename one of them on the sheet"));
+        }
+    }
+    let reading = read::read(bytes, request(&names))?;
+    for column in &reading.columns {
+        for (row, why) in &column.faults {
+            if column.texts.get(*row as usize).is_none_or(str::is_empty) {
+                let cell = format!("{}{}", parts::letters(column.at), reading.lines.get(*row as usize).copied().unwrap_or_default());
+                return Err(Error::new(Remedy::Look, Place::of(origin), format!("the cell {cell} of sheet `{}` {why}", shown(&reading.sheet)))
+                    .seen("nothing was compared")
+                    .hint("open the workbook, let it calculate, and save it"));
+            }
+        }
+    }
+    Ok(SheetTable { columns: reading.columns.into_iter().map(|column| (column.name, column.texts)).collect(), lines: reading.lines })
 }
 
 impl System for ExcelSheet {
