@@ -165,7 +165,7 @@ impl Pulled {
 
     /// The cells of all rows, which were read: nobody asks a frame for cells of which it has none yet.
     fn cells(&self) -> &RawCells {
-        debug_assert!(self.unread.is_none(), "`whole` or `take` come first");
+        assert!(self.unread.is_none(), "`whole` or `take` come first");
         self.cells.get_or_init(RawCells::default)
     }
 

@@ -351,6 +351,8 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         }
     };
     let mut finished = night.conclude(report, plan.as_ref());
+    // What it left for nobody goes while the lock is held.
+    drop(night);
     // The lock is given back first: a mail server that hangs keeps nobody from the job.
     drop(state);
     if !request.plan_only {

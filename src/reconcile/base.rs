@@ -117,6 +117,8 @@ impl Base {
         self.standings[at] == other.standings[there]
             && self.ids.get(at) == other.ids.get(there)
             && self.keys.get(at) == other.keys.get(there)
+            && self.our_edits.get(at) == other.our_edits.get(there)
+            && self.edited_at.get(at) == other.edited_at.get(there)
             && self.fields.iter().zip(&other.fields).all(same_field)
             && self.seen.iter().zip(&other.seen).all(same_seen)
             && self.totals.iter().zip(&other.totals).all(same_total)

@@ -315,14 +315,18 @@ impl JobState {
         let stored = StoredBases::open(&self.folder.join("base"), job, promoted)?;
         let next_record = promoted.knowledge.next_record.max(leaving.state.next_record) as usize;
         let mut is_of_tonight = vec![false; next_record];
-        leaving.looked_into.iter().for_each(|record| is_of_tonight[*record as usize] = true);
+        leaving.looked_into.iter().filter_map(|record| usize::try_from(*record).ok()).for_each(|record| {
+            if let Some(is_of_tonight) = is_of_tonight.get_mut(record) {
+                *is_of_tonight = true;
+            }
+        });
         (0..job.systems.len()).into_par_iter().try_for_each(|system| {
             let path = folder.join(format!("{}.parquet", job.systems[system].name));
             let mut file = ParquetFile::new(path.clone(), ParquetCompression::Lz4Raw);
             let of_tonight = &leaving.state.bases[system];
             for first in (0..next_record.max(1)).step_by(RECORDS_AT_ONCE) {
                 let records = first as u64..(first + RECORDS_AT_ONCE) as u64;
-                let below = stored.read(job, system, |record| records.contains(&record) && !is_of_tonight[record as usize])?;
+                let below = stored.read(job, system, |record| records.contains(&record) && is_of_tonight.get(record as usize) != Some(&true))?;
                 let at = |record: u64| of_tonight.records.partition_point(|known| *known < record) as u32;
                 let above = of_tonight.take(&(at(records.start)..at(records.end)).collect::<Vec<u32>>());
                 let base = Base::of_parts(job, system, vec![below, above]);
@@ -340,7 +344,10 @@ impl JobState {
             let entries = fs::read_dir(self.folder.join(part)).into_iter().flatten().flatten();
             entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
         };
-        let gone = |path: &Path| if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        let gone = |path: &Path| match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        };
         let mut needed: Vec<&str> = promoted.map(Promoted::parts).unwrap_or_default();
         if let Some(promoted) = promoted {
             needed.push(&promoted.run);

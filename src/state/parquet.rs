@@ -127,7 +127,7 @@ fn masked(file: &mut File, mask: &[bool]) -> PolarsResult<DataFrame> {
     DataFrame::new(mask.iter().filter(|wanted| **wanted).count(), columns)
 }
 
-/// A file that is written a stretch of rows at a time.
+/// A file that is written a stretch of rows at a time. Dropped before its end, it goes again.
 pub(super) struct ParquetFile {
     path: PathBuf,
     compression: ParquetCompression,
@@ -167,10 +167,27 @@ impl ParquetFile {
     ///
     /// # Errors
     /// `GiveAccess` if it cannot be written to its end.
-    pub(super) fn finish(self) -> Result<(), Error> {
-        let Some((file, writer)) = self.writer else { return Ok(()) };
+    pub(super) fn finish(mut self) -> Result<(), Error> {
+        let Some((file, writer)) = self.writer.take() else { return Ok(()) };
+        let finished = self.end(&file, &writer);
+        if finished.is_err() {
+            self.writer = Some((file, writer));
+        }
+        finished
+    }
+
+    fn end(&self, file: &File, writer: &BatchedWriter<File>) -> Result<(), Error> {
         writer.finish().map_err(|e| refused(&self.path, &e))?;
         file.sync_all().map_err(|e| refused(&self.path, &e))
+    }
+}
+
+impl Drop for ParquetFile {
+    fn drop(&mut self) {
+        // A file without its end is none.
+        if self.writer.take().is_some() {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

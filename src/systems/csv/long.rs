@@ -57,6 +57,8 @@ pub(super) enum Unreadable {
     OtherEncoding,
     /// There is a NUL character on this line.
     Nul(u64),
+    /// The row that begins on this line is longer than any row.
+    Endless(u64),
 }
 
 /// What ends a walk over a text.
@@ -111,7 +113,7 @@ impl Text<'_> {
     pub fn bytes(&self, span: Range<usize>) -> Result<Vec<u8>, Unreadable> {
         match self {
             Text::Whole(text) => Ok(text.as_bytes()[span.start.min(text.len())..span.end.min(text.len())].to_vec()),
-            Text::Long(long) => long.read(span.start, span.len()).map_err(Unreadable::Disk),
+            Text::Long(long) => long.read(span.start, span.len()),
         }
     }
 
@@ -152,32 +154,32 @@ impl LongText {
     }
 
     /// So many bytes of the text from there on, or less where it ends.
-    pub fn read(&self, from: usize, bytes: usize) -> io::Result<Vec<u8>> {
+    pub fn read(&self, from: usize, bytes: usize) -> Result<Vec<u8>, Unreadable> {
         let mut buffer = Vec::new();
         self.read_into(&mut buffer, from, bytes)?;
         Ok(buffer)
     }
 
-    fn read_into(&self, buffer: &mut Vec<u8>, from: usize, bytes: usize) -> io::Result<()> {
+    fn read_into(&self, buffer: &mut Vec<u8>, from: usize, bytes: usize) -> Result<(), Unreadable> {
         buffer.resize(bytes.min(self.length.saturating_sub(from)), 0);
         let mut filled = 0;
         while filled < buffer.len() {
             match self.file.read_at(&mut buffer[filled..], (self.skipped + from + filled) as u64) {
-                Ok(0) => break,
+                // It is shorter than it was when it was opened.
+                Ok(0) => return Err(Unreadable::Changing),
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(Unreadable::Disk(error)),
             }
         }
-        buffer.truncate(filled);
         Ok(())
     }
 
     /// The beginning of the text, up to the end of a line.
     pub fn head(&self, bytes: usize) -> Result<String, Unreadable> {
-        let mut head = self.read(0, bytes).map_err(Unreadable::Disk)?;
+        let mut head = self.read(0, bytes)?;
         if head.len() < self.length {
-            let end = memchr::memrchr2(b'\r', b'\n', &head[..head.len() - 1]).map_or(head.len(), |at| at + 1);
+            let end = memchr::memrchr2(b'\r', b'\n', &head[..head.len().saturating_sub(1)]).map_or(head.len(), |at| at + 1);
             head.truncate(end);
         }
         let text = String::from_utf8(head).map_err(|_| Unreadable::OtherEncoding)?;
@@ -194,15 +196,14 @@ impl LongText {
         seen: &mut (dyn FnMut(&[u8]) + Send),
         walk: impl Fn(&mut Rows<'_>) -> Result<T, E> + Sync,
     ) -> Result<Vec<Walked<T>>, Halt<E>> {
-        let disk = |error| Halt::Text(Unreadable::Disk(error));
         let mut walked = Vec::new();
         let (mut from, mut line) = (layout.body, layout.body_line);
-        let mut above = self.read(0, from).map_err(disk)?;
+        let mut above = self.read(0, from).map_err(Halt::Text)?;
         let mut buffer = Vec::new();
         while from < self.length {
             let mut below = BELOW_BYTES;
             let (made, next, next_line) = loop {
-                self.read_into(&mut buffer, from, self.window + below).map_err(disk)?;
+                self.read_into(&mut buffer, from, self.window + below).map_err(Halt::Text)?;
                 let is_last = from + buffer.len() >= self.length;
                 let text = match std::str::from_utf8(&buffer) {
                     Ok(text) => text,
@@ -221,6 +222,7 @@ impl LongText {
                     // A row that is not seen to its end.
                     Ok((_, next, _)) if !is_last && next >= text.len() && below < ROW_BYTES_MAX => below = below.saturating_mul(16),
                     Err(_) if !is_last && below < ROW_BYTES_MAX => below = below.saturating_mul(16),
+                    Ok((_, next, next_line)) if !is_last && next >= text.len() => return Err(Halt::Text(Unreadable::Endless(next_line))),
                     Err(error) => return Err(Halt::Walk(error)),
                     Ok(walked) => break walked,
                 }
@@ -256,7 +258,7 @@ impl LongText {
                 together += 1;
             }
             let (piece, others) = rest.split_at(together);
-            self.read_into(&mut buffer, from as usize, (end - from) as usize).map_err(Unreadable::Disk)?;
+            self.read_into(&mut buffer, from as usize, (end - from) as usize)?;
             let text = std::str::from_utf8(&buffer).map_err(|_| Unreadable::Changing)?;
             let mut rows = layout.rows_alone(text);
             for number in piece {
@@ -271,8 +273,15 @@ impl LongText {
     }
 }
 
-/// Where the line begins that is the first to begin at or after a place, or the end of the text.
+/// Where the line begins that is the first to begin at or after a place, or the end of the text. A line end of which the second half may
+/// not have been read is none.
 fn line_start(bytes: &[u8], near: usize) -> usize {
     let near = near.min(bytes.len());
-    memchr::memchr(b'\n', &bytes[near..]).map_or(bytes.len(), |at| near + at + 1)
+    let Some(end) = memchr::memchr2(b'\r', b'\n', &bytes[near..]) else { return bytes.len() };
+    match (bytes[near + end], bytes.get(near + end + 1)) {
+        (b'\n', _) => near + end + 1,
+        (_, Some(b'\n')) => near + end + 2,
+        (_, Some(_)) => near + end + 1,
+        (_, None) => bytes.len(),
+    }
 }

@@ -426,16 +426,25 @@ impl CsvFile {
             Unreadable::Disk(error) => self.file.unreadable(&error),
             Unreadable::Changing | Unreadable::OtherEncoding => self.file.still_changing(),
             Unreadable::Nul(line) => text::has_nul(self.place().line(line)),
+            Unreadable::Endless(line) => self.stopped(Stopped { line, why: Why::Endless }),
         }
+    }
+
+    /// What is wrong with a file that somebody writes is no matter: it is still being written.
+    fn if_unchanged(&self, long: &LongText, error: Error) -> Error {
+        long.prove_unchanged().map_or_else(|why| self.unreadable(why), |()| error)
     }
 
     /// Reads a long file in windows; nothing if it turns out to be no UTF-8.
     fn parse_long(&self, long: LongText, which: &WhichRows<'_>, notes: &[String]) -> Result<Option<Pulled>, Error> {
+        let is_told = self.encoding.is_some() || self.known.contains_key(ENCODING) || long.skipped > 0;
         let head = match long.head(HEAD_BYTES) {
             Err(Unreadable::OtherEncoding) => return Ok(None),
-            head => head.map_err(|why| self.unreadable(why))?,
+            // UTF-16 of ASCII characters is UTF-8 with NULs as well.
+            Err(Unreadable::Nul(_)) if !is_told => return Ok(None),
+            head => head.map_err(|why| self.if_unchanged(&long, self.unreadable(why)))?,
         };
-        let layout = self.layout(&head)?;
+        let layout = self.layout(&head).map_err(|error| self.if_unchanged(&long, error))?;
         let (mut hasher, mut is_ascii) = (Hasher::new(), long.skipped == 0);
         if long.skipped > 0 {
             hasher.add(&UTF8_MARK);
@@ -446,8 +455,8 @@ impl CsvFile {
         };
         let read = match self.rows_of(Text::Long(&long), layout, which, notes.to_vec(), &mut seen) {
             Err(Halt::Text(Unreadable::OtherEncoding)) => return Ok(None),
-            Err(Halt::Text(why)) => return Err(self.unreadable(why)),
-            Err(Halt::Walk(error)) => return Err(error),
+            Err(Halt::Text(why)) => return Err(self.if_unchanged(&long, self.unreadable(why))),
+            Err(Halt::Walk(error)) => return Err(self.if_unchanged(&long, error)),
             Ok(read) => read,
         };
         long.prove_unchanged().map_err(|why| self.unreadable(why))?;
@@ -653,25 +662,20 @@ impl CsvFile {
 
     /// Makes the changes in a file that is too long to be held: it is written anew piece by piece.
     fn write_long(&self, long: &LongText, set: &WriteSet<'_>) -> Result<Vec<Outcome>, Error> {
-        let head = long.head(HEAD_BYTES).map_err(|why| self.unreadable(why))?;
-        let layout = self.layout(&head)?;
         let mut hasher = Hasher::new();
         if long.skipped > 0 {
             hasher.add(&UTF8_MARK);
         }
-        let edited = self.edits(Text::Long(long), &layout, UTF_8, set, &mut |bytes| hasher.add(bytes));
-        let sha256 = hasher.hexadecimal();
-        let edited = match edited {
-            // What is no longer the file that was read is stale, whatever is wrong with it.
-            Err(error) if error.remedy == Remedy::Look => match changed_since_read(set, self.pulled_sha256.as_deref(), &self.file.digest()?) {
-                Some(stale) => return Ok(stale),
-                None => return Err(error),
-            },
-            edited => edited?,
-        };
+        let edited = long.head(HEAD_BYTES).map_err(|why| self.unreadable(why)).and_then(|head| {
+            let layout = self.layout(&head)?;
+            self.edits(Text::Long(long), &layout, UTF_8, set, &mut |bytes| hasher.add(bytes))
+        });
+        // What is no longer the file that was read is stale, whatever is wrong with it.
+        let sha256 = if edited.is_ok() { hasher.hexadecimal() } else { self.file.digest()? };
         if let Some(stale) = changed_since_read(set, self.pulled_sha256.as_deref(), &sha256) {
             return Ok(stale);
         }
+        let edited = edited?;
         if edited.edits.is_empty() {
             return Ok(edited.outcomes);
         }
@@ -841,10 +845,11 @@ impl LateRows {
             LateText::Whole { text, skipped } => {
                 let mut walk = self.layout.rows_alone(text.get(*skipped..).unwrap_or_default());
                 for row in rows {
-                    let is_there = walk.go_to(self.starts[*row as usize] as usize) == Ok(true);
-                    debug_assert!(is_there, "the row was walked over before");
+                    if walk.go_to(self.starts[*row as usize] as usize) != Ok(true) {
+                        return Err(self.file.still_changing());
+                    }
                     for (builder, (_, column)) in builders.iter_mut().zip(&self.columns) {
-                        builder.append_option(is_there.then(|| walk.cell(*column)));
+                        builder.append_value(walk.cell(*column));
                     }
                 }
             }
