@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use super::rows::{Layout, Rows, line_breaks};
+use super::rows::{Layout, Rows, WalkedWindow, line_breaks};
 
 /// How much of a file is walked over at once.
 const WINDOW_BYTES: usize = 32 << 20;
@@ -202,7 +202,7 @@ impl LongText {
         let mut buffer = Vec::new();
         while from < self.length {
             let mut below = BELOW_BYTES;
-            let (made, next, next_line) = loop {
+            let WalkedWindow { walked: made, next, next_line } = loop {
                 self.read_into(&mut buffer, from, self.window + below).map_err(Halt::Text)?;
                 let is_last = from + buffer.len() >= self.length;
                 let text = match std::str::from_utf8(&buffer) {
@@ -220,9 +220,9 @@ impl LongText {
                 let ((), walked) = rayon::join(|| seen(&told), window);
                 match walked {
                     // A row that is not seen to its end.
-                    Ok((_, next, _)) if !is_last && next >= text.len() && below < ROW_BYTES_MAX => below = below.saturating_mul(16),
+                    Ok(seen) if !is_last && seen.next >= text.len() && below < ROW_BYTES_MAX => below = below.saturating_mul(16),
                     Err(_) if !is_last && below < ROW_BYTES_MAX => below = below.saturating_mul(16),
-                    Ok((_, next, next_line)) if !is_last && next >= text.len() => return Err(Halt::Text(Unreadable::Endless(next_line))),
+                    Ok(seen) if !is_last && seen.next >= text.len() => return Err(Halt::Text(Unreadable::Endless(seen.next_line))),
                     Err(error) => return Err(Halt::Walk(error)),
                     Ok(walked) => break walked,
                 }

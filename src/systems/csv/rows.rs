@@ -702,7 +702,7 @@ impl Layout {
         cuts: &[usize],
         walk: impl Fn(&mut Rows<'t>) -> Result<T, E> + Sync,
     ) -> Result<Vec<(u64, T)>, E> {
-        self.walk_spans(text, (self.body, self.body_line, text.len()), if self.trailer.is_some() { &[] } else { cuts }, walk).map(|(walked, ..)| walked)
+        self.walk_spans(text, (self.body, self.body_line, text.len()), if self.trailer.is_some() { &[] } else { cuts }, walk).map(|window| window.walked)
     }
 
     /// Walks over a window of a text: the rows that begin before `until`, the first one on this line. Gives what [`Layout::walks`] does, and where
@@ -713,7 +713,7 @@ impl Layout {
         (line, until): (u64, usize),
         stretches: usize,
         walk: impl Fn(&mut Rows<'t>) -> Result<T, E> + Sync,
-    ) -> Result<(Vec<(u64, T)>, usize, u64), E> {
+    ) -> Result<WalkedWindow<T>, E> {
         self.walk_spans(text, (0, line, until), &line_starts(&text[..until], 0, stretches, STRETCH_BYTES_MIN), walk)
     }
 
@@ -723,7 +723,7 @@ impl Layout {
         (from, line, until): (usize, u64, usize),
         cuts: &[usize],
         walk: impl Fn(&mut Rows<'t>) -> Result<T, E> + Sync,
-    ) -> Result<(Vec<(u64, T)>, usize, u64), E> {
+    ) -> Result<WalkedWindow<T>, E> {
         let rows_of = |from: usize, line: u64, until: usize| {
             let mut rows = self.rows(text);
             (rows.next, rows.clear_until, rows.next_line, rows.until) = (from, from, line, until);
@@ -732,7 +732,7 @@ impl Layout {
         let whole = || {
             let mut rows = rows_of(from, line, until);
             let made = walk(&mut rows)?;
-            Ok((vec![(0, made)], rows.next, rows.next_line))
+            Ok(WalkedWindow { walked: vec![(0, made)], next: rows.next, next_line: rows.next_line })
         };
         if cuts.is_empty() {
             return whole();
@@ -758,8 +758,18 @@ impl Layout {
             })
             .collect();
         // What stops a walk, and where, is told by one that sees the text in its order.
-        of_all.map_or_else(whole, |walked| Ok((walked, next, line)))
+        of_all.map_or_else(whole, |walked| Ok(WalkedWindow { walked, next, next_line: line }))
     }
+}
+
+/// What was made of a window of a text.
+pub(super) struct WalkedWindow<T> {
+    /// What was made of each stretch, with the number that is to be added to the lines of its rows.
+    pub walked: Vec<(u64, T)>,
+    /// Where the walk ended.
+    pub next: usize,
+    /// The line that begins there.
+    pub next_line: u64,
 }
 
 /// A stretch of a text is at least so long.

@@ -13,6 +13,7 @@
 //!   row that cannot be added rejects the later ones: a thousand changes are never tried one by one on a large file.
 //! - A reason names columns and cells, never what a cell holds: the cell may be one that reports must mask.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
@@ -23,6 +24,7 @@ use super::read::{Column, Held, Reading};
 use super::spell;
 use crate::change::{Action, CellChange, Change, Outcome};
 use crate::systems::batch::Rejections;
+use crate::systems::file::addressed;
 use crate::value::{Storage, Value};
 
 /// Excel cuts longer texts, counted in UTF-16.
@@ -131,7 +133,14 @@ impl Work {
 impl<'a> Sheet<'a> {
     fn new(reading: &'a Reading, changes: &[Change]) -> Sheet<'a> {
         let columns: HashMap<&str, usize> = reading.columns.iter().enumerate().map(|(index, column)| (column.name.as_str(), index)).collect();
-        let at = addressed(reading, &columns, changes);
+        // Nothing and an empty text are one in a sheet.
+        let at = addressed(
+            changes,
+            reading.lines.len(),
+            |name| columns.get(name).copied(),
+            |part| Some(part.raw.text.as_deref().unwrap_or_default()),
+            |column, row| Some(Cow::Borrowed(reading.columns[column].texts.get(row).unwrap_or_default())),
+        );
         let habits = reading.columns.iter().map(habit).collect();
         Sheet { reading, columns, at, habits }
     }
@@ -351,42 +360,4 @@ fn habit(column: &Column) -> Habit {
     let most = sorts.into_iter().rev().max_by_key(|held| count(*held)).filter(|held| count(*held) > 0);
     let held = most.unwrap_or(Held::Nothing);
     Habit { held, at: most.and_then(|most| column.held.iter().rposition(|there| *there == most)) }
-}
-
-/// For each change the rows at its address.
-///
-/// # Design
-/// The index is over what is wanted, not over the sheet: its size is that of the changes.
-fn addressed(reading: &Reading, columns: &HashMap<&str, usize>, changes: &[Change]) -> Vec<Vec<usize>> {
-    let mut groups: BTreeMap<Vec<usize>, HashMap<String, Vec<usize>>> = BTreeMap::new();
-    for (number, change) in changes.iter().enumerate().filter(|(_, change)| change.action != Action::Create) {
-        let indices: Option<Vec<usize>> = change.address.iter().map(|part| columns.get(part.column.as_str()).copied()).collect();
-        let Some(indices) = indices.filter(|indices| !indices.is_empty()) else { continue };
-        let mut key = String::new();
-        for part in &change.address {
-            push_part(&mut key, part.raw.text.as_deref().unwrap_or_default());
-        }
-        groups.entry(indices).or_default().entry(key).or_default().push(number);
-    }
-    let mut at = vec![Vec::new(); changes.len()];
-    let mut key = String::new();
-    for (indices, wanted) in &groups {
-        for row in 0..reading.lines.len() {
-            key.clear();
-            for index in indices {
-                push_part(&mut key, reading.columns[*index].texts.get(row).unwrap_or_default());
-            }
-            for number in wanted.get(key.as_str()).into_iter().flatten() {
-                at[*number].push(row);
-            }
-        }
-    }
-    at
-}
-
-/// Adds one part of a key such that no two lists of parts give one key.
-fn push_part(key: &mut String, text: &str) {
-    key.push_str(&text.len().to_string());
-    key.push(':');
-    key.push_str(text);
 }

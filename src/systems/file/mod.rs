@@ -11,11 +11,13 @@
 //! - A packed file is a delivery: it is read, and never written. Its digest is that of what is in it, so that the same content packed
 //!   anew is the same file.
 
+mod addresses;
 mod names;
 mod packing;
 
 use std::path::{Path, PathBuf};
 
+pub(super) use self::addresses::addressed;
 use self::names::Unclear;
 use self::packing::Unpackable;
 use crate::change::Outcome;

@@ -12,6 +12,7 @@
 //!   it is spelled as JSON spells one: `007` does not become 7.
 //! - A reason names columns, never what they hold: the value may be one that reports must mask.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -22,6 +23,7 @@ use super::scan::{Sort, Span, is_number, quoted, unquoted};
 use crate::change::{Action, CellChange, Change, Outcome};
 use crate::job::{JsonColumn, JsonNull, PathStep};
 use crate::systems::batch::Rejections;
+use crate::systems::file::addressed;
 use crate::value::{FieldType, Storage, Value};
 
 /// A text with its records, as it was read.
@@ -177,8 +179,14 @@ struct Maker<'d, 'a> {
 
 impl<'d, 'a> Maker<'d, 'a> {
     fn new(document: &'d Document<'a>, changes: &[Change]) -> Maker<'d, 'a> {
-        let wanted = document.wanted.iter().enumerate().map(|(index, wanted)| (wanted.name.as_str(), index)).collect();
-        let at = addressed(document.rows, &wanted, changes);
+        let wanted: HashMap<&str, usize> = document.wanted.iter().enumerate().map(|(index, wanted)| (wanted.name.as_str(), index)).collect();
+        let at = addressed(
+            changes,
+            document.rows.spans.len(),
+            |name| wanted.get(name).copied(),
+            |part| part.raw.text.as_deref(),
+            |column, row| document.rows.columns[column].texts.get(row).map(Cow::Borrowed),
+        );
         let pattern = document.rows.spans.last().copied();
         let first = pattern.and_then(|record| members(document.text, record).ok()?.first().copied());
         let colon = first.map_or(": ", |member| &document.text[member.key.end..member.value.start]);
@@ -578,47 +586,4 @@ fn grouped<'p>(edits: &[Placed<'p>]) -> Vec<(&'p PathStep, Vec<Placed<'p>>)> {
         }
     }
     groups
-}
-
-/// For each change the rows at its address.
-///
-/// # Design
-/// The index is over what is wanted, not over the file: its size is that of the changes.
-fn addressed(rows: &Rows, columns: &HashMap<&str, usize>, changes: &[Change]) -> Vec<Vec<usize>> {
-    let mut groups: BTreeMap<Vec<usize>, HashMap<String, Vec<usize>>> = BTreeMap::new();
-    for (number, change) in changes.iter().enumerate().filter(|(_, change)| change.action != Action::Create) {
-        let indices: Option<Vec<usize>> = change.address.iter().map(|part| columns.get(part.column.as_str()).copied()).collect();
-        let Some(indices) = indices.filter(|indices| !indices.is_empty()) else { continue };
-        let mut key = String::new();
-        for part in &change.address {
-            push_part(&mut key, part.raw.text.as_deref());
-        }
-        groups.entry(indices).or_default().entry(key).or_default().push(number);
-    }
-    let mut at = vec![Vec::new(); changes.len()];
-    let mut key = String::new();
-    for (indices, wanted) in &groups {
-        for row in 0..rows.spans.len() {
-            key.clear();
-            for index in indices {
-                push_part(&mut key, rows.columns[*index].texts.get(row));
-            }
-            for number in wanted.get(key.as_str()).into_iter().flatten() {
-                at[*number].push(row);
-            }
-        }
-    }
-    at
-}
-
-/// Adds one part of a key such that no two lists of parts give one key.
-fn push_part(key: &mut String, text: Option<&str>) {
-    match text {
-        None => key.push('-'),
-        Some(text) => {
-            key.push_str(&text.len().to_string());
-            key.push(':');
-            key.push_str(text);
-        }
-    }
 }

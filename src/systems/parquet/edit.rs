@@ -9,6 +9,7 @@
 //! - Nested columns are carried as they are, and no row can be added to them or taken out of them.
 //! - A reason names columns, never what they hold: the value may be one that reports must mask.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
@@ -17,6 +18,7 @@ use super::frame::{Cell, Column, Frame, Kind, Row};
 use super::spell;
 use crate::change::{Action, CellChange, Change, Outcome};
 use crate::systems::batch::Rejections;
+use crate::systems::file::addressed;
 use crate::value::Value;
 
 /// A binary float keeps so many decimal digits.
@@ -43,7 +45,12 @@ struct Work {
 /// Makes the changes. After more rejected ones than `failures_max` the rest is skipped.
 pub(super) fn edit(frame: &Frame, changes: &[Change], failures_max: usize) -> Edited {
     let columns: HashMap<&str, usize> = frame.columns.iter().enumerate().map(|(index, column)| (column.name.as_str(), index)).collect();
-    let maker = Maker { frame, at: addressed(frame, &columns, changes), columns };
+    let said = |column: usize, row: usize| {
+        let column = &frame.columns[column];
+        spell::raw_of(column, column.cells.get(row).as_ref()).text.map(Cow::Owned)
+    };
+    let at = addressed(changes, frame.height, |name| columns.get(name).copied(), |part| part.raw.text.as_deref(), said);
+    let maker = Maker { frame, at, columns };
     let mut work = Work::default();
     let mut rejections = Rejections::none(failures_max);
     let mut outcomes = Vec::with_capacity(changes.len());
@@ -281,48 +288,4 @@ fn units(change: &CellChange, text: &str, scale: u8) -> Option<i128> {
         }
     }
     spell::units_of(&plain, scale)
-}
-
-/// For each change the rows at its address.
-///
-/// # Design
-/// The index is over what is wanted, not over the file: its size is that of the changes.
-fn addressed(frame: &Frame, columns: &HashMap<&str, usize>, changes: &[Change]) -> Vec<Vec<usize>> {
-    let mut groups: BTreeMap<Vec<usize>, HashMap<String, Vec<usize>>> = BTreeMap::new();
-    for (number, change) in changes.iter().enumerate().filter(|(_, change)| change.action != Action::Create) {
-        let indices: Option<Vec<usize>> = change.address.iter().map(|part| columns.get(part.column.as_str()).copied()).collect();
-        let Some(indices) = indices.filter(|indices| !indices.is_empty()) else { continue };
-        let mut key = String::new();
-        for part in &change.address {
-            push_part(&mut key, part.raw.text.as_deref());
-        }
-        groups.entry(indices).or_default().entry(key).or_default().push(number);
-    }
-    let mut at = vec![Vec::new(); changes.len()];
-    let mut key = String::new();
-    for (indices, wanted) in &groups {
-        for row in 0..frame.height {
-            key.clear();
-            for index in indices {
-                let column = &frame.columns[*index];
-                push_part(&mut key, spell::raw_of(column, column.cells.get(row).as_ref()).text.as_deref());
-            }
-            for number in wanted.get(key.as_str()).into_iter().flatten() {
-                at[*number].push(row);
-            }
-        }
-    }
-    at
-}
-
-/// Adds one part of a key such that no two lists of parts give one key.
-fn push_part(key: &mut String, text: Option<&str>) {
-    match text {
-        None => key.push('-'),
-        Some(text) => {
-            key.push_str(&text.len().to_string());
-            key.push(':');
-            key.push_str(text);
-        }
-    }
 }
