@@ -807,6 +807,9 @@ impl Place {
             }
         };
         let world = World { root: self.root.path(), settings: &settings, now: &now, sleep: &|_| {}, progress: &progress, cancelled: &|| false };
+        // In half of the worlds records are looked into one at a time where all are: nothing else comes of it.
+        let one_by_one = self.job.source.digest.bytes().next().is_some_and(|first| first % 2 == 0);
+        let request = &Request { stretch_rows: one_by_one.then_some(1), ..request.clone() };
         let finished = std::panic::catch_unwind(AssertUnwindSafe(|| run::run(&world, &self.job, request).unwrap()));
         match finished {
             Ok(finished) => {

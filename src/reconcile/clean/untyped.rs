@@ -19,12 +19,13 @@ use crate::value::{Decimal, SCALE_MAX, Storage};
 pub struct Untyped {
     tokens: NullTokens,
     numbers: Numbers,
+    mark: char,
 }
 
 impl Untyped {
     /// Cells whose numbers have this decimal mark, `.` or `,`.
     pub fn new(mark: char) -> Untyped {
-        Untyped { tokens: NullTokens::of(NULL_TOKENS.iter().map(|token| (*token).to_owned())), numbers: Numbers::untyped(mark) }
+        Untyped { tokens: NullTokens::of(NULL_TOKENS.iter().map(|token| (*token).to_owned())), numbers: Numbers::untyped(mark), mark }
     }
 
     /// The form of a cell that identifies a record: a number is what it is spelled.
@@ -40,9 +41,28 @@ impl Untyped {
     /// The form of another cell.
     pub fn form<'c>(&self, cell: &'c str) -> Cow<'c, str> {
         let text = self.key(cell);
+        if self.is_short(&text) {
+            return text;
+        }
         match self.number(&text) {
             Some(number) if *text != *number => Cow::Owned(number),
             _ => text,
+        }
+    }
+
+    /// Whether a tidy text says no number, or one that is as short as it can be, as can be seen at a glance.
+    fn is_short(&self, text: &str) -> bool {
+        let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+        let are_digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
+        let is_whole = |part: &[u8]| are_digits(part) && (part.len() == 1 && part != b"0" || part.len() > 1 && part[0] != b'0');
+        match memchr::memchr(b'.', digits) {
+            _ if !digits.first().is_some_and(u8::is_ascii_digit) => true,
+            None => is_whole(digits) || text == "0",
+            Some(at) => {
+                let (whole, decimals) = (&digits[..at], &digits[at + 1..]);
+                let is_shortest = are_digits(decimals) && !decimals.is_empty() && decimals.last() != Some(&b'0');
+                self.mark == '.' && (whole == b"0" || is_whole(whole)) && is_shortest
+            }
         }
     }
 
@@ -92,7 +112,11 @@ mod tests {
             ("1e3", '.', "1e3"),
             ("1.", '.', "1."),
         ] {
-            assert_eq!(Untyped::new(mark).form(cell), form, "{cell:?}");
+            let untyped = Untyped::new(mark);
+            assert_eq!(untyped.form(cell), form, "{cell:?}");
+            // What is seen at a glance is what a closer look finds.
+            let text = untyped.key(cell);
+            assert!(!untyped.is_short(&text) || untyped.number(&text).is_none_or(|number| number == *text), "{cell:?}");
         }
         assert_eq!(Untyped::new('.').key("12.50"), "12.50");
     }
