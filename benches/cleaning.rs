@@ -8,7 +8,7 @@
 //! Run by hand; nothing is asserted:
 //!
 //! ```sh
-//! CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo bench --profile dev --bench cleaning [-- ROWS [RUNS]]
+//! CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo bench --profile dev --bench core -- --fields [ROWS [RUNS]]
 //! ```
 
 use std::error::Error;
@@ -93,7 +93,8 @@ columns = { crm = { name = "Aktiv", booleans = ["ja", "nein"] }, books = "Aktiv"
 owner = "crm"
 "#;
 
-fn main() -> Result<(), Box<dyn Error>> {
+/// Reads, cleans and prints, as the command line asks.
+pub fn measure_fields() -> Result<(), Box<dyn Error>> {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse::<usize>().ok());
     let (rows, runs) = (numbers.next().unwrap_or(1_000_000), numbers.next().unwrap_or(3));
     let folder = std::env::temp_dir().join(format!("tieout-bench-{}", std::process::id()));
