@@ -130,7 +130,7 @@ impl World {
         let nothing = vec![BTreeMap::new(); job.systems.len()];
         let mut first = Vec::new();
         for system in 0..job.systems.len() {
-            let mut pulled = open(folder.path(), &job, system, &nothing)?.pull()?;
+            let mut pulled = open(folder.path(), &job, system, &nothing)?.pull()?.whole()?;
             let marks = Marks::find(&job, system, &pulled, &nothing[system])?;
             marks.tell(&mut job);
             marks.keep(&job, &mut pulled.evidence.found);
@@ -170,7 +170,7 @@ impl Seen {
             }
             let read = open(folder, job, system, known)?.pull()?;
             // Cells are made of rows of their own, so that those that are kept have none.
-            let whole = read.take(&(0..read.height() as u32).collect::<Vec<_>>());
+            let whole = read.take(&(0..read.height() as u32).collect::<Vec<_>>())?;
             nows.push(dedupe(job, system, clean_rows(job, system, Arc::new(whole)), &state.bases[system]));
             pulled.push(read);
         }
