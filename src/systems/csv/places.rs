@@ -1,7 +1,7 @@
 //! A text file of rows that is never read as a whole: its rows are walked in blocks, and fetched again by their places.
 //!
 //! [`RowFile::scan`] walks over all rows once, in several threads, and hashes them; [`RowFile::fetch`] reads chosen rows again by
-//! where they stand. What a row is, and where its cells are, is told by the walk of [`super::rows`], as in a pull.
+//! where they stand. What a row is, and where its cells are, is told by the walk of `rows.rs`, as in a pull.
 //!
 //! # Design
 //! - Each thread takes the next block of the file and walks over it from the beginning of its first line, as if that were the
