@@ -1,0 +1,459 @@
+//! The `sql` kind on real servers: PostgreSQL and MariaDB, each started for a test on a folder of its own.
+//!
+//! A server that is not installed is said so, and its tests pass without having looked.
+
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// Whom the servers run as if the tests run as root, which servers refuse.
+const NOBODY: u32 = 65_534;
+
+const PASSWORD: &str = "s3cret/@?%41";
+
+/// How long a server may take to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn program(name: &str) -> Option<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+    folders.push("/usr/sbin".into());
+    if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
+        let mut versions: Vec<PathBuf> = versions.flatten().map(|version| version.path().join("bin")).collect();
+        versions.sort();
+        // The programs of one version belong together.
+        versions.reverse();
+        folders.splice(0..0, versions);
+    }
+    folders.into_iter().map(|folder| folder.join(name)).find(|path| path.exists())
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A command that runs as nobody where we are root, with nothing on its standard streams.
+fn command(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+fn folder_of_nobody() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    if is_root() {
+        chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    folder
+}
+
+fn wait_until(mut ready: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < PATIENCE, "the server did not start");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The settings of a table behind a `url`.
+fn settings(url: &str, table: Option<&str>, query: Option<&str>) -> SqlSettings {
+    SqlSettings { url: url.to_owned(), table: table.map(str::to_owned), query: query.map(str::to_owned) }
+}
+
+fn try_open(settings: SqlSettings, id: Option<&str>, columns: &[&str]) -> Result<Box<dyn System>, Error> {
+    open_with(Path::new("/"), &spec(Kind::Sql(settings), id), columns, BTreeMap::new())
+}
+
+fn failed<T>(result: Result<T, Error>) -> Error {
+    match result {
+        Ok(_) => panic!("it did not fail"),
+        Err(error) => error,
+    }
+}
+
+#[track_caller]
+fn tells(error: &Error, remedy: Remedy, words: &[&str]) {
+    let told = error.to_string();
+    assert_eq!(error.remedy, remedy, "{told}");
+    for word in words {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    let shown = told.replace("${env:", "");
+    assert!(!shown.contains("wrong-s3cret") || error.diagnostics[0].place.to_string().contains("wrong-s3cret"), "{told}");
+    assert!(!error.diagnostics.iter().any(|d| d.message.contains("s3cret") || d.seen.iter().any(|line| line.contains("s3cret"))), "{told}");
+}
+
+// ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+struct Postgres {
+    folder: TempDir,
+    port: u16,
+    process: Child,
+}
+
+impl Postgres {
+    fn start(setup: &str) -> Option<Postgres> {
+        let (Some(initdb), Some(server)) = (program("initdb"), program("postgres")) else {
+            eprintln!("skipped: PostgreSQL is not installed (Debian package `postgresql`)");
+            return None;
+        };
+        let folder = folder_of_nobody();
+        let password = folder.path().join("password");
+        std::fs::write(&password, PASSWORD).unwrap();
+        if is_root() {
+            chown(&password, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let data = folder.path().join("data");
+        let made = command(&initdb, folder.path())
+            .args(["--no-sync", "--auth=scram-sha-256", "--username=keeper", "--encoding=UTF8", "--locale=C", "--pwfile"])
+            .arg(&password)
+            .arg("-D")
+            .arg(&data)
+            .status()
+            .unwrap();
+        assert!(made.success(), "initdb failed");
+        let port = free_port();
+        let process = Postgres::launch(&server, folder.path(), port);
+        let server = Postgres { folder, port, process };
+        server.wait();
+        server.run(setup);
+        Some(server)
+    }
+    fn launch(server: &Path, folder: &Path, port: u16) -> Child {
+        command(server, folder)
+            .arg("-D")
+            .arg(folder.join("data"))
+            .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", "", "-c", "fsync=off", "-c", "max_prepared_transactions=0"])
+            .spawn()
+            .unwrap()
+    }
+    fn wait(&self) {
+        wait_until(|| self.connect().is_ok());
+    }
+    fn connect(&self) -> Result<postgres::Client, postgres::Error> {
+        postgres::Config::new().host("127.0.0.1").port(self.port).user("keeper").password(PASSWORD).dbname("postgres").connect(postgres::NoTls)
+    }
+    /// Kills it as a power cut would, and starts it again.
+    fn crash(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        let _ = std::fs::remove_file(self.folder.path().join("data/postmaster.pid"));
+        // Its children end once they see that it is gone, and only then its memory can be used again.
+        let server = program("postgres").unwrap();
+        wait_until(|| {
+            self.process = Postgres::launch(&server, self.folder.path(), self.port);
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_secs(10) {
+                if self.connect().is_ok() {
+                    return true;
+                }
+                if self.process.try_wait().unwrap().is_some() {
+                    return false;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            false
+        });
+    }
+    fn run(&self, sql: &str) {
+        self.connect().unwrap().batch_execute(sql).unwrap();
+    }
+    fn texts(&self, query: &str) -> Vec<String> {
+        let rows = self.connect().unwrap().simple_query(query).unwrap();
+        let text = |row: &postgres::SimpleQueryRow| (0..row.len()).map(|index| row.get(index).unwrap_or("null").to_owned()).collect::<Vec<_>>().join("|");
+        rows.iter()
+            .filter_map(|message| match message {
+                postgres::SimpleQueryMessage::Row(row) => Some(text(row)),
+                _ => None,
+            })
+            .collect()
+    }
+    fn url(&self) -> String {
+        // As a job file would have it once its reference is resolved: percent-encoded.
+        format!("postgres://keeper:s3cret%2F%40%3F%2541@127.0.0.1:{}/postgres", self.port)
+    }
+    fn open(&self, table: &str, id: Option<&str>, columns: &[&str]) -> Box<dyn System> {
+        try_open(settings(&self.url(), Some(table), None), id, columns).unwrap()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+struct PostgresFixture(Postgres);
+
+impl Fixture for PostgresFixture {
+    fn kind(&self) -> Kind {
+        Kind::Sql(settings(&self.0.url(), Some("people"), None))
+    }
+    fn root(&self) -> &Path {
+        Path::new("/")
+    }
+    fn fill(&self, rows: &[Texts]) {
+        let mut client = self.0.connect().unwrap();
+        client.execute("DELETE FROM people", &[]).unwrap();
+        for row in rows {
+            let parameters: Vec<&(dyn postgres::types::ToSql + Sync)> = row.iter().map(|text| text as _).collect();
+            client.execute("INSERT INTO people VALUES ($1::text::bigint, $2, $3, $4, $5)", &parameters).unwrap();
+        }
+    }
+    fn rows(&self) -> Vec<Texts> {
+        let rows = self.0.connect().unwrap().query("SELECT id::text, email, name, balance, note FROM people ORDER BY people.id", &[]).unwrap();
+        rows.iter().map(|row| (0..5).map(|index| row.get(index)).collect()).collect()
+    }
+    fn takes_repeats(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn postgres_conforms() {
+    let setup = format!(
+        "CREATE TABLE people (id bigint GENERATED BY DEFAULT AS IDENTITY (START WITH 9000000000000000) PRIMARY KEY, email text, \
+         name varchar CHECK (name <> '{REFUSED}'), balance text, note text)"
+    );
+    let Some(server) = Postgres::start(&setup) else { return };
+    conforms(&PostgresFixture(server));
+}
+
+#[test]
+fn postgres_delivers_every_ordinary_type_and_takes_it_back() {
+    let setup = r#"
+        CREATE SCHEMA "Sales.2026";
+        CREATE TYPE mood AS ENUM ('sad', 'glad');
+        CREATE DOMAIN short AS varchar(5);
+        CREATE TABLE "Sales.2026"."a ""b""" (id int PRIMARY KEY, n numeric(20,2), free numeric, small int2, big int8, yes bool, t text, v varchar(5),
+            c char(6), s short, d date, ts timestamp, tz timestamptz, u uuid, m mood, j json, jb jsonb, a text[], r float4, f float8, at time, secret bytea);
+        INSERT INTO "Sales.2026"."a ""b""" VALUES
+            (1, 123456789012345678.10, 1.10, -7, 9223372036854775807, true, 'x', 'v', 'ab', 'sh', '2026-02-28', '2026-02-28 23:59:59.5',
+             '2026-03-01 01:30:00+02', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'glad', '{"a": 1}', '{"b":2}', '{a,"b c"}', 0.1, 0.30000000000000004, '08:30', '\x00ff'),
+            (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+    "#;
+    let Some(server) = Postgres::start(setup) else { return };
+    let columns = ["id", "n", "free", "small", "big", "yes", "t", "v", "c", "s", "d", "ts", "tz", "u", "m", "j", "jb", "a", "r", "f", "at"];
+    let name = r#""Sales.2026"."a ""b""""#;
+    let mut system = server.open(name, Some("id"), &columns);
+    let pulled = system.pull().unwrap();
+    for (column, text, storage) in [
+        ("n", "123456789012345678.10", Storage::Real),
+        ("free", "1.10", Storage::Real),
+        ("small", "-7", Storage::Integer),
+        ("big", "9223372036854775807", Storage::Integer),
+        ("yes", "true", Storage::Text),
+        ("c", "ab", Storage::Text),
+        ("d", "2026-02-28", Storage::Date),
+        ("ts", "2026-02-28 23:59:59.5", Storage::Date),
+        ("tz", "2026-02-28 23:30:00+00", Storage::Date),
+        ("u", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", Storage::Text),
+        ("m", "glad", Storage::Text),
+        ("j", r#"{"a": 1}"#, Storage::Text),
+        ("jb", r#"{"b": 2}"#, Storage::Text),
+        ("a", r#"{a,"b c"}"#, Storage::Text),
+        ("r", "0.1", Storage::Real),
+        ("f", "0.30000000000000004", Storage::Real),
+        ("at", "08:30:00", Storage::Text),
+    ] {
+        assert_eq!(pulled.raw(column, 0), typed(text, storage), "{column}");
+        assert_eq!(pulled.raw(column, 1), Raw::null(), "{column}");
+    }
+    // Every cell is found as it was pulled, and takes what a job sends.
+    let sent = [
+        ("n", "0.30", Some("0.30")),
+        ("n", "0.301", None),
+        ("free", "0.301", Some("0.301")),
+        ("small", "5.00", Some("5")),
+        ("small", "5.50", None),
+        ("small", "70000", None),
+        ("big", "true", Some("1")),
+        ("yes", "false", Some("false")),
+        ("t", "new", Some("new")),
+        ("v", "toolong", None),
+        ("s", "toolong", None),
+        ("v", "fits", Some("fits")),
+        ("c", "xyz", Some("xyz")),
+        ("s", "abc", Some("abc")),
+        ("d", "2026-12-31", Some("2026-12-31")),
+        ("d", "31.12.2026", None),
+        ("d", "2026-02-30", None),
+        ("ts", "2026-01-02T03:04:05", Some("2026-01-02 03:04:05")),
+        ("tz", "2026-01-02T03:04:05.25Z", Some("2026-01-02 03:04:05.25+00")),
+        ("tz", "2026-01-02T03:04:05", None),
+        ("u", "b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", Some("b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")),
+        ("m", "sad", Some("sad")),
+        ("m", "angry", None),
+        ("j", "[1]", Some("[1]")),
+        ("jb", "[1,2]", Some("[1, 2]")),
+        ("a", "{x}", Some("{x}")),
+        ("r", "0.25", Some("0.25")),
+        ("r", "16777217", None),
+        ("f", "12345678901234567.89", None),
+        ("f", "2.5", Some("2.5")),
+        ("at", "09:00", Some("09:00:00")),
+    ];
+    for (column, text, kept) in sent {
+        let pulled = system.pull().unwrap();
+        let outcome = &write(&mut *system, &pulled, &[set(&pulled, 0, &[(column, Some(text))])])[0];
+        match kept {
+            Some(kept) => assert_eq!(answer_of(outcome)[0].1.text.as_deref(), Some(kept), "{column}"),
+            None => assert!(!why_rejected(outcome).is_empty(), "{column}"),
+        }
+        let cleared = system.pull().unwrap();
+        let outcome = &write(&mut *system, &cleared, &[set(&cleared, 1, &[(column, Some("1")), ("t", Some("y"))]), set(&cleared, 1, &[("t", None)])])[1];
+        assert!(is_done(outcome) || is_stale(outcome), "{column}: {outcome:?}");
+        server.run(&format!(r#"DELETE FROM "Sales.2026"."a ""b""" WHERE id = 2; INSERT INTO "Sales.2026"."a ""b""" (id) VALUES (2)"#));
+    }
+    let unreadable = failed(server.open(name, Some("id"), &["id", "secret"]).columns());
+    tells(&unreadable, Remedy::MendJob, &["column `secret`", "`bytea`", "`crm`"]);
+    let view = settings(&server.url(), None, Some("SELECT id, n AS amount, secret FROM \"Sales.2026\".\"a \"\"b\"\"\" -- all of it"));
+    let mut view = try_open(view, None, &["id", "amount"]).unwrap();
+    assert_eq!((view.describe().writable, view.pull().unwrap().height()), (false, 2));
+    assert_eq!(view.columns().unwrap(), ["id", "amount", "secret"]);
+}
+
+#[test]
+fn postgres_refuses_in_its_own_words_and_loses_nothing() {
+    let setup = "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, code text UNIQUE, v text NOT NULL DEFAULT 'd' CHECK (v <> 'bad'));
+        INSERT INTO t (code, v) VALUES ('a', '1'), ('b', '2'), ('c', '3');
+        CREATE TABLE lines (id int PRIMARY KEY, t int REFERENCES t DEFERRABLE INITIALLY DEFERRED, v text);
+        INSERT INTO lines VALUES (1, 1, 'x'), (2, 2, 'y');
+        CREATE VIEW v AS SELECT * FROM t;
+        CREATE TABLE keyless (a text, b text); INSERT INTO keyless VALUES ('x', '1'), ('x', '1'), ('y', '2');";
+    let Some(mut server) = Postgres::start(setup) else { return };
+    let columns = ["id", "code", "v"];
+    let mut system = server.open("t", Some("id"), &columns);
+    system.prepare().unwrap();
+    let pulled = system.pull().unwrap();
+
+    // A constraint's words; the others of the set are written.
+    let taken = add("x", &[("code", Some("a")), ("v", Some("9"))]);
+    let outcomes = write(&mut *system, &pulled, &[set(&pulled, 0, &[("v", Some("bad"))]), taken, set(&pulled, 2, &[("v", Some("30"))])]);
+    assert!(why_rejected(&outcomes[0]).contains("t_v_check"), "{outcomes:?}");
+    assert!(why_rejected(&outcomes[1]).contains("t_code_key"), "{outcomes:?}");
+    assert_eq!(server.texts("SELECT code, v FROM t ORDER BY id"), ["a|1", "b|2", "c|30"]);
+
+    // Two rows that exchange a unique value, and a ring of three.
+    let pulled = system.pull().unwrap();
+    let code = |row: u32, code: &str| set(&pulled, row, &[("code", Some(code))]);
+    let outcomes = write(&mut *system, &pulled, &[code(0, "b"), code(1, "c"), code(2, "a")]);
+    assert!(outcomes.iter().all(is_done), "{outcomes:?}");
+    assert_eq!(server.texts("SELECT code FROM t ORDER BY id"), ["b", "c", "a"]);
+
+    // A concurrent edit that was not there when the row was pulled.
+    let pulled = system.pull().unwrap();
+    server.run("UPDATE t SET v = 'theirs' WHERE id = 2");
+    let outcomes = write(&mut *system, &pulled, &[set(&pulled, 1, &[("v", Some("ours"))]), set(&pulled, 0, &[("v", Some("11"))])]);
+    assert_eq!(outcomes[0], Outcome::Stale { reason: "`v` holds `theirs`, when it was pulled it held `2`".to_owned() });
+    assert!(is_done(&outcomes[1]));
+
+    // What is only refused at the commit is found by halves.
+    let mut lines = server.open("lines", Some("id"), &["id", "t", "v"]);
+    let before = lines.pull().unwrap();
+    let outcomes = write(&mut *lines, &before, &[set(&before, 0, &[("t", Some("99"))]), set(&before, 1, &[("v", Some("z"))])]);
+    assert!(why_rejected(&outcomes[0]).contains("lines_t_fkey"), "{outcomes:?}");
+    assert!(is_done(&outcomes[1]), "{outcomes:?}");
+    assert_eq!(server.texts("SELECT t, v FROM lines ORDER BY id"), ["1|x", "2|z"]);
+
+    // No row is written twice, and a view not at all.
+    let mut keyless = server.open("keyless", None, &["a", "b"]);
+    let before = keyless.pull().unwrap();
+    let update = |address| change(Action::Update, "k", address, vec![("b", Some(Raw::text("1")), Some("2"))]);
+    let outcomes = write(&mut *keyless, &before, &[update(vec![part("a", Raw::text("x"))])]);
+    assert_eq!(why_rejected(&outcomes[0]), "`a` `x` matches 2 rows");
+    tells(&failed(server.open("v", Some("id"), &columns).prepare()), Remedy::MendJob, &["it is a view"]);
+
+    // A first load: rows that are refused are found among thousands, and every id is told.
+    let new: Vec<String> = (0..3000).map(|number| format!("n{number}")).collect();
+    let value = |number: usize| if number == 1234 { "bad" } else { "ok" };
+    let changes: Vec<Change> = new.iter().enumerate().map(|(number, code)| add(code, &[("code", Some(code)), ("v", Some(value(number)))])).collect();
+    let outcomes = system.write(WriteSet { changes: &changes, failures_max: 10, snapshot: None }).unwrap();
+    for (number, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Outcome::Rejected { reason } => assert!(number == 1234 && reason.contains("t_v_check"), "{number}: {reason}"),
+            Outcome::Done { id: Some(_), answer } => assert_eq!(answer[0].raw, Raw::text(new[number].as_str())),
+            other => panic!("{other:?}"),
+        }
+    }
+    let Outcome::Done { id: Some(id), .. } = &outcomes[2999] else { panic!("no id") };
+    assert_eq!(server.texts(&format!("SELECT code FROM t WHERE id = {id}")), ["n2999"]);
+    assert_eq!(server.texts("SELECT count(*) FROM t"), ["3002"]);
+
+    // The server dies while a write waits for a lock: nothing was written, and the next call finds it again.
+    let pulled = system.pull().unwrap();
+    let mut other = server.connect().unwrap();
+    other.batch_execute("BEGIN; UPDATE t SET v = 'locked' WHERE code = 'b'").unwrap();
+    let changes = vec![set(&pulled, 1, &[("v", Some("half"))]), set(&pulled, 0, &[("v", Some("whole"))])];
+    let writing = std::thread::spawn(move || {
+        let result = system.write(WriteSet { changes: &changes, failures_max: 10, snapshot: None });
+        (system, changes, result)
+    });
+    wait_until(|| server.texts("SELECT count(*) FROM pg_locks WHERE NOT granted") == ["1"]);
+    server.crash();
+    let (mut system, changes, result) = writing.join().unwrap();
+    let error = failed(result);
+    tells(&error, Remedy::GiveAccess, &["the connection to the database was lost", "nothing was written"]);
+    assert!(error.passing.is_some(), "the same call may be made again");
+    assert_eq!(server.texts("SELECT v FROM t WHERE id IN (1, 2) ORDER BY id"), ["11", "theirs"]);
+    let wanted = Wanted { addresses: changes.iter().map(|change| change.address.clone()).collect() };
+    assert_eq!(system.read_back(&wanted).unwrap().height(), 2);
+    let outcomes = system.write(WriteSet { changes: &changes, failures_max: 10, snapshot: None }).unwrap();
+    assert!(outcomes.iter().all(is_done), "{outcomes:?}");
+}
+
+#[test]
+fn postgres_says_what_is_in_the_way() {
+    let setup = "CREATE TABLE t (id int PRIMARY KEY, v text, w text); INSERT INTO t VALUES (1, 'a', 'b');
+        CREATE ROLE reader LOGIN PASSWORD 'wrong-s3cret2'; GRANT SELECT (id, v) ON t TO reader;
+        CREATE ROLE looker LOGIN PASSWORD 'wrong-s3cret2'; GRANT SELECT ON t TO looker;
+        CREATE ROLE careful LOGIN PASSWORD 'wrong-s3cret2'; GRANT ALL ON t TO careful; ALTER ROLE careful SET default_transaction_read_only = on;";
+    let Some(server) = Postgres::start(setup) else { return };
+    let port = server.port;
+    let of = |url: &str| settings(url, Some("t"), None);
+    let open = |url: String| try_open(of(&url), Some("id"), &["id", "v"]);
+    let here = |login: &str| format!("postgres://{login}@127.0.0.1:{port}/postgres");
+    tells(&failed(open(here("keeper:wrong-s3cret"))), Remedy::GiveAccess, &["does not let the user in", "password authentication failed"]);
+    tells(&failed(open(here("keeper"))), Remedy::GiveAccess, &["does not let the user in"]);
+    tells(&failed(open(format!("postgres://keeper:x@127.0.0.1:{}/postgres", free_port()))), Remedy::GiveAccess, &["does not answer"]);
+    let refused = failed(open(format!("postgres://keeper:x@127.0.0.1:{}/postgres", free_port())));
+    assert!(refused.passing.is_some(), "it may be back in a moment");
+    tells(&failed(open("postgres://keeper:x@no-such-host.invalid/postgres".to_owned())), Remedy::GiveAccess, &["host of the database is not known"]);
+    tells(&failed(open(server.url() + "?sslmode=verify-full")), Remedy::GiveAccess, &["no trusted encrypted connection"]);
+    tells(
+        &failed(open(server.url().replace("/postgres", "/nothing").replace("postgres:/nothing", "postgres:/"))),
+        Remedy::MendJob,
+        &["`nothing`", "nothing"].get(1..).unwrap(),
+    );
+    tells(&failed(try_open(settings(&server.url(), Some("tt"), None), None, &[])), Remedy::MendJob, &["table `tt`", "did you mean `t`?"]);
+    tells(&failed(try_open(settings(&server.url(), None, Some("SELEC 1")), None, &[])), Remedy::MendJob, &["SELEC"]);
+    let missing = try_open(of(&server.url()), Some("id"), &["id", "vv"]).and_then(|mut system| system.columns());
+    tells(&failed(missing), Remedy::MendJob, &["column `vv`", "id, v, w"]);
+    // A right to some of the columns is not one to all of them.
+    tells(&failed(open(here("reader:wrong-s3cret2")).and_then(|mut system| system.pull())), Remedy::GiveAccess, &["permission denied"]);
+    let mut looker = open(here("looker:wrong-s3cret2")).unwrap();
+    let pulled = looker.pull().unwrap();
+    tells(&failed(looker.prepare()), Remedy::GiveAccess, &["lacks the right to INSERT, UPDATE, DELETE"]);
+    let changes = [set(&pulled, 0, &[("v", Some("x"))])];
+    let set = WriteSet { changes: &changes, failures_max: 5, snapshot: None };
+    tells(&failed(looker.write(set)), Remedy::GiveAccess, &["permission denied", "nothing was written"]);
+    let mut careful = open(here("careful:wrong-s3cret2")).unwrap();
+    tells(&failed(careful.prepare()), Remedy::GiveAccess, &["may only be read"]);
+    tells(&failed(careful.write(set)), Remedy::GiveAccess, &["may only be read", "nothing was written"]);
+    // The server ends the session between two calls.
+    let mut system = open(server.url()).unwrap();
+    system.pull().unwrap();
+    server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tieout'");
+    assert_eq!(system.pull().unwrap().height(), 1);
+}
