@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,8 +134,6 @@ impl PostgresSession {
             let texts: Vec<Option<&[u8]>> = cells.iter().map(|cell: &Option<(usize, usize)>| cell.map(|(start, end)| &plain[start..end])).collect();
             row(&texts);
         }
-        // Whatever the server says behind its last row is part of the answer.
-        reader.read_to_end(&mut line).map_err(|error| broken(&error))?;
         Ok(())
     }
 }

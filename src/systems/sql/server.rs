@@ -676,8 +676,8 @@ impl Column {
     /// Whether a whole number is within the bounds of the column's type.
     fn holds_integer(&self, number: i128) -> bool {
         let bounds = match (self.cast.as_str(), self.declared.as_str()) {
-            ("smallint", _) => i128::from(i16::MIN)..=i128::from(i16::MAX),
-            ("integer", _) => i128::from(i32::MIN)..=i128::from(i32::MAX),
+            ("smallint" | "\"int2\"", _) => i128::from(i16::MIN)..=i128::from(i16::MAX),
+            ("integer" | "\"int4\"", _) => i128::from(i32::MIN)..=i128::from(i32::MAX),
             ("UNSIGNED", _) => 0..=i128::from(u64::MAX),
             _ => i128::from(i64::MIN)..=i128::from(i64::MAX),
         };
@@ -1052,17 +1052,22 @@ impl Writer<'_> {
     /// that the rows got. One row that cannot be found again is answered with nothing.
     fn rows_added(&mut self, changes: &[&Change], first_number: Option<u64>, told: &[String]) -> Result<Option<Vec<Vec<Option<String>>>>, Failure> {
         let (dialect, table) = (self.dialect, self.table);
-        let [key] = table.key.as_slice() else { return Ok((changes.len() == 1).then(|| vec![Vec::new()])) };
-        let Some(key) = table.column(key) else { return Ok(None) };
+        let untold = || Ok(Some(vec![Vec::new(); changes.len()]));
+        let [key] = table.key.as_slice() else { return untold() };
+        let Some(key) = table.column(key) else { return untold() };
         let sent: Option<Vec<Raw>> = changes
             .iter()
             .map(|change| change.cells.iter().find(|cell| cell.column == key.name).map(|cell| cell.after_raw.clone()).filter(|raw| raw.text.is_some()))
             .collect();
         let keys: Vec<Raw> = match (sent, first_number) {
             (Some(sent), _) => sent,
-            (None, Some(number)) if changes.len() == 1 => vec![Raw::text(number.to_string())],
-            // Only one number is told for all of them, and it depends on the server's settings how far apart the others are.
-            _ => return Ok((changes.len() == 1).then(|| vec![Vec::new()])),
+            (None, Some(first)) if key.counts_up => {
+                // Rows of one statement get numbers in their order, this far apart; what was sent is compared with each of them.
+                let given = self.session.run(&Statement::new(dialect, "SELECT CAST(@@auto_increment_increment AS CHAR)"))?;
+                let apart = given.rows.first().and_then(|row| row.first()?.as_ref()?.parse::<u64>().ok()).unwrap_or(1);
+                (0..changes.len() as u64).map(|position| Raw::text((first + position * apart).to_string())).collect()
+            }
+            _ => return untold(),
         };
         let mut statement = Statement::new(dialect, format!("SELECT {}, {} FROM {} AS {ROW} WHERE ", dialect.spelled(key), told.join(", "), table.from));
         statement.any_of(key, &keys.iter().collect::<Vec<_>>());
