@@ -230,7 +230,7 @@ table! {
 table! {
     /// A table, a view or a query of a database.
     SqlTable {
-        /// The database: `sqlite:` and its path, relative to the root; or a server, `postgres://user:${env:PASSWORD}@host/database` or `mysql://` with the same behind it. A server on another machine is only spoken to encrypted and with its certificate checked, unless `?sslmode=disable` says otherwise; `?sslrootcert=` names a file of authorities.
+        /// The database: `sqlite:` and its path, relative to the root; `postgres://user:${env:PASSWORD}@host/database`, or the same with `mysql:`.
         Required "url" url: String,
         /// The table or view that is read, and written; on a server also `schema.table`.
         Optional "table" table: String,
