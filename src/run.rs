@@ -929,17 +929,16 @@ impl Night<'_> {
         if self.may_tell_keys() { format!("`{key}`") } else { "a record".to_owned() }
     }
 
-    fn open(&self) -> Result<Vec<Box<dyn System>>, Error> {
-        let known = self.promoted.as_ref().map(|p| &p.knowledge.found);
-        let opened = self.job.systems.iter().enumerate().map(|(index, spec)| {
-            systems::open(Opening {
-                root: self.world.root,
-                job: &self.job.name,
-                spec,
-                columns: needed_columns(&self.job, index),
-                known: known.and_then(|found| found.get(&spec.name)).cloned().unwrap_or_default(),
-            })
-        });
+    /// Opens every system. What passes, like a server that is just restarted, is tried again.
+    fn open(&mut self) -> Result<Vec<Box<dyn System>>, Error> {
+        let specs = self.job.systems.clone();
+        let mut opened = Vec::with_capacity(specs.len());
+        for (index, spec) in specs.iter().enumerate() {
+            let (root, job, columns) = (self.world.root, self.job.name.clone(), needed_columns(&self.job, index));
+            let known = self.promoted.as_ref().and_then(|p| p.knowledge.found.get(&spec.name)).cloned().unwrap_or_default();
+            let open = || systems::open(Opening { root, job: &job, spec, columns: columns.clone(), known: known.clone() });
+            opened.push(self.again(&spec.name, "open", open(), &mut || open()));
+        }
         gather(opened)
     }
 

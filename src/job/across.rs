@@ -8,6 +8,7 @@
 //! other's decision. Two jobs that merely share one place form none.
 
 use super::check::Checked;
+use super::database::DatabaseUrl;
 use super::read::Page;
 use super::ready::{ExcelSettings, Job, Kind, Mode, Permission, SystemSpec};
 
@@ -20,7 +21,7 @@ pub(super) fn place_of(kind: &Kind) -> String {
         Kind::Sql(sql) => {
             let url = match sql.url.strip_prefix("sqlite:") {
                 Some(path) => format!("sqlite:{}", tidy(path)),
-                None => sql.url.clone(),
+                None => DatabaseUrl::parse(&sql.url).map_or_else(|_| sql.url.clone(), |url| url.place()),
             };
             // What is written is the table, whatever query is read.
             match (&sql.table, &sql.query) {

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::database::{DatabaseUrl, Engine, table_parts};
 use super::read::{At, Page, Span, Table, Written};
 use super::ready::*;
 use super::spelling::{
@@ -578,6 +579,13 @@ fn check_kind(name: &At<String>, settings: &Kinds, role: Option<Role>, mode: Mod
             }
             let url = sql.url.as_ref()?;
             refuse_url(name, url, page);
+            let is_server = url.value.split_once(':').is_some_and(|(scheme, _)| Engine::of_scheme(scheme).is_some());
+            if let Some(table) = sql.table.as_ref().filter(|table| is_server && !table.value.is_empty())
+                && let Err(what) = table_parts(&table.value)
+            {
+                page.refuse(&table.span, format!("`systems.{}.table` {what}", name.value))
+                    .hint("write `table` or `schema.table`, with quotes round a name that has a point in it");
+            }
             let text = |text: &Option<At<String>>| text.as_ref().map(|text| text.value.clone());
             Some(Kind::Sql(SqlSettings { url: url.value.clone(), table: text(&sql.table), query: text(&sql.query) }))
         }
@@ -953,8 +961,10 @@ fn refuse_url(name: &At<String>, url: &At<String>, page: &mut Page<'_>) {
             page.refuse(&url.span, format!("`{key}` has `//` before its path")).hint(format!("write `sqlite:{}`", &path[2..]));
         }
         "sqlite" => {}
-        "postgres" | "postgresql" | "mysql" | "mariadb" => {
-            page.refuse(&url.span, format!("`{scheme}:` databases are not supported by this version")).seen("supported: `sqlite:`");
+        _ if Engine::of_scheme(scheme).is_some() => {
+            if let Err((what, hint)) = DatabaseUrl::parse(&url.value) {
+                page.refuse(&url.span, format!("`{key}` {what}")).hint(hint);
+            }
         }
         _ => {
             page.refuse(&url.span, format!("`{key}` does not say which database it is")).hint("for example `sqlite:data/books.db`");

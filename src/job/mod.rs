@@ -9,6 +9,7 @@
 
 mod across;
 mod check;
+mod database;
 mod read;
 mod ready;
 mod settings;
@@ -16,6 +17,7 @@ mod spelling;
 mod written;
 
 pub use check::{NULL_TOKENS, tolerance_of};
+pub use database::{DatabaseUrl, Engine, table_parts};
 pub use ready::*;
 pub use settings::{MailSettings, Security, ServerSettings, Settings, Thread, is_loopback, read_settings};
 pub use spelling::{EPOCH_FORMATS, PathStep, Reference, has_short_year, read_cron, read_path, resolve, spell_path, year_of};

@@ -585,7 +585,7 @@ pub struct ExcelColumn {
 /// Where records are in a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SqlSettings {
-    /// `sqlite:path`, relative to the root.
+    /// `sqlite:path`, relative to the root, or the address of a server ([`super::DatabaseUrl`]).
     pub url: String,
     /// The table or view that is read and, unless `query` is given for reading, written.
     pub table: Option<String>,

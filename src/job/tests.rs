@@ -339,7 +339,11 @@ const SLIPS: &[(&str, &str, &[&str])] = &[
         "url = \"postgres://app:hunter2@db/books\"",
         &["29:7: a secret stands in `systems.invoicing.url` ? put it into the environment, and write `${env:NAME}` in its place"],
     ),
-    ("url = \"sqlite:data/invoicing.db\"", "url = \"postgres://app:${env:PW}@db/books\"", &["29:7: `postgres:` databases are not supported by this version"]),
+    (
+        "url = \"sqlite:data/invoicing.db\"",
+        "url = \"postgres://app:${env:PW}@db\"",
+        &["29:7: `systems.invoicing.url` names no database ? for example `postgres://app:${env:DB_PASSWORD}@db.example.com/books`"],
+    ),
     (
         "url = \"sqlite:data/invoicing.db\"",
         "url = \"sqlite://data/invoicing.db\"",

@@ -230,9 +230,9 @@ table! {
 table! {
     /// A table, a view or a query of a database.
     SqlTable {
-        /// The database: `sqlite:` and its path, relative to the root.
+        /// The database: `sqlite:` and its path, relative to the root; `postgres://user:${env:PASSWORD}@host/database`, or the same with `mysql:`.
         Required "url" url: String,
-        /// The table or view that is read, and written.
+        /// The table or view that is read, and written; on a server also `schema.table`.
         Optional "table" table: String,
         /// A query that is read instead of the table.
         Optional "query" query: String,

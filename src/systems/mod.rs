@@ -201,7 +201,7 @@ pub fn open(opening: Opening<'_>) -> Result<Box<dyn System>, Error> {
     Ok(match &opening.spec.kind {
         Kind::Csv(settings) => Box::new(csv::CsvFile::open(settings, &opening)?),
         Kind::Excel(settings) => Box::new(excel::ExcelSheet::open(settings, &opening)?),
-        Kind::Sql(settings) => Box::new(sql::SqlTable::open(settings, &opening)?),
+        Kind::Sql(settings) => sql::open(settings, &opening)?,
         Kind::Json(settings) => Box::new(json::JsonFile::open(settings, &opening)?),
         Kind::Parquet(settings) => Box::new(parquet::ParquetFile::open(settings, &opening)?),
         Kind::Memory(name) => Box::new(memory::MemoryTable::open(name, &opening)?),

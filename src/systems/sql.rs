@@ -1,11 +1,12 @@
-//! The `sql` kind: a table, a view or a query of a database. SQLite so far.
+//! The `sql` kind: a table, a view or a query of a database. What is said here is about SQLite; [`server`] does the same for
+//! PostgreSQL, MariaDB and MySQL.
 //!
 //! A pull is one consistent transaction. Each cell is delivered as its text with its storage class: integers as digits, reals
 //! as their shortest decimal form, texts verbatim, blobs in lower-case hexadecimal, NULL as null. A set of changes is one
 //! transaction with a savepoint a change; a row is only written while it still holds, to the byte and to the storage class,
 //! what the change expects; what the database says the row holds then is the answer.
 //!
-//! Statements are built in `statement`, which every server shares; everything here that speaks to a database is SQLite's own.
+//! Statements are built in `statement`; everything here that speaks to a database is SQLite's own.
 //! It never creates a database, never writes through a view, and binds every value.
 //!
 //! # Design
@@ -40,13 +41,16 @@ use crate::change::{Action, AddressPart, CellChange, Change, Outcome};
 use crate::diagnostic::{Place, did_you_mean};
 use crate::error::{Error, Remedy};
 use crate::frame::{Evidence, NO_ROW, Pulled, Quarantined, seed_of_rows};
-use crate::job::{Permission, SqlSettings};
+use crate::job::{DatabaseUrl, Engine, Permission, SqlSettings};
 use crate::systems::batch::{self, Answer, Rejections};
-use crate::systems::{Description, Opening, System, Wanted, WriteSet, missing_columns};
+use crate::systems::{Description, Opening, System, Wanted, WriteSet, missing_columns, resolved};
 use crate::value::{Raw, Storage};
 
 use statement::{Fragment, ROW, column_of_row, delete, insert, joined, quoted, select, update};
 
+mod mysql;
+mod postgres;
+mod server;
 mod statement;
 mod swap;
 
@@ -61,6 +65,27 @@ const SHOWN_MAX: usize = 80;
 
 /// The evidence that tells the columns of the last run.
 const FOUND_COLUMNS: &str = "columns";
+
+/// Opens the database of a system.
+///
+/// # Errors
+/// [`Remedy::MendJob`] for a `url` that names no database; those of [`SqlTable::open`], and the same for a server.
+pub fn open(settings: &SqlSettings, opening: &Opening<'_>) -> Result<Box<dyn System>, Error> {
+    let scheme = |url: &str| Engine::of_scheme(url.split_once(':').map_or("", |(scheme, _)| scheme));
+    let refused = |(what, hint): (String, String)| {
+        let message = format!("the `url` of system `{}` {what}", opening.spec.name);
+        Error::new(Remedy::MendJob, Place::of(opening.spec.kind.place()), message).seen("nothing was read").hint(hint)
+    };
+    if scheme(&settings.url).is_some() {
+        let url = DatabaseUrl::parse(&settings.url).map_err(refused)?.resolved(|part| resolved(part, opening))?;
+        return Ok(Box::new(server::open(url, settings, opening)?));
+    }
+    let whole = resolved(&settings.url, opening)?;
+    if scheme(&whole).is_some() {
+        return Ok(Box::new(server::open(DatabaseUrl::parse(&whole).map_err(refused)?, settings, opening)?));
+    }
+    Ok(Box::new(SqlTable::open(settings, opening)?))
+}
 
 /// A table, a view or a query of a SQLite database.
 #[derive(Debug)]
@@ -974,11 +999,8 @@ fn sqlite_path<'u>(url: &'u str, system: &str, origin: &str) -> Result<&'u Path,
             }
             Ok(Path::new(path))
         }
-        "postgres" | "postgresql" | "mysql" | "mariadb" => {
-            Err(refused(format!("system `{system}` is on a `{scheme}` server, which this version cannot open")).hint("use a `sqlite:` database"))
-        }
         // The address may hold a password: it is not repeated.
-        _ => Err(refused(format!("the `url` of system `{system}` does not begin with `sqlite:`")).hint("write `sqlite:data/name.db`")),
+        _ => Err(refused(format!("the `url` of system `{system}` does not begin with `sqlite:`, `postgres:` or `mysql:`")).hint("write `sqlite:data/name.db`")),
     }
 }
 

@@ -17,6 +17,8 @@ use tieout::systems::memory::{self, Call, Effect};
 use tieout::systems::{Opening, System, Wanted, WriteSet, open};
 use tieout::value::{Raw, Storage, Value};
 
+mod servers;
+
 // ── fixtures ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// What the source of a fixture holds. `note` is none of the job's business.
@@ -1499,8 +1501,8 @@ fn sqlite_says_what_is_wrong_with_a_database() {
         ("sqlite:torn.db", "customers", Remedy::Look, "damaged"),
         ("sqlite:", "customers", Remedy::MendJob, "names no file"),
         ("some books.db", "customers", Remedy::MendJob, "does not begin with `sqlite:`"),
-        ("postgres://ada:secret@example.com/books", "customers", Remedy::MendJob, "`postgres` server"),
-        ("mysql://ada:secret@example.com/books", "customers", Remedy::MendJob, "`mysql` server"),
+        ("postgres://ada:secret@example.com", "customers", Remedy::MendJob, "names no database"),
+        ("mysql://:secret@example.com/books", "customers", Remedy::MendJob, "names no user"),
     ] {
         let settings = SqlSettings { url: url.to_owned(), ..database.settings(table) };
         let error = match database.try_open(settings, None, &[]) {
