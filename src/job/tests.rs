@@ -202,11 +202,6 @@ const SLIPS: &[(&str, &str, &[&str])] = &[
     ("timezone = \"Europe/London\"", "timezone = \"London\"", &["9:12: there is no time zone `London` ? did you mean `Europe/London`?"]),
     ("missed = \"run-once\"", "missed = \"once\"", &["10:10: `schedule.missed` cannot be `once`"]),
     // systems
-    (
-        "[systems.crm]\nkind = \"csv\"",
-        "[systems.crm]\nkind = \"http\"",
-        &["13:8: kind `http` is not supported by this version ? export the records to a csv file, or read them from a database"],
-    ),
     ("[systems.crm]\nkind = \"csv\"", "[systems.crm]\nkind = \"cvs\"", &["13:8: `systems.crm.kind` cannot be `cvs` ? did you mean `csv`?"]),
     ("[systems.crm]\nkind = \"csv\"", "[systems.crm]", &["12:1: `systems.crm` has no `kind`"]),
     (

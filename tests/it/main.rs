@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod errors;
 mod explain;
+mod http;
 mod laws;
 mod ledger;
 mod mail;
