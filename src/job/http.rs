@@ -433,7 +433,14 @@ struct Checks<'c, 'f> {
 }
 
 /// Checks the settings of an API. Nothing if it has no address or no list.
-pub(super) fn check_http(name: &At<String>, table: &HttpTable, id: Option<&At<String>>, role: Option<Role>, mode: Mode, page: &mut Page<'_>) -> Option<HttpSettings> {
+pub(super) fn check_http(
+    name: &At<String>,
+    table: &HttpTable,
+    id: Option<&At<String>>,
+    role: Option<Role>,
+    mode: Mode,
+    page: &mut Page<'_>,
+) -> Option<HttpSettings> {
     let mut checks = Checks { key: format!("systems.{}", name.value), page, has_id: id.is_some() };
     if let Some(base_url) = &table.base_url {
         checks.base_url(base_url);
@@ -506,7 +513,9 @@ impl Checks<'_, '_> {
         }
         let mut secret = |text: &At<String>, name: &str| {
             if !text.value.is_empty() && !has_reference(&text.value) {
-                self.page.refuse(&text.span, format!("a secret stands in `{key}.{name}`")).hint("put it into the environment, and write `${env:NAME}` in its place");
+                self.page
+                    .refuse(&text.span, format!("a secret stands in `{key}.{name}`"))
+                    .hint("put it into the environment, and write `${env:NAME}` in its place");
             }
             text.value.clone()
         };
@@ -541,7 +550,9 @@ impl Checks<'_, '_> {
             self.header_name(&name.value, &name.span, "headers");
             let is_secret = ["authorization", "token", "key", "secret", "cookie"].iter().any(|word| name.value.to_ascii_lowercase().contains(word));
             if is_secret && !has_reference(value) {
-                self.page.refuse(&name.span, format!("a secret stands in `{}.headers.{}`", self.key, name.value)).hint("put it into the environment, and write `${env:NAME}` in its place");
+                self.page
+                    .refuse(&name.span, format!("a secret stands in `{}.headers.{}`", self.key, name.value))
+                    .hint("put it into the environment, and write `${env:NAME}` in its place");
             }
             if value.contains(['\r', '\n']) {
                 self.page.refuse(&name.span, format!("`{}.headers.{}` has more than one line", self.key, name.value));
@@ -563,7 +574,10 @@ impl Checks<'_, '_> {
         match read_path(text.as_str().trim()) {
             Ok(steps) => Some(steps),
             Err(problem) => {
-                self.page.refuse(&text.span, format!("`{}.{key}` {problem}", self.key)).seen(format!("found `{}`", text.value)).hint("for example `$.paging.next`");
+                self.page
+                    .refuse(&text.span, format!("`{}.{key}` {problem}", self.key))
+                    .seen(format!("found `{}`", text.value))
+                    .hint("for example `$.paging.next`");
                 None
             }
         }
@@ -602,7 +616,11 @@ impl Checks<'_, '_> {
     fn method(&mut self, method: Option<&At<String>>, key: &str, usual: &str, known: &[&str]) -> String {
         let Some(method) = method else { return usual.to_owned() };
         if !known.contains(&method.as_str()) {
-            self.page.refuse(&method.span, format!("`{}.{key}.method` cannot be `{}`", self.key, method.value)).known("methods", &method.value.to_ascii_uppercase(), known.iter().copied());
+            self.page.refuse(&method.span, format!("`{}.{key}.method` cannot be `{}`", self.key, method.value)).known(
+                "methods",
+                &method.value.to_ascii_uppercase(),
+                known.iter().copied(),
+            );
         }
         method.value.clone()
     }
@@ -615,7 +633,9 @@ impl Checks<'_, '_> {
         for (name, value) in table.query.iter().flat_map(|query| &query.value.0) {
             let Some(value) = value else { continue };
             if has_literal_secret(&format!("?{}={value}", name.value)) {
-                self.page.refuse(&name.span, format!("a secret stands in `{}.list.query.{}`", self.key, name.value)).hint("give it in `auth`, as a reference such as `${env:NAME}`");
+                self.page
+                    .refuse(&name.span, format!("a secret stands in `{}.list.query.{}`", self.key, name.value))
+                    .hint("give it in `auth`, as a reference such as `${env:NAME}`");
             }
             query.push((name.value.clone(), value.clone()));
         }
@@ -625,7 +645,11 @@ impl Checks<'_, '_> {
             } else if !has_reference(&body.value)
                 && let Err(error) = serde_json::from_str::<serde_json::Value>(&body.value)
             {
-                self.page.refuse(&body.span, format!("`{}.list.body` is no JSON", self.key)).seen(format!("at its line {}, column {}", error.line(), error.column()));
+                self.page.refuse(&body.span, format!("`{}.list.body` is no JSON", self.key)).seen(format!(
+                    "at its line {}, column {}",
+                    error.line(),
+                    error.column()
+                ));
             }
         }
         let mut records = Vec::new();
@@ -633,7 +657,9 @@ impl Checks<'_, '_> {
             match (step, &table.records) {
                 (PathStep::Key(key), _) => records.push(key),
                 (PathStep::Index(_), Some(at)) => {
-                    self.page.refuse(&at.span, format!("`{}.list.records` goes through an array, and the records are one array", self.key)).hint("for example `records = \"$.items\"`");
+                    self.page
+                        .refuse(&at.span, format!("`{}.list.records` goes through an array, and the records are one array", self.key))
+                        .hint("for example `records = \"$.items\"`");
                 }
                 (PathStep::Index(_), None) => {}
             }
@@ -728,7 +754,9 @@ impl Checks<'_, '_> {
         let table = &write.value;
         let is_create = key == "create";
         if !is_create && !self.has_id {
-            self.page.refuse(&write.span, format!("`{}.{key}` addresses a record by its id, and the system has no `id`", self.key)).hint("for example `id = \"id\"`");
+            self.page
+                .refuse(&write.span, format!("`{}.{key}` addresses a record by its id, and the system has no `id`", self.key))
+                .hint("for example `id = \"id\"`");
         }
         if let Some(id) = table.id.as_ref().filter(|_| !is_create) {
             self.page.refuse(&id.span, format!("`{}.{key}.id` is for `create`", self.key));
@@ -791,7 +819,9 @@ impl Checks<'_, '_> {
         let rate = table.rate.as_ref().and_then(|rate| {
             let read = rate_of(&rate.value);
             if read.is_none() {
-                self.page.refuse(&rate.span, format!("`{}.limits.rate` cannot be `{}`", self.key, rate.value)).hint("for example `10/s`, `60/min`, `1000/h` or `5000/day`");
+                self.page
+                    .refuse(&rate.span, format!("`{}.limits.rate` cannot be `{}`", self.key, rate.value))
+                    .hint("for example `10/s`, `60/min`, `1000/h` or `5000/day`");
             }
             read
         });

@@ -16,9 +16,7 @@ mod settings;
 mod spelling;
 mod written;
 
-pub use http::{
-    HttpAuth, HttpBody, HttpGet, HttpLimits, HttpList, HttpPage, HttpParameter, HttpSettings, HttpVersion, HttpWrite, joined, url_problem,
-};
+pub use http::{HttpAuth, HttpBody, HttpGet, HttpLimits, HttpList, HttpPage, HttpParameter, HttpSettings, HttpVersion, HttpWrite, joined, url_problem};
 pub use ready::*;
 pub use settings::{MailSettings, Security, ServerSettings, Settings, Thread, is_loopback, read_settings};
 pub use spelling::{EPOCH_FORMATS, PathStep, Reference, has_short_year, read_cron, read_path, resolve, spell_path, year_of};

@@ -10,15 +10,19 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tieout::change::Outcome;
 use tieout::error::{Error, Remedy};
 use tieout::frame::Pulled;
 use tieout::job::{
-    Gates, HttpAuth, HttpGet, HttpLimits, HttpList, HttpPage, HttpParameter, HttpSettings, HttpVersion, HttpWrite, JsonNull, Kind, May, PathStep, Role, SystemSpec,
-    read_path,
+    Gates, HttpAuth, HttpGet, HttpLimits, HttpList, HttpPage, HttpParameter, HttpSettings, HttpVersion, HttpWrite, JsonNull, Kind, May, PathStep, Role,
+    SystemSpec, read_path,
 };
+use tieout::project::Project;
+use tieout::report::Verdict;
+use tieout::run::{self, Finished, Request, World};
 use tieout::systems::{Opening, System, Wanted, WriteSet, open};
 
 use crate::systems::{add, is_done, is_stale, part, remove, set};
@@ -255,14 +259,7 @@ pub fn settings(address: &str) -> HttpSettings {
 
 /// An API that is only read, whose list is at `/people`.
 fn listed(address: &str, page: HttpPage) -> HttpSettings {
-    HttpSettings {
-        list: HttpList { page, total: None, ..settings(address).list },
-        get: None,
-        create: None,
-        update: None,
-        delete: None,
-        ..settings(address)
-    }
+    HttpSettings { list: HttpList { page, total: None, ..settings(address).list }, get: None, create: None, update: None, delete: None, ..settings(address) }
 }
 
 fn opened_at(root: &Path, settings: HttpSettings) -> Result<Box<dyn System>, Error> {
@@ -535,7 +532,7 @@ fn answers_that_are_no_records_are_told_for_what_they_are() {
         trouble(settings)
     };
     let same = |_: &mut HttpSettings| {};
-    tells(&of(said(200, "<!doctype html><html><title>Sign in</title>"), &same), &["a web page instead of records", "a web page: sign in"]);
+    tells(&of(said(200, "<!doctype html><html><title>Sign in</title>"), &same), &["a web page instead of records", "a web page: Sign in"]);
     tells(&of(said(200, "{\"items\": [{\"id\""), &same), &["is no JSON", "it ends within a value", "it begins with"]);
     tells(&of(said(200, ""), &same), &["is no JSON: it is empty"]);
     tells(&of(said(200, r#"{"people": []}"#), &same), &["there is no `$.items`", "keys there: `people`"]);
@@ -599,7 +596,8 @@ fn a_secret_is_in_no_message_whatever_the_api_echoes() {
 fn a_login_never_goes_to_another_place() {
     let elsewhere = Server::start(|_| page_of(&people(0..1)));
     let other = elsewhere.address.clone();
-    let redirecting = Server::start(move |asked| if asked.path == "/api/people" { said(302, "").with("Location", format!("{other}/api/people")) } else { said(404, "") });
+    let redirecting =
+        Server::start(move |asked| if asked.path == "/api/people" { said(302, "").with("Location", format!("{other}/api/people")) } else { said(404, "") });
     tells(&trouble(listed(&redirecting.address, HttpPage::Single)), &["was sent on to `http://127.0.0.1`", "never sent to another place"]);
     let other = elsewhere.address.clone();
     let leading = Server::start(move |_| said(200, json!({"items": people(0..1), "next": format!("{other}/x")}).to_string()));
@@ -759,7 +757,10 @@ fn a_create_is_sent_again_only_with_a_key_that_the_api_knows_it_by() {
     let noted = Arc::clone(&keys);
     let (server, records) = disturbed(move |asked| {
         let mut keys = noted.lock().unwrap();
-        (asked.method == "POST").then(|| keys.push(asked.headers.get("idempotency-key").cloned().unwrap_or_default())).filter(|()| keys.len() == 1).map(|()| silent())
+        (asked.method == "POST")
+            .then(|| keys.push(asked.headers.get("idempotency-key").cloned().unwrap_or_default()))
+            .filter(|()| keys.len() == 1)
+            .map(|()| silent())
     });
     let dee = [add("dee", &[("name", Some("Dee"))])];
     let mut system = opened(settings(&server.address));
@@ -806,4 +807,101 @@ fn a_record_is_read_back_by_its_id_and_never_taken_for_another() {
     let (server, _) = disturbed(|asked| asked.path.ends_with("/2").then(|| said(200, r#"{"id": "1", "name": "Ann"}"#)));
     let error = opened(settings(&server.address)).read_back(&wanted).unwrap_err();
     tells(&error, &["was asked for one record and gave another"]);
+}
+
+// ── whole nights ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const JOB: &str = r#"name = "people"
+key = ["email"]
+
+[systems.crm]
+kind = "http"
+role = "peer"
+base_url = "ADDRESS/api"
+auth = { bearer = "${file:token}" }
+headers = { X-Version = "2026-01" }
+list = { path = "/people", query = { sort = "id" }, records = "$.items", page = { cursor = "$.next", param = "after" }, total = "$.total" }
+get = { path = "/people/{id}" }
+create = { path = "/people" }
+update = { path = "/people/{id}" }
+idempotency = "Idempotency-Key"
+limits = { rate = "1000/s", calls_max = 100 }
+id = "id"
+
+[systems.books]
+kind = "csv"
+role = "peer"
+path = "data/books.csv"
+
+[fields.email]
+type = "text"
+columns = { crm = "email", books = "email" }
+merge = { priority = ["crm", "books"] }
+
+[fields.name]
+type = "text"
+columns = { crm = "name", books = "name" }
+merge = { priority = ["crm", "books"] }
+
+[fields.balance]
+type = "decimal(2)"
+columns = { crm = "balance", books = "balance" }
+owner = "books"
+"#;
+
+fn night(root: &Path, first_contact: bool) -> Finished {
+    let project = Project::find(Some(root)).unwrap();
+    let job = project.job("people").unwrap();
+    let now = Timestamp::now;
+    let world = World { root, settings: &project.settings, now: &now, sleep: &|_| {}, progress: &|_| {}, cancelled: &|| false };
+    run::run(&world, &job, &Request { first_contact, ..Request::default() }).unwrap()
+}
+
+#[test]
+fn a_file_and_an_api_agree_after_edits_on_both_sides() {
+    let person = |id: &str, name: &str, balance: Json| json!({"id": id, "email": format!("{}@example.com", name.to_lowercase()), "name": name, "balance": balance, "note": "kept"});
+    let records: Records = Arc::new(Mutex::new(vec![person("1", "Ann", json!(10.5)), person("2", "Bob", json!(20)), person("3", "Cem", Json::Null)]));
+    let server = well_behaved(Arc::clone(&records), "\u{2603}");
+    let folder = with_secret();
+    let root = folder.path();
+    for folder in ["jobs", "data"] {
+        std::fs::create_dir(root.join(folder)).unwrap();
+    }
+    std::fs::write(root.join("jobs/people.toml"), JOB.replace("ADDRESS", &server.address)).unwrap();
+    let books = root.join("data/books.csv");
+    std::fs::write(&books, "email,name,balance\nann@example.com,Ann,10.50\nbob@example.com,Bob,20.00\ncem@example.com,Cem,\n").unwrap();
+
+    let first = night(root, true);
+    assert_eq!(first.report.verdict, Verdict::Ok, "{}", first.report.sentence);
+    assert_eq!((server.count("POST"), server.count("PATCH")), (0, 0));
+
+    records.lock().unwrap()[0]["name"] = json!("Ann Lovelace");
+    records.lock().unwrap().push(person("7", "Dee", json!(1)));
+    std::fs::write(
+        &books,
+        "email,name,balance\nann@example.com,Ann,10.50\nbob@example.com,Bob,30.25\ncem@example.com,Cem,12345678901.10\neve@example.com,\"Eve, née Ó\",0.10\n",
+    )
+    .unwrap();
+    let second = night(root, false);
+    assert_eq!((second.report.verdict, second.exit_code), (Verdict::Synced, 0), "{}", second.report.sentence);
+    assert_eq!(
+        std::fs::read_to_string(&books).unwrap(),
+        "email,name,balance\nann@example.com,Ann Lovelace,10.50\nbob@example.com,Bob,30.25\ncem@example.com,Cem,12345678901.10\neve@example.com,\"Eve, née Ó\",0.10\ndee@example.com,Dee,1.00\n"
+    );
+    let sent: Vec<(String, String)> =
+        server.asked().into_iter().filter(|asked| asked.method != "GET").map(|asked| (format!("{} {}", asked.method, asked.path), asked.body)).collect();
+    assert!(sent.contains(&("PATCH /api/people/2".to_owned(), r#"{"balance":30.25}"#.to_owned())), "only what changed is sent: {sent:?}");
+    assert!(sent.contains(&("PATCH /api/people/3".to_owned(), r#"{"balance":12345678901.10}"#.to_owned())), "{sent:?}");
+    assert!(sent.iter().any(|(call, body)| call == "POST /api/people" && body.contains("Eve, née Ó")), "{sent:?}");
+    assert_eq!(sent.len(), 3);
+    assert!(server.asked().iter().all(|asked| asked.headers["authorization"] == "Bearer s3cr3t/token+x" && asked.headers["x-version"] == "2026-01"));
+    assert!(records.lock().unwrap().iter().take(4).all(|record| record["note"] == "kept"), "what no field names stays as it is");
+
+    let third = night(root, false);
+    assert_eq!(third.report.verdict, Verdict::Ok, "{}", third.report.sentence);
+    assert_eq!((server.count("POST"), server.count("PATCH")), (1, 2), "nothing is sent twice");
+    for report in ["report.txt", "report.json", "report.html", "plan.jsonl"] {
+        let text = std::fs::read_to_string(second.folder.join(report)).unwrap_or_default();
+        assert!(!text.contains("s3cr3t"), "the token is in {report}");
+    }
 }

@@ -197,7 +197,8 @@ impl Fixture for HttpFixture {
         self.folder.path()
     }
     fn fill(&self, rows: &[Texts]) {
-        let record = |row: &Texts| serde_json::Value::Object(COLUMNS.iter().map(|column| (*column).to_owned()).zip(row.iter().cloned().map(Into::into)).collect());
+        let record =
+            |row: &Texts| serde_json::Value::Object(COLUMNS.iter().map(|column| (*column).to_owned()).zip(row.iter().cloned().map(Into::into)).collect());
         *self.records.lock().unwrap() = rows.iter().map(record).collect();
     }
     fn rows(&self) -> Vec<Texts> {

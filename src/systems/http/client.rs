@@ -158,7 +158,8 @@ impl Client {
                 .seen(nothing_done)
                 .hint("for example `https://crm.example.com/api`"));
         }
-        let base = Url::parse(&address).map_err(|_| Error::new(Remedy::MendJob, Place::of(&settings.base_url), format!("`base_url` of system `{system}` is no address")))?;
+        let base = Url::parse(&address)
+            .map_err(|_| Error::new(Remedy::MendJob, Place::of(&settings.base_url), format!("`base_url` of system `{system}` is no address")))?;
         let mut headers = Vec::new();
         for (name, value) in &settings.headers {
             headers.push((name.clone(), resolve(value)?));
@@ -180,12 +181,17 @@ impl Client {
             list_query.push((name.clone(), resolve(value)?));
         }
         let list_body = settings.list.body.as_deref().map(&resolve).transpose()?;
-        let bad = headers.iter().find(|(name, value)| http::HeaderName::try_from(name.as_str()).is_err() || http::HeaderValue::try_from(value.as_str()).is_err());
+        let bad =
+            headers.iter().find(|(name, value)| http::HeaderName::try_from(name.as_str()).is_err() || http::HeaderValue::try_from(value.as_str()).is_err());
         if let Some((name, _)) = bad {
-            return Err(Error::new(Remedy::GiveAccess, Place::of(&settings.base_url), format!("the value of header `{name}` of system `{system}` cannot be sent"))
-                .seen("a line end or another control character is in it")
-                .seen(nothing_done)
-                .hint("look at what its reference leads to"));
+            return Err(Error::new(
+                Remedy::GiveAccess,
+                Place::of(&settings.base_url),
+                format!("the value of header `{name}` of system `{system}` cannot be sent"),
+            )
+            .seen("a line end or another control character is in it")
+            .seen(nothing_done)
+            .hint("look at what its reference leads to"));
         }
         let mut secrets = secrets.into_inner();
         let encoded: Vec<String> = secrets.iter().map(|secret| url::form_urlencoded::byte_serialize(secret.as_bytes()).collect()).collect();
@@ -265,11 +271,13 @@ impl Client {
     /// # Errors
     /// `Look` if it is at another host: the login would go there.
     pub fn follow(&self, from: &Url, next: &str) -> Result<Url, Error> {
-        let mut url = from.join(next).map_err(|_| self.error(Remedy::Look, from.path(), "the address of the next page is none".to_owned()).seen(self.clean(next)))?;
+        let mut url =
+            from.join(next).map_err(|_| self.error(Remedy::Look, from.path(), "the address of the next page is none".to_owned()).seen(self.clean(next)))?;
         url.set_fragment(None);
         if let Some((name, _)) = &self.query {
             // It is added to every request.
-            let kept: Vec<(String, String)> = url.query_pairs().filter(|(key, _)| key != name).map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
+            let kept: Vec<(String, String)> =
+                url.query_pairs().filter(|(key, _)| key != name).map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
             url.set_query(None);
             if !kept.is_empty() {
                 url.query_pairs_mut().extend_pairs(kept);
@@ -285,7 +293,10 @@ impl Client {
         }
         let place = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
         let message = format!("system `{}` was sent on to `{}`", self.system, self.clean(&place));
-        Err(self.error(Remedy::Look, shown_path, message).seen("our login goes with every call, and is never sent to another place").hint("if the API has moved, correct `base_url`"))
+        Err(self
+            .error(Remedy::Look, shown_path, message)
+            .seen("our login goes with every call, and is never sent to another place")
+            .hint("if the API has moved, correct `base_url`"))
     }
 
     /// An error about a path, with the base as it is written.
@@ -349,7 +360,8 @@ impl Client {
                     // 503 without a word about when may come from something in between, after the API has done it.
                     let is_clear = call.is_harmless || reply.status != 503 || retry_after(&reply).is_some();
                     let is_busy = is_clear && (is_bare || self.limits.busy.contains(&reply.status));
-                    if !is_busy && !(call.is_harmless && PASSING.contains(&reply.status)) {
+                    let is_tried_again = is_busy || (call.is_harmless && PASSING.contains(&reply.status));
+                    if !is_tried_again {
                         if !call.is_harmless && PASSING.contains(&reply.status) {
                             let words = self.words(&reply).map(|words| format!(": {words}")).unwrap_or_default();
                             return Ok(Ended::Unknown(format!("the API answered with status {}{words}", reply.status)));
@@ -361,7 +373,12 @@ impl Client {
             };
             let give_up = |client: &Client, why: String| {
                 let error = client.error(Remedy::GiveAccess, call.url.path().trim_start_matches(client.base.path().trim_end_matches('/')), why);
-                error.seen(what.clone()).seen(format!("{} {} made, with {:.0} seconds of waiting", requests, if requests == 1 { "request was" } else { "requests were" }, client.waited.as_secs_f64()))
+                error.seen(what.clone()).seen(format!(
+                    "{} {} made, with {:.0} seconds of waiting",
+                    requests,
+                    if requests == 1 { "request was" } else { "requests were" },
+                    client.waited.as_secs_f64()
+                ))
             };
             let wait = at_least.unwrap_or_else(|| back_off(requests));
             if requests >= REQUESTS_MAX || self.waited + wait > self.patience {
@@ -436,7 +453,10 @@ impl Client {
                 None => return Ok(reply),
             }
         }
-        Err(Fault::Stop(self.error(Remedy::Look, call.url.path(), format!("system `{}` sends on and on", self.system)).seen(format!("{REDIRECTS_MAX} redirects were followed"))))
+        Err(Fault::Stop(
+            self.error(Remedy::Look, call.url.path(), format!("system `{}` sends on and on", self.system))
+                .seen(format!("{REDIRECTS_MAX} redirects were followed")),
+        ))
     }
 
     fn exchange(&self, call: &Call, url: &Url, path: &str) -> Result<Reply, Fault> {
@@ -504,12 +524,16 @@ impl Client {
         match failure {
             ureq::Error::HostNotFound => connecting(format!("the host `{}` is not known", self.base.host_str().unwrap_or_default())),
             ureq::Error::ConnectionFailed => connecting("no connection could be made".to_owned()),
-            ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => connecting(format!("no connection within {} seconds", self.limits.connect_s)),
+            ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => {
+                connecting(format!("no connection within {} seconds", self.limits.connect_s))
+            }
             ureq::Error::Timeout(ureq::Timeout::PerRead) => {
                 Broken { may_have_arrived: true, why: format!("nothing more was said for {} seconds", self.limits.read_s) }
             }
             ureq::Error::Timeout(_) => Broken { may_have_arrived: true, why: format!("the call took longer than {} seconds", self.limits.call_s) },
-            ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => connecting("the connection is refused: nobody listens there".to_owned()),
+            ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
+                connecting("the connection is refused: nobody listens there".to_owned())
+            }
             ureq::Error::Rustls(failure) => connecting(format!("no protected connection: {}", self.clean(&failure.to_string()))),
             ureq::Error::Tls(failure) => connecting(format!("no protected connection: {}", self.clean(failure))),
             other => Broken { may_have_arrived: true, why: format!("the connection broke: {}", self.clean(&other.to_string())) },

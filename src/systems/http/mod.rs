@@ -117,8 +117,14 @@ impl HttpApi {
     /// The error of a status that says no.
     fn refused(&self, reply: &Reply, path: &str) -> Error {
         let (remedy, message, hint) = match reply.status {
-            401 => (Remedy::GiveAccess, format!("system `{}` does not accept our login", self.system), "look at what the references in its `auth` lead to, and whether it has ended"),
-            403 => (Remedy::GiveAccess, format!("system `{}` does not let us in here", self.system), "the login needs the right to read and write these records"),
+            401 => (
+                Remedy::GiveAccess,
+                format!("system `{}` does not accept our login", self.system),
+                "look at what the references in its `auth` lead to, and whether it has ended",
+            ),
+            403 => {
+                (Remedy::GiveAccess, format!("system `{}` does not let us in here", self.system), "the login needs the right to read and write these records")
+            }
             404 | 410 => (Remedy::MendJob, format!("there is nothing at this address of system `{}`", self.system), "correct `base_url` or the `path`"),
             300..=399 => (Remedy::MendJob, format!("system `{}` has moved from this address", self.system), "correct `base_url` or the `path`"),
             500..=599 => (Remedy::GiveAccess, format!("system `{}` is out of order", self.system), "try again later"),
@@ -190,7 +196,8 @@ impl HttpApi {
         sparse.dedup();
         let mut found = BTreeMap::from([(SPARSE.to_owned(), serde_json::Value::from(sparse).to_string())]);
         let mut names = self.known_names(HEADER);
-        let required = self.required.iter().zip(&rows.columns).filter(|(_, column)| (column.absent as usize) < rows.spans.len()).map(|(wanted, _)| &wanted.name);
+        let required =
+            self.required.iter().zip(&rows.columns).filter(|(_, column)| (column.absent as usize) < rows.spans.len()).map(|(wanted, _)| &wanted.name);
         let mut seen: BTreeSet<String> = names.iter().cloned().collect();
         let new: Vec<String> = rows.names.iter().chain(required).filter(|name| seen.insert((*name).clone())).cloned().collect();
         names.extend(new);
@@ -202,12 +209,8 @@ impl HttpApi {
 
     /// The rows of a listing.
     fn rows(&self, listing: &Listing) -> Rows {
-        let elements = Elements {
-            spans: listing.spans.clone(),
-            refused: listing.refused.clone(),
-            inside: Span { start: 0, end: listing.text.len() },
-            has_lines: true,
-        };
+        let elements =
+            Elements { spans: listing.spans.clone(), refused: listing.refused.clone(), inside: Span { start: 0, end: listing.text.len() }, has_lines: true };
         read::rows(&listing.text, &elements, &self.required)
     }
 

@@ -136,7 +136,8 @@ impl HttpApi {
             let count = listing.spans.len() - before;
             let begins = listing.spans.get(before).map(|span| span.of(&listing.text)).map(|record| self.id_of(record).unwrap_or_else(|| record.to_owned()));
             let reached = listing.total.is_some_and(|total| (listing.spans.len() - superseded.len()) as u64 >= total);
-            next = self.next_page(&call.url, &reply, text, page, listing.spans.len(), count, reached, listing.spans.last().map(|span| span.of(&listing.text)))?;
+            next =
+                self.next_page(&call.url, &reply, text, page, listing.spans.len(), count, reached, listing.spans.last().map(|span| span.of(&listing.text)))?;
             let mark = match (&list.page, &next) {
                 (HttpPage::Cursor(..) | HttpPage::Next(_) | HttpPage::Link, Next::Value(value)) => Some(value.clone()),
                 (HttpPage::Cursor(..) | HttpPage::Next(_) | HttpPage::Link, Next::At(url)) => Some(url.to_string()),
@@ -149,7 +150,10 @@ impl HttpApi {
                 let (what, hint) = match list.page {
                     HttpPage::Cursor(..) => ("the cursor of this page came before", "look whether `cursor` and `param` are right"),
                     HttpPage::Next(_) | HttpPage::Link => ("the address of the next page came before", "look at what the API answers"),
-                    _ => ("the page begins with a record with which an earlier page began", "look whether the parameter of its `page` is right: an API ignores one that it does not know"),
+                    _ => (
+                        "the page begins with a record with which an earlier page began",
+                        "look whether the parameter of its `page` is right: an API ignores one that it does not know",
+                    ),
                 };
                 return Err(self
                     .client
@@ -174,10 +178,7 @@ impl HttpApi {
         let calls = self.client.requests - requests;
         if self.known.is_empty() {
             let per_page = listing.spans.len().div_ceil(page as usize);
-            listing.notes.push(format!(
-                "a full pull is {calls} {}, with {per_page} records a page",
-                if calls == 1 { "call" } else { "calls" }
-            ));
+            listing.notes.push(format!("a full pull is {calls} {}, with {per_page} records a page", if calls == 1 { "call" } else { "calls" }));
         }
         Ok(listing)
     }
@@ -214,7 +215,17 @@ impl HttpApi {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn next_page(&self, from: &Url, reply: &Reply, text: &str, page: u32, records: usize, count: usize, reached: bool, last: Option<&str>) -> Result<Next, Error> {
+    fn next_page(
+        &self,
+        from: &Url,
+        reply: &Reply,
+        text: &str,
+        page: u32,
+        records: usize,
+        count: usize,
+        reached: bool,
+        last: Option<&str>,
+    ) -> Result<Next, Error> {
         let list = &self.settings.list;
         let at = |path: &[PathStep]| whole(text).and_then(|value| find(text, value, path)).map(|there| there.of(text));
         let scalar = |value: &str| match Sort::of(value) {
@@ -231,7 +242,11 @@ impl HttpApi {
                     return Err(self
                         .client
                         .error(Remedy::MendJob, &list.path, format!("system `{}` does not say whether there are more pages", self.system))
-                        .seen(format!("page {page} has {} at `${}`", other.map_or("nothing".to_owned(), |value| self.client.clean(value)), spell_path(path, true)))
+                        .seen(format!(
+                            "page {page} has {} at `${}`",
+                            other.map_or("nothing".to_owned(), |value| self.client.clean(value)),
+                            spell_path(path, true)
+                        ))
                         .seen(NOTHING)
                         .hint("correct `more` of its `page`: it must lead to `true` or `false`"));
                 }
@@ -249,14 +264,21 @@ impl HttpApi {
         match &list.page {
             HttpPage::Single => Ok(Next::None),
             HttpPage::Number(..) | HttpPage::Offset(_) | HttpPage::LastId(_) if count == 0 => {
-                if more == Some(true) { Err(lost("is empty")) } else { Ok(Next::None) }
+                if more == Some(true) {
+                    Err(lost("is empty"))
+                } else {
+                    Ok(Next::None)
+                }
             }
             HttpPage::Number(..) | HttpPage::Offset(_) | HttpPage::LastId(_) if reached && more.is_none() => Ok(Next::None),
             HttpPage::Number(_, first) => Ok(Next::Value((u64::from(*first) + u64::from(page)).to_string())),
             HttpPage::Offset(_) => Ok(Next::Value(records.to_string())),
             HttpPage::LastId(_) => match last.and_then(|record| self.id_of(record)) {
                 Some(id) => Ok(Next::Value(id)),
-                None => Err(self.client.error(Remedy::Look, &list.path, format!("the last record of page {page} of system `{}` has no id", self.system)).seen(NOTHING)),
+                None => Err(self
+                    .client
+                    .error(Remedy::Look, &list.path, format!("the last record of page {page} of system `{}` has no id", self.system))
+                    .seen(NOTHING)),
             },
             HttpPage::Cursor(path, _) => match at(path).and_then(scalar) {
                 Some(cursor) => Ok(Next::Value(cursor)),
@@ -360,7 +382,8 @@ fn next_of_link(header: &str) -> Option<String> {
         let (address, tail) = after.split_once('>')?;
         let end = tail.find(",<").or_else(|| tail.find(", <")).unwrap_or(tail.len());
         let is_next = tail[..end].split(';').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
-            name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_end_matches(',').trim_matches('"').split_ascii_whitespace().any(|rel| rel.eq_ignore_ascii_case("next"))
+            name.trim().eq_ignore_ascii_case("rel")
+                && value.trim().trim_end_matches(',').trim_matches('"').split_ascii_whitespace().any(|rel| rel.eq_ignore_ascii_case("next"))
         });
         if is_next {
             return Some(address.trim().to_owned());
@@ -416,7 +439,10 @@ mod tests {
     #[test]
     fn a_cursor_is_put_into_a_body() {
         let path = |text: &str| read_path(text).unwrap_or_default();
-        assert_eq!(put(r#"{"query": "q", "variables": {"after": null}}"#, &path("$.variables.after"), "x\"y".into()), r#"{"query": "q", "variables": {"after": "x\"y"}}"#);
+        assert_eq!(
+            put(r#"{"query": "q", "variables": {"after": null}}"#, &path("$.variables.after"), "x\"y".into()),
+            r#"{"query": "q", "variables": {"after": "x\"y"}}"#
+        );
         assert_eq!(put(r#"{"query": "q"}"#, &path("$.variables.after"), "x".into()), r#"{"query": "q","variables":{"after":"x"}}"#);
         assert_eq!(put("{}", &path("page"), 2.into()), r#"{"page":2}"#);
     }

@@ -34,6 +34,9 @@ const SENDS_MAX: u32 = 3;
 /// A value of a body and where it stands in it.
 type Placed = (Vec<PathStep>, String);
 
+/// A value, and what is left of its path.
+type Part<'p> = (&'p [PathStep], &'p str);
+
 /// The records of the API while a set is written.
 struct Current {
     /// What was listed, where records cannot be read one by one.
@@ -164,7 +167,9 @@ impl HttpApi {
         match (there.next(), there.next()) {
             (None, _) => Ok(gone()),
             (Some(place), None) => Ok(Seen::Record(record_at(place).to_owned())),
-            (Some(_), Some(_)) => Ok(Seen::Outcome(Outcome::Rejected { reason: "several records have this key; which of them is meant cannot be told".to_owned() })),
+            (Some(_), Some(_)) => {
+                Ok(Seen::Outcome(Outcome::Rejected { reason: "several records have this key; which of them is meant cannot be told".to_owned() }))
+            }
         }
     }
 
@@ -388,7 +393,7 @@ fn body_of(operation: &HttpWrite, placed: Vec<Placed>) -> Result<(&'static str, 
     let placed: Vec<Placed> = placed.into_iter().map(|(path, value)| (operation.wrap.iter().cloned().chain(path).collect(), value)).collect();
     match operation.body {
         HttpBody::Json => {
-            let parts: Vec<(&[PathStep], &str)> = placed.iter().map(|(path, value)| (path.as_slice(), value.as_str())).collect();
+            let parts: Vec<Part<'_>> = placed.iter().map(|(path, value)| (path.as_slice(), value.as_str())).collect();
             Ok(("application/json", object(&parts)?))
         }
         HttpBody::Form => {
@@ -424,8 +429,8 @@ fn body_of(operation: &HttpWrite, placed: Vec<Placed>) -> Result<(&'static str, 
 }
 
 /// An object of these values, in their order.
-fn object(placed: &[(&[PathStep], &str)]) -> Result<String, String> {
-    let mut groups: Vec<(&str, Vec<(&[PathStep], &str)>)> = Vec::new();
+fn object(placed: &[Part<'_>]) -> Result<String, String> {
+    let mut groups: Vec<(&str, Vec<Part<'_>>)> = Vec::new();
     for (path, value) in placed {
         let Some((PathStep::Key(key), rest)) = path.split_first() else { return Err("a value has no place of its own in the body".to_owned()) };
         match groups.iter_mut().find(|(there, _)| there == key) {
