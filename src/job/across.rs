@@ -29,6 +29,7 @@ pub(super) fn place_of(kind: &Kind) -> String {
                 (None, query) => format!("sql {url} query {}", query.as_deref().unwrap_or_default()),
             }
         }
+        Kind::Http(http) => format!("http {}", http.place()),
         // Whichever array of it is read: writing one replaces the file.
         Kind::Json(json) => format!("json {}", tidy(&json.file.path)),
         Kind::Parquet(parquet) => format!("parquet {}", tidy(&parquet.file.path)),

@@ -15,6 +15,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::database::{DatabaseUrl, Engine, table_parts};
+use super::http::check_http;
 use super::read::{At, Page, Span, Table, Written};
 use super::ready::*;
 use super::spelling::{
@@ -210,6 +211,11 @@ fn check_table(table: &JobTable, file: &JobFile, defaults: &Settings, page: &mut
     tell_workbooks_of_fields(&mut systems, &fields, &key);
     tell_trailers_of_fields(&mut systems, &fields);
     tell_json_of_fields(&mut systems, &fields);
+    for system in &mut systems {
+        if let Some(Kind::Http(http)) = &mut system.kind {
+            http.retry_for_s = retry_for_s;
+        }
+    }
     let systems: Option<Vec<SystemSpec>> = systems
         .into_iter()
         .map(|draft| {
@@ -461,7 +467,7 @@ const MAY_NEVER: May = May { create: Permission::Never, update: Permission::Neve
 fn check_system(name: &At<String>, system: &System, mode: Mode, page: &mut Page<'_>) -> SystemDraft {
     let common = &system.common;
     let role = common.role.as_ref().map(|role| role.value);
-    let kind = system.settings.as_ref().and_then(|settings| check_kind(name, settings, role, mode, page));
+    let kind = system.settings.as_ref().and_then(|settings| check_kind(name, settings, common.id.as_ref(), role, mode, page));
     let mut only = Vec::new();
     for (column, values) in common.only.iter().flat_map(|only| &only.value.0) {
         let values: Vec<String> = values.iter().flat_map(|values| &values.0).map(|value| value.value.trim().to_owned()).collect();
@@ -477,7 +483,7 @@ fn check_system(name: &At<String>, system: &System, mode: Mode, page: &mut Page<
         refuse_empty(id, &format!("systems.{}.id", name.value), page);
     }
     let may = check_may(name, common, kind.as_ref(), mode, page);
-    if let Some(Kinds::Json(_)) = &system.settings {
+    if let Some(Kinds::Json(_) | Kinds::Http(_)) = &system.settings {
         let edited_at = common.edited_at.as_ref().and_then(|edited_at| edited_at.value.0.name.as_ref());
         let filters = [&common.only, &common.immutable_when].into_iter().flatten().flat_map(|rows| rows.value.0.iter().map(|(column, _)| column));
         for column in common.id.iter().chain(edited_at).chain(filters).filter(|column| !column.value.is_empty()) {
@@ -511,7 +517,7 @@ fn refuse_empty(text: &At<String>, name: &str, page: &mut Page<'_>) {
     }
 }
 
-fn check_kind(name: &At<String>, settings: &Kinds, role: Option<Role>, mode: Mode, page: &mut Page<'_>) -> Option<Kind> {
+fn check_kind(name: &At<String>, settings: &Kinds, id: Option<&At<String>>, role: Option<Role>, mode: Mode, page: &mut Page<'_>) -> Option<Kind> {
     match settings {
         Kinds::Csv(csv) => {
             let mut character = |text: &Option<At<String>>, key: &str| {
@@ -589,6 +595,7 @@ fn check_kind(name: &At<String>, settings: &Kinds, role: Option<Role>, mode: Mod
             let text = |text: &Option<At<String>>| text.as_ref().map(|text| text.value.clone());
             Some(Kind::Sql(SqlSettings { url: url.value.clone(), table: text(&sql.table), query: text(&sql.query) }))
         }
+        Kinds::Http(http) => check_http(name, http, id, role, mode, page).map(|http| Kind::Http(Box::new(http))),
         Kinds::Json(json) => check_json(name, json, role, mode, page).map(Kind::Json),
         Kinds::Parquet(parquet) => {
             let keys =
@@ -703,18 +710,22 @@ fn refuse_no_path(column: &str, span: &Span, system: &str, page: &mut Page<'_>) 
         Ok(_) => return,
         Err(problem) => page.refuse(span, format!("column `{column}` of system `{system}` {problem}")),
     };
-    said.seen("columns of a json system are paths: `properties.email`, `phones[0].number`")
+    said.seen("columns of a json or http system are paths: `properties.email`, `phones[0].number`")
         .hint("a name that has points or brackets itself is written `[\"first.name\"]`, in single quotes of TOML: `'[\"first.name\"]'`");
 }
 
-/// What the fields say about the columns of JSON files.
+/// What the fields say about columns that are paths into JSON.
 fn tell_json_of_fields(systems: &mut [SystemDraft], fields: &[FieldDraft<'_>]) {
     for (index, system) in systems.iter_mut().enumerate() {
-        let Some(Kind::Json(json)) = &mut system.kind else { continue };
+        let columns = match &mut system.kind {
+            Some(Kind::Json(json)) => &mut json.columns,
+            Some(Kind::Http(http)) => &mut http.columns,
+            _ => continue,
+        };
         for field in fields {
             let spec = field.columns[index].as_ref().and_then(|column| column.spec.as_ref());
             let (Some(spec), Some(field_type)) = (spec, field.field_type) else { continue };
-            json.columns.push(JsonColumn { name: spec.name.clone(), field_type });
+            columns.push(JsonColumn { name: spec.name.clone(), field_type });
         }
     }
 }
@@ -988,6 +999,10 @@ fn check_may(name: &At<String>, common: &SystemTable, kind: Option<&Kind>, mode:
     let is_writable = mode == Mode::Sync && role.is_some_and(Role::is_written) && !matches!(kind, Some(Kind::Sql(SqlSettings { table: None, .. })));
     let is_workbook = matches!(kind, Some(Kind::Excel(_)));
     let Some(may) = common.may.as_ref().map(|may| &may.value) else {
+        if let Some(Kind::Http(http)) = kind.filter(|_| is_writable) {
+            let said = |is_said: bool| if is_said { Permission::Apply } else { Permission::Never };
+            return May { create: said(http.create.is_some()), update: said(http.update.is_some()), delete: said(http.delete.is_some()) };
+        }
         return match (is_writable, is_workbook) {
             (true, true) => May { delete: Permission::Never, ..May::default() },
             (true, false) => May::default(),
@@ -1013,6 +1028,22 @@ fn check_may(name: &At<String>, common: &SystemTable, kind: Option<&Kind>, mode:
                 .hint("leave it out; `policy = \"archive\"` marks rows instead");
         }
         return May { create: permission(&may.create), update: permission(&may.update), delete: Permission::Never };
+    }
+    if let Some(Kind::Http(http)) = kind {
+        let mut said = |written: &Option<At<Permission>>, is_said: bool, key: &str| match written {
+            Some(written) if written.value != Permission::Never && !is_said => {
+                page.refuse(&written.span, format!("`{key}` of system `{}` is allowed, and nothing says how it is done", name.value))
+                    .hint(format!("give `{key} = {{ path = \"/..\" }}`, or set `{key} = \"never\"` here"));
+                Permission::Never
+            }
+            None if !is_said => Permission::Never,
+            _ => permission(written),
+        };
+        return May {
+            create: said(&may.create, http.create.is_some(), "create"),
+            update: said(&may.update, http.update.is_some(), "update"),
+            delete: said(&may.delete, http.delete.is_some(), "delete"),
+        };
     }
     May { create: permission(&may.create), update: permission(&may.update), delete: permission(&may.delete) }
 }
@@ -1336,7 +1367,7 @@ fn check_columns(fields: &[FieldDraft<'_>], systems: &[SystemDraft], page: &mut 
     for (system_index, system) in systems.iter().enumerate() {
         let ignores_case = matches!(system.kind, Some(Kind::Sql(_)));
         let has_no_header = matches!(&system.kind, Some(Kind::Csv(csv)) if csv.header == 0);
-        let is_json = matches!(system.kind, Some(Kind::Json(_)));
+        let is_json = matches!(system.kind, Some(Kind::Json(_) | Kind::Http(_)));
         let mut seen: Vec<(&str, &str)> = Vec::new();
         for field in fields {
             let Some(column) = &field.columns[system_index] else { continue };

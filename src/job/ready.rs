@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::http::HttpSettings;
 use super::spelling::{PathStep, spell_path};
 use crate::value::{Decimal, FieldType, Tolerance, Value};
 
@@ -106,6 +107,7 @@ impl Job {
             match &system.kind {
                 Kind::Csv(csv) => term.push_str(&csv.extent()),
                 Kind::Excel(excel) => term.push_str(&excel.extent()),
+                Kind::Http(http) => term.push_str(&http.extent()),
                 Kind::Json(json) => term.push_str(&json.extent()),
                 Kind::Parquet(parquet) => term.push_str(&parquet.extent()),
                 Kind::Sql(_) | Kind::Memory(_) => {}
@@ -259,6 +261,8 @@ pub enum Kind {
     Excel(ExcelSettings),
     /// A table, a view or a query of a database.
     Sql(SqlSettings),
+    /// Records behind an HTTP API.
+    Http(Box<HttpSettings>),
     /// Records in a JSON file.
     Json(JsonSettings),
     /// A Parquet file.
@@ -274,6 +278,7 @@ impl Kind {
             Kind::Csv(_) => "csv",
             Kind::Excel(_) => "excel",
             Kind::Sql(_) => "sql",
+            Kind::Http(_) => "http",
             Kind::Json(_) => "json",
             Kind::Parquet(_) => "parquet",
             Kind::Memory(_) => "memory",
@@ -289,6 +294,7 @@ impl Kind {
                 let what = sql.query.clone().or_else(|| sql.table.clone()).unwrap_or_default();
                 format!("{} {what}", sql.url)
             }
+            Kind::Http(http) => http.place(),
             Kind::Json(json) => json.file.path.clone(),
             Kind::Parquet(parquet) => parquet.file.path.clone(),
             Kind::Memory(name) => name.clone(),

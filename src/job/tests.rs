@@ -202,11 +202,6 @@ const SLIPS: &[(&str, &str, &[&str])] = &[
     ("timezone = \"Europe/London\"", "timezone = \"London\"", &["9:12: there is no time zone `London` ? did you mean `Europe/London`?"]),
     ("missed = \"run-once\"", "missed = \"once\"", &["10:10: `schedule.missed` cannot be `once`"]),
     // systems
-    (
-        "[systems.crm]\nkind = \"csv\"",
-        "[systems.crm]\nkind = \"http\"",
-        &["13:8: kind `http` is not supported by this version ? export the records to a csv file, or read them from a database"],
-    ),
     ("[systems.crm]\nkind = \"csv\"", "[systems.crm]\nkind = \"cvs\"", &["13:8: `systems.crm.kind` cannot be `cvs` ? did you mean `csv`?"]),
     ("[systems.crm]\nkind = \"csv\"", "[systems.crm]", &["12:1: `systems.crm` has no `kind`"]),
     (
@@ -1154,9 +1149,63 @@ path = "data/g-*.parquet"
 newest = "%Y%m%d"
 ready = { stable_s = 5 }
 
+[systems.h]
+kind = "http"
+role = "target"
+base_url = "https://h.example.com/api"
+auth = { bearer = "${env:H_TOKEN}" }
+headers = { X-Version = "2026-01" }
+ca = "h.pem"
+list = { method = "POST", path = "/query", query = { limit = "100" }, body = "{}", records = "$.items", unwrap = "node", page = { cursor = "$.next", param = "$.after", more = "$.more", pages_max = 9 }, total = "$.total", errors = "$.errors" }
+get = { path = "/people/{id}", record = "$.person" }
+create = { method = "POST", path = "/people", body = "form", wrap = "person", record = "$.person", id = "$.person.id", errors = "$.errors" }
+update = { path = "/people/{id}" }
+delete = { path = "/people/{id}" }
+version = { path = "etag", header = "If-Match" }
+idempotency = "Idempotency-Key"
+limits = { rate = "60/min", calls_max = 100, busy = [429], busy_if_empty = [403], connect_s = 5, read_s = 5, call_s = 9, body_max_mb = 8 }
+id = "id"
+
+[systems.i]
+kind = "http"
+role = "target"
+base_url = "https://i.example.com"
+auth = { basic = { user = "ann", password = "${env:I_PASSWORD}" } }
+list = { path = "/people", page = { number = "page", first = 0 }, total_header = "X-Total" }
+update = { path = "/people/{id}" }
+version = { path = "version", field = "version" }
+id = "id"
+
+[systems.j]
+kind = "http"
+role = "witness"
+base_url = "https://j.example.com"
+auth = { header = "X-Key", key = "${env:J_KEY}" }
+list = { path = "/people", page = { offset = "skip" } }
+
+[systems.k]
+kind = "http"
+role = "witness"
+base_url = "https://k.example.com"
+auth = { query = "key", key = "${env:K_KEY}" }
+list = { path = "/people", page = { last_id = "starting_after" } }
+id = "id"
+
+[systems.l]
+kind = "http"
+role = "witness"
+base_url = "https://l.example.com"
+list = { path = "/people", page = { next = "$.next" } }
+
+[systems.m]
+kind = "http"
+role = "witness"
+base_url = "https://m.example.com"
+list = { path = "/people", page = { link = true } }
+
 [fields.nr]
 type = "text"
-columns = { e = "nr", a = "nr", b = "nr", c = { name = "nr", fixed_width = 8 }, d = "nr", f = "ids[0].nr", g = "nr" }
+columns = { e = "nr", a = "nr", b = "nr", c = { name = "nr", fixed_width = 8 }, d = "nr", f = "ids[0].nr", g = "nr", h = "nr", i = "nr", j = "nr", k = "nr", l = "nr", m = "nr" }
 clean = ["digits", "upper"]
 null_tokens = ["leer"]
 placeholders = ["00000"]

@@ -9,6 +9,7 @@ use serde_json::{Value as JsonValue, json};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::http::{HttpBody, HttpTable};
 use super::read::{At, Named, Names, Page, Presence, Row, Rows, Table, Word, Written, closed, described, object_schema, prose, read_table, refuse_sort, table};
 use super::ready::{Blank, CleanRule, Credit, Dedupe, Dst, FirstContact, JsonNull, Limit, Mode, OnDrift, Permission, ReportWhen, Role, Round, Unit};
 use crate::value::{Decimal, FieldType, SCALE_MAX};
@@ -343,7 +344,7 @@ table! {
 table! {
     /// Where a field lives in one system, and how the system spells it.
     ColumnTable {
-        /// The column, verbatim; for json a path such as `properties.email`.
+        /// The column, verbatim; for json and http a path such as `properties.email`.
         Required "name" name: String,
         /// The decimal mark, `.` or `,`.
         Optional "decimal" decimal: String,
@@ -612,6 +613,10 @@ words! {
         "quarantine" => Ragged::Quarantine, "It is set aside, and stays in the file.";
         "pad" => Ragged::Pad, "The cells that it lacks are empty. It stays as short as it is until one of them is filled.";
     }
+    HttpBody {
+        "json" => HttpBody::Json, "As JSON.";
+        "form" => HttpBody::Form, "As a form: names and values, `address[city]` for what is inside.";
+    }
     JsonNull {
         "null" => JsonNull::Null, "As `null`.";
         "omit" => JsonNull::Omit, "Its key is left out.";
@@ -644,17 +649,21 @@ pub(super) enum Settings {
     Csv(Box<CsvTable>),
     Excel(ExcelTable),
     Sql(SqlTable),
+    Http(Box<HttpTable>),
     Json(JsonTable),
     Parquet(ParquetTable),
     Memory(MemoryTable),
 }
 
 /// The kinds that this version supports, each with the keys of its own.
-const KINDS: &[(&str, &[&str])] =
-    &[("csv", CsvTable::KEYS), ("excel", ExcelTable::KEYS), ("sql", SqlTable::KEYS), ("json", JsonTable::KEYS), ("parquet", ParquetTable::KEYS)];
-
-/// Kinds whose words are taken, and which this version does not support.
-const KINDS_UNSUPPORTED: &[&str] = &["http"];
+const KINDS: &[(&str, &[&str])] = &[
+    ("csv", CsvTable::KEYS),
+    ("excel", ExcelTable::KEYS),
+    ("sql", SqlTable::KEYS),
+    ("http", HttpTable::KEYS),
+    ("json", JsonTable::KEYS),
+    ("parquet", ParquetTable::KEYS),
+];
 
 impl Written for System {
     fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<System> {
@@ -667,17 +676,12 @@ impl Written for System {
             "csv" => Settings::Csv(Box::new(CsvTable::take(&mut rows, page))),
             "excel" => Settings::Excel(ExcelTable::take(&mut rows, page)),
             "sql" => Settings::Sql(SqlTable::take(&mut rows, page)),
+            "http" => Settings::Http(Box::new(HttpTable::take(&mut rows, page))),
             "json" => Settings::Json(JsonTable::take(&mut rows, page)),
             "parquet" => Settings::Parquet(ParquetTable::take(&mut rows, page)),
             "memory" => Settings::Memory(MemoryTable::take(&mut rows, page)),
-            unsupported if KINDS_UNSUPPORTED.contains(&unsupported) => {
-                page.refuse(&kind.span, format!("kind `{unsupported}` is not supported by this version"))
-                    .seen("supported: `csv`, `excel`, `sql`, `json`, `parquet`")
-                    .hint("export the records to a csv file, or read them from a database");
-                return without_settings(common);
-            }
             unknown => {
-                let words = KINDS.iter().map(|(word, _)| *word).chain(KINDS_UNSUPPORTED.iter().copied());
+                let words = KINDS.iter().map(|(word, _)| *word);
                 page.refuse(&kind.span, format!("`{name}.kind` cannot be `{unknown}`")).known("kinds", unknown, words);
                 return without_settings(common);
             }
@@ -702,6 +706,7 @@ impl Written for System {
                 kind("csv", CsvTable::ABOUT, CsvTable::properties()),
                 kind("excel", ExcelTable::ABOUT, ExcelTable::properties()),
                 kind("sql", SqlTable::ABOUT, SqlTable::properties()),
+                kind("http", HttpTable::ABOUT, HttpTable::properties()),
                 kind("json", JsonTable::ABOUT, JsonTable::properties()),
                 kind("parquet", ParquetTable::ABOUT, ParquetTable::properties()),
             ]

@@ -25,8 +25,10 @@ use crate::job::{Kind, Reference, SystemSpec};
 
 mod batch;
 pub mod csv;
+mod encryption;
 pub mod excel;
 mod file;
+pub mod http;
 pub mod json;
 pub mod memory;
 pub mod parquet;
@@ -139,9 +141,18 @@ fn missing_columns(origin: &str, system: &str, needed: &[String], there: &[Strin
 /// # Errors
 /// `GiveAccess` if a reference leads nowhere. The message shows the setting as it is written.
 fn resolved(written: &str, opening: &Opening<'_>) -> Result<String, Error> {
-    let read = |reference: Reference<'_>| match reference {
-        Reference::Env(name) => std::env::var(name).map_err(|_| format!("the environment has no variable `{name}`")),
-        Reference::File(path) => std::fs::read_to_string(opening.root.join(path)).map_err(|_| format!("the file `{path}` cannot be read")),
+    resolved_telling(written, opening, &|_| {})
+}
+
+/// The same, telling what each reference led to: what must never be shown.
+fn resolved_telling(written: &str, opening: &Opening<'_>, tell: &dyn Fn(&str)) -> Result<String, Error> {
+    let read = |reference: Reference<'_>| {
+        let value = match reference {
+            Reference::Env(name) => std::env::var(name).map_err(|_| format!("the environment has no variable `{name}`")),
+            Reference::File(path) => std::fs::read_to_string(opening.root.join(path)).map_err(|_| format!("the file `{path}` cannot be read")),
+        }?;
+        tell(value.trim_end_matches(['\r', '\n']));
+        Ok(value)
     };
     crate::job::resolve(written, &read).map_err(|why| {
         Error::new(Remedy::GiveAccess, Place::of(written), format!("a reference of system `{}` cannot be resolved", opening.spec.name))
@@ -202,6 +213,7 @@ pub fn open(opening: Opening<'_>) -> Result<Box<dyn System>, Error> {
         Kind::Csv(settings) => Box::new(csv::CsvFile::open(settings, &opening)?),
         Kind::Excel(settings) => Box::new(excel::ExcelSheet::open(settings, &opening)?),
         Kind::Sql(settings) => sql::open(settings, &opening)?,
+        Kind::Http(settings) => Box::new(http::HttpApi::open(settings, &opening)?),
         Kind::Json(settings) => Box::new(json::JsonFile::open(settings, &opening)?),
         Kind::Parquet(settings) => Box::new(parquet::ParquetFile::open(settings, &opening)?),
         Kind::Memory(name) => Box::new(memory::MemoryTable::open(name, &opening)?),

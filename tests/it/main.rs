@@ -8,6 +8,7 @@ mod demo;
 mod diff;
 mod errors;
 mod explain;
+mod http;
 mod laws;
 mod ledger;
 mod mail;

@@ -172,6 +172,46 @@ impl Fixture for SqliteFixture {
     }
 }
 
+struct HttpFixture {
+    folder: TempDir,
+    records: crate::http::Records,
+    server: crate::http::Server,
+    has_get: bool,
+}
+
+impl HttpFixture {
+    fn new(has_get: bool) -> HttpFixture {
+        let records: crate::http::Records = std::sync::Arc::default();
+        let server = crate::http::well_behaved(std::sync::Arc::clone(&records), REFUSED);
+        HttpFixture { folder: tempfile::tempdir().unwrap(), records, server, has_get }
+    }
+}
+
+impl Fixture for HttpFixture {
+    fn kind(&self) -> Kind {
+        let mut settings = crate::http::settings(&self.server.address);
+        if !self.has_get {
+            settings.get = None;
+        }
+        Kind::Http(Box::new(settings))
+    }
+    fn root(&self) -> &Path {
+        self.folder.path()
+    }
+    fn fill(&self, rows: &[Texts]) {
+        let record =
+            |row: &Texts| serde_json::Value::Object(COLUMNS.iter().map(|column| (*column).to_owned()).zip(row.iter().cloned().map(Into::into)).collect());
+        *self.records.lock().unwrap() = rows.iter().map(record).collect();
+    }
+    fn rows(&self) -> Vec<Texts> {
+        let texts = |record: &serde_json::Value| COLUMNS.iter().map(|column| record[column].as_str().map(str::to_owned)).collect();
+        self.records.lock().unwrap().iter().map(texts).collect()
+    }
+    fn takes_repeats(&self) -> bool {
+        false
+    }
+}
+
 struct CsvFixture {
     folder: TempDir,
     encoding: &'static str,
@@ -415,7 +455,7 @@ fn at(pulled: &Pulled, row: u32, columns: &[&str]) -> Address {
     columns.iter().map(|column| AddressPart { column: (*column).to_owned(), raw: pulled.raw(column, row) }).collect()
 }
 
-fn part(column: &str, raw: Raw) -> AddressPart {
+pub fn part(column: &str, raw: Raw) -> AddressPart {
     AddressPart { column: column.to_owned(), raw }
 }
 
@@ -453,17 +493,17 @@ fn change(action: Action, key: &str, address: Address, cells: Vec<(&str, Option<
 }
 
 /// Sets cells of a pulled row, found by its id, where it still holds what was pulled.
-fn set(pulled: &Pulled, row: u32, cells: &[(&str, Option<&str>)]) -> Change {
+pub fn set(pulled: &Pulled, row: u32, cells: &[(&str, Option<&str>)]) -> Change {
     let cells = cells.iter().map(|(column, after)| (*column, Some(pulled.raw(column, row)), *after)).collect();
     change(Action::Update, "a key", at(pulled, row, &["id"]), cells)
 }
 
-fn remove(pulled: &Pulled, row: u32) -> Change {
+pub fn remove(pulled: &Pulled, row: u32) -> Change {
     let cells = NEEDED.iter().map(|column| (*column, Some(pulled.raw(column, row)), None)).collect();
     change(Action::Delete, "a key", at(pulled, row, &["id"]), cells)
 }
 
-fn add(key: &str, cells: &[(&str, Option<&str>)]) -> Change {
+pub fn add(key: &str, cells: &[(&str, Option<&str>)]) -> Change {
     change(Action::Create, key, Vec::new(), cells.iter().map(|(column, after)| (*column, None, *after)).collect())
 }
 
@@ -473,11 +513,11 @@ fn write(system: &mut dyn System, pulled: &Pulled, changes: &[Change]) -> Vec<Ou
     outcomes
 }
 
-fn is_done(outcome: &Outcome) -> bool {
+pub fn is_done(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Done { .. })
 }
 
-fn is_stale(outcome: &Outcome) -> bool {
+pub fn is_stale(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Stale { .. })
 }
 
@@ -817,6 +857,12 @@ fn json_conforms() {
     conforms(&JsonFixture::new(false, None));
     conforms(&JsonFixture::new(false, Some("items")));
     conforms(&JsonFixture::new(true, None));
+}
+
+#[test]
+fn http_conforms() {
+    conforms(&HttpFixture::new(true));
+    conforms(&HttpFixture::new(false));
 }
 
 #[test]

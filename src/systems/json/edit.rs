@@ -382,7 +382,7 @@ fn is_same(there: &str, cell: &CellChange, wanted: &Wanted) -> bool {
 }
 
 /// A cell as a number; nothing if it is not spelled as one.
-fn number(cell: &CellChange, text: &str) -> Option<String> {
+pub(in crate::systems) fn number(cell: &CellChange, text: &str) -> Option<String> {
     match &cell.after {
         Value::Integer(_) | Value::Decimal(_) => {
             let with_point = || Some(text.replacen(',', ".", 1)).filter(|_| !text.contains('.'));

@@ -16,9 +16,9 @@
 //! - The text is UTF-8, as the standard says; a mark at its beginning is kept.
 //! - A second set that was decided on the same snapshot is stale as a whole: the file is no longer what it was decided on.
 
-mod edit;
-mod read;
-mod scan;
+pub(in crate::systems) mod edit;
+pub(in crate::systems) mod read;
+pub(in crate::systems) mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

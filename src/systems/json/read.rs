@@ -28,7 +28,7 @@ use crate::value::Storage;
 const LEVELS_MAX: usize = 32;
 
 /// More columns than this are keys that are values themselves, such as a price by its date: they are not told by name.
-pub(super) const NAMES_MAX: usize = 1000;
+pub(in crate::systems) const NAMES_MAX: usize = 1000;
 
 /// How many characters of an unreadable value are shown.
 const RAW_CHARS_MAX: usize = 200;
@@ -38,7 +38,7 @@ const ROWS_AT_ONCE_MIN: usize = 4096;
 
 /// A column that is asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(in crate::systems) struct Wanted {
     pub name: String,
     pub path: Vec<PathStep>,
     /// Whether an array of texts is a value.
@@ -47,7 +47,7 @@ pub(super) struct Wanted {
 
 /// Where the elements of a text are.
 #[derive(Debug)]
-pub(super) struct Elements {
+pub(in crate::systems) struct Elements {
     pub spans: Vec<Span>,
     /// Elements, or whole lines, that are no records, each with the reason.
     pub refused: Vec<(Span, String)>,
@@ -58,7 +58,7 @@ pub(super) struct Elements {
 
 /// Why the elements of a text cannot be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum NoElements {
+pub(in crate::systems) enum NoElements {
     Empty,
     Problem(Problem),
     /// Something stands behind the end of the value.
@@ -96,7 +96,7 @@ impl From<Problem> for NoElements {
 }
 
 /// The elements of an array to which these keys lead.
-pub(super) fn elements_of_array(text: &str, records: &[String]) -> Result<Elements, NoElements> {
+pub(in crate::systems) fn elements_of_array(text: &str, records: &[String]) -> Result<Elements, NoElements> {
     let mut scanner = Scanner::new(text, 0);
     scanner.space();
     if scanner.peek().is_none() {
@@ -154,7 +154,7 @@ pub(super) fn elements_of_array(text: &str, records: &[String]) -> Result<Elemen
 }
 
 /// The elements of a text in which each line is one.
-pub(super) fn elements_of_lines(text: &str) -> Result<Elements, NoElements> {
+pub(in crate::systems) fn elements_of_lines(text: &str) -> Result<Elements, NoElements> {
     let (mut spans, mut refused) = (Vec::new(), Vec::new());
     let mut start = 0;
     let mut first = None;
@@ -196,13 +196,13 @@ pub(super) fn elements_of_lines(text: &str) -> Result<Elements, NoElements> {
 
 /// A key of an object with its value.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Member {
+pub(in crate::systems) struct Member {
     pub key: Span,
     pub value: Span,
 }
 
 /// The members of an object, in its order.
-pub(super) fn members(text: &str, object: Span) -> Result<Vec<Member>, Problem> {
+pub(in crate::systems) fn members(text: &str, object: Span) -> Result<Vec<Member>, Problem> {
     let mut scanner = Scanner::new(text, object.start);
     let mut members = Vec::new();
     if scanner.enters(b'}') {
@@ -218,7 +218,7 @@ pub(super) fn members(text: &str, object: Span) -> Result<Vec<Member>, Problem> 
 }
 
 /// The items of an array, in its order.
-pub(super) fn items(text: &str, array: Span) -> Result<Vec<Span>, Problem> {
+pub(in crate::systems) fn items(text: &str, array: Span) -> Result<Vec<Span>, Problem> {
     let mut items = Vec::new();
     walk_items(&mut Scanner::new(text, array.start), &mut items)?;
     Ok(items)
@@ -238,7 +238,7 @@ fn walk_items(scanner: &mut Scanner<'_>, items: &mut Vec<Span>) -> Result<(), Pr
 }
 
 /// What stands at a path; nothing where it is absent.
-pub(super) fn find(text: &str, record: Span, path: &[PathStep]) -> Option<Span> {
+pub(in crate::systems) fn find(text: &str, record: Span, path: &[PathStep]) -> Option<Span> {
     let mut value = record;
     for step in path {
         value = match (step, Sort::of(value.of(text))) {
@@ -254,7 +254,7 @@ pub(super) fn find(text: &str, record: Span, path: &[PathStep]) -> Option<Span> 
 
 /// A cell as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cell {
+pub(in crate::systems) enum Cell {
     Absent,
     Null,
     Text(String, Storage),
@@ -263,7 +263,7 @@ pub(super) enum Cell {
 }
 
 /// What a value is as a cell.
-pub(super) fn cell(value: &str, is_list: bool) -> Cell {
+pub(in crate::systems) fn cell(value: &str, is_list: bool) -> Cell {
     match Sort::of(value) {
         Sort::Null => Cell::Null,
         Sort::Boolean => Cell::Text(value.to_owned(), Storage::Text),
@@ -294,7 +294,7 @@ pub(super) fn cell(value: &str, is_list: bool) -> Cell {
 
 /// One column of all rows.
 #[derive(Debug, Default)]
-pub(super) struct Column {
+pub(in crate::systems) struct Column {
     pub texts: StringChunked,
     pub storage: Vec<u8>,
     pub faults: Vec<(u32, String)>,
@@ -313,7 +313,7 @@ impl Column {
 
 /// All rows of a text.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(in crate::systems) struct Rows {
     /// The wanted columns, in their order.
     pub columns: Vec<Column>,
     pub spans: Vec<Span>,
@@ -324,7 +324,7 @@ pub(super) struct Rows {
 }
 
 /// Reads the rows among these elements.
-pub(super) fn rows(text: &str, elements: &Elements, wanted: &[Wanted]) -> Rows {
+pub(in crate::systems) fn rows(text: &str, elements: &Elements, wanted: &[Wanted]) -> Rows {
     let refused: HashSet<usize> = elements.refused.iter().map(|(span, _)| span.start).collect();
     let tree = Tree::of(wanted);
     let length = elements.spans.len().div_ceil(rayon::current_num_threads()).max(ROWS_AT_ONCE_MIN);
@@ -361,7 +361,7 @@ pub(super) fn rows(text: &str, elements: &Elements, wanted: &[Wanted]) -> Rows {
 }
 
 /// The beginning of an unreadable value.
-pub(super) fn beginning(value: &str) -> &str {
+pub(in crate::systems) fn beginning(value: &str) -> &str {
     value.char_indices().nth(RAW_CHARS_MAX).map_or(value, |(at, _)| &value[..at])
 }
 

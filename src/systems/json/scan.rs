@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 /// Where a value, a key or an element stands in the text: from its first byte up to the one after its last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(in crate::systems) struct Span {
     pub start: usize,
     pub end: usize,
 }
@@ -21,7 +21,7 @@ impl Span {
 
 /// Why a text is no JSON, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
+pub(in crate::systems) struct Problem {
     pub at: usize,
     /// In words that follow the place; nothing where the text just ends too early.
     pub why: Option<&'static str>,
@@ -29,7 +29,7 @@ pub(super) struct Problem {
 
 /// What sort of value begins with a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Sort {
+pub(in crate::systems) enum Sort {
     Null,
     Boolean,
     Number,
@@ -66,7 +66,7 @@ impl Sort {
 
 /// Walks over a text.
 #[derive(Clone, Debug)]
-pub(super) struct Scanner<'t> {
+pub(in crate::systems) struct Scanner<'t> {
     text: &'t str,
     pub at: usize,
     /// What closes the objects and arrays that are open, the innermost last.
@@ -279,12 +279,12 @@ fn number_length(text: &[u8]) -> Option<usize> {
 }
 
 /// Whether a text is spelled as JSON spells a number.
-pub(super) fn is_number(text: &str) -> bool {
+pub(in crate::systems) fn is_number(text: &str) -> bool {
     number_length(text.as_bytes()) == Some(text.len())
 }
 
 /// What a text in quotes says; nothing if it has half of a character.
-pub(super) fn unquoted(quoted: &str) -> Option<Cow<'_, str>> {
+pub(in crate::systems) fn unquoted(quoted: &str) -> Option<Cow<'_, str>> {
     let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Some(Cow::Borrowed(inner));
@@ -293,7 +293,7 @@ pub(super) fn unquoted(quoted: &str) -> Option<Cow<'_, str>> {
 }
 
 /// A text in quotes, with nothing escaped that need not be. `is_ascii` escapes whatever is not ASCII.
-pub(super) fn quoted(text: &str, is_ascii: bool) -> String {
+pub(in crate::systems) fn quoted(text: &str, is_ascii: bool) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     if !is_ascii || quoted.is_ascii() {
         return quoted;
@@ -311,7 +311,7 @@ pub(super) fn quoted(text: &str, is_ascii: bool) -> String {
 }
 
 /// Adds a value without the white space between its parts.
-pub(super) fn push_compact(value: &str, compact: &mut Vec<u8>) {
+pub(in crate::systems) fn push_compact(value: &str, compact: &mut Vec<u8>) {
     let bytes = value.as_bytes();
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {

@@ -7,17 +7,16 @@ use std::collections::HashMap;
 use std::error::Error as _;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use postgres::config::SslMode;
 use postgres::types::{Kind, ToSql, Type};
 use postgres::{Client, Config, NoTls};
-use rustls::pki_types::pem::PemObject;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::server::{Cells, Class, Column, Connect, Failure, Fault, Given, ROW, Rights, Session, Statement, Table};
 use crate::job::DatabaseUrl;
+use crate::systems::encryption::encryption;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -48,7 +47,7 @@ pub(super) fn connecting(url: DatabaseUrl, authorities: Option<PathBuf>) -> Conn
         config.port(port.map_err(|_| Failure { fault: Fault::UnknownHost, words: "its port is no number between 1 and 65535".to_owned() })?);
         let client = if url.is_encrypted.unwrap_or(!url.is_local()) {
             config.ssl_mode(SslMode::Require);
-            config.connect(MakeRustlsConnect::new(encryption(authorities.as_deref())?))
+            config.connect(MakeRustlsConnect::new(encrypted(authorities.as_deref())?))
         } else {
             config.ssl_mode(SslMode::Disable);
             config.connect(NoTls)
@@ -60,25 +59,8 @@ pub(super) fn connecting(url: DatabaseUrl, authorities: Option<PathBuf>) -> Conn
 }
 
 /// How connections are encrypted: with these authorities, or with the well-known ones.
-fn encryption(authorities: Option<&Path>) -> Result<rustls::ClientConfig, Failure> {
-    let wrong = |words: String| Failure { fault: Fault::Encryption, words };
-    let mut roots = rustls::RootCertStore::empty();
-    match authorities {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            let unreadable = |_| wrong("the file of `sslrootcert` cannot be read, or holds no certificate".to_owned());
-            for certificate in rustls::pki_types::CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-                let added = roots.add(certificate.map_err(unreadable)?);
-                added.map_err(|_| wrong("the file of `sslrootcert` holds what is no certificate of an authority".to_owned()))?;
-            }
-            if roots.is_empty() {
-                return Err(wrong("the file of `sslrootcert` holds no certificate".to_owned()));
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|error| wrong(error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+fn encrypted(authorities: Option<&Path>) -> Result<rustls::ClientConfig, Failure> {
+    encryption(authorities).map_err(|why| Failure { fault: Fault::Encryption, words: format!("the file of `sslrootcert` {why}") })
 }
 
 impl PostgresSession {

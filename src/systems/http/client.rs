@@ -1,0 +1,643 @@
+//! Calls of one API: who we are, how often, how long, and what must never be shown.
+//!
+//! # Words
+//! A *call* is one exchange that is meant; it may need several *requests*, because an API that is busy is asked again. A call is
+//! *harmless* if making it twice does what making it once does. A *reply* is what the API said, whatever its status.
+//!
+//! # Design
+//! - Nothing leaves this machine but to the scheme, host and port of `base_url`: the login goes with every request, so a redirect or a
+//!   next page elsewhere is an error and never followed.
+//! - What passes is waited for here, request by request, and not by pulling everything again: a long listing that is told to wait on
+//!   its last page would never end. All waiting of one pull or write comes out of one budget; pacing by `rate` is none of it.
+//! - A request that cannot be repeated without harm never goes over a connection that was used before: one that the API has just
+//!   closed would leave nobody knowing whether it arrived.
+//! - The library answers for the bytes of HTTP alone. Redirects, packing and statuses are looked at here. It is synchronous, as
+//!   everything that calls it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Read;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::MultiGzDecoder;
+use reqwest::blocking::{Client as Agent, Response};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+use crate::diagnostic::Place;
+use crate::error::{Error, Remedy};
+use crate::job::{HttpAuth, HttpLimits, HttpSettings, is_loopback, url_problem};
+use crate::systems::json::read::find;
+use crate::systems::json::scan::{Scanner, Sort, Span, unquoted};
+use crate::systems::encryption::encryption;
+use crate::systems::{Opening, resolved_telling, shown};
+
+/// So many redirects are followed.
+const REDIRECTS_MAX: u32 = 5;
+
+/// So many requests are made for one call.
+const REQUESTS_MAX: u32 = 12;
+
+/// The first wait where nobody says how long.
+const WAIT_FIRST: Duration = Duration::from_millis(500);
+
+/// The longest wait where nobody says how long.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// A secret shorter than this is not looked for in texts: it would be found everywhere.
+const SECRET_CHARS_MIN: usize = 3;
+
+/// Statuses after which a harmless call is made again.
+const PASSING: [u16; 5] = [408, 500, 502, 503, 504];
+
+/// One call.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub method: String,
+    pub url: Url,
+    /// The type of the body, and the body.
+    pub body: Option<(&'static str, String)>,
+    pub headers: Vec<(String, String)>,
+    pub is_harmless: bool,
+}
+
+/// What the API said.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    pub status: u16,
+    headers: HeaderMap,
+    pub text: String,
+}
+
+impl Reply {
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All headers of this name.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+
+    pub fn is_fine(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Reply(Reply),
+    /// It was sent, or part of it, and nobody knows whether it was done.
+    Unknown(String),
+}
+
+/// Why a request has no reply.
+struct Broken {
+    may_have_arrived: bool,
+    why: String,
+}
+
+/// Why a request has no reply that can be used.
+enum Fault {
+    Broken(Broken),
+    Stop(Error),
+}
+
+/// The client of one API.
+#[derive(Debug)]
+pub(super) struct Client {
+    agent: Agent,
+    /// Without connections that were used before.
+    agent_afresh: Agent,
+    base: Url,
+    /// The base as the job file writes it.
+    written: String,
+    pub system: String,
+    headers: Vec<(String, String)>,
+    query: Option<(String, String)>,
+    /// The parameters of a listing.
+    pub list_query: Vec<(String, String)>,
+    /// The body of a listing.
+    pub list_body: Option<String>,
+    secrets: Vec<String>,
+    limits: HttpLimits,
+    /// For how long one pull or write waits in all.
+    patience: Duration,
+    waited: Duration,
+    /// When the last requests were made, as many as the rate allows.
+    made: VecDeque<Instant>,
+    not_before: Option<Instant>,
+    pub requests: u64,
+    /// By what was said how often a request was made again.
+    again: BTreeMap<String, u64>,
+}
+
+impl Client {
+    /// A client that has called nobody yet.
+    ///
+    /// # Errors
+    /// `GiveAccess` for a reference that leads nowhere or certificates that cannot be read, `MendJob` for an address that cannot be called.
+    pub fn new(settings: &HttpSettings, opening: &Opening<'_>) -> Result<Client, Error> {
+        let secrets = RefCell::new(Vec::new());
+        let resolve = |written: &str| {
+            resolved_telling(written, opening, &|value| {
+                if value.chars().count() >= SECRET_CHARS_MIN {
+                    secrets.borrow_mut().push(value.to_owned());
+                }
+            })
+        };
+        let system = opening.spec.name.clone();
+        let nothing_done = "nothing was read or written";
+        // What an address refers to is no secret, and without it no message could say where.
+        let address = crate::systems::resolved(&settings.base_url, opening)?;
+        if let Some(problem) = url_problem(&address) {
+            return Err(Error::new(Remedy::MendJob, Place::of(&settings.base_url), format!("`base_url` of system `{system}` {problem}"))
+                .seen(nothing_done)
+                .hint("for example `https://crm.example.com/api`"));
+        }
+        let base = Url::parse(&address)
+            .map_err(|_| Error::new(Remedy::MendJob, Place::of(&settings.base_url), format!("`base_url` of system `{system}` is no address")))?;
+        let mut headers = Vec::new();
+        for (name, value) in &settings.headers {
+            headers.push((name.clone(), resolve(value)?));
+        }
+        let mut query = None;
+        match &settings.auth {
+            HttpAuth::None => {}
+            HttpAuth::Bearer(token) => headers.push(("Authorization".to_owned(), format!("Bearer {}", resolve(token)?))),
+            HttpAuth::Basic { user, password } => {
+                let login = STANDARD.encode(format!("{}:{}", resolve(user)?, resolve(password)?));
+                headers.push(("Authorization".to_owned(), format!("Basic {login}")));
+                secrets.borrow_mut().push(login);
+            }
+            HttpAuth::Header { name, key } => headers.push((name.clone(), resolve(key)?)),
+            HttpAuth::Query { name, key } => query = Some((name.clone(), resolve(key)?)),
+        }
+        let mut list_query = Vec::new();
+        for (name, value) in &settings.list.query {
+            list_query.push((name.clone(), resolve(value)?));
+        }
+        let list_body = settings.list.body.as_deref().map(&resolve).transpose()?;
+        let bad =
+            headers.iter().find(|(name, value)| HeaderName::try_from(name.as_str()).is_err() || HeaderValue::try_from(value.as_str()).is_err());
+        if let Some((name, _)) = bad {
+            return Err(Error::new(
+                Remedy::GiveAccess,
+                Place::of(&settings.base_url),
+                format!("the value of header `{name}` of system `{system}` cannot be sent"),
+            )
+            .seen("a line end or another control character is in it")
+            .seen(nothing_done)
+            .hint("look at what its reference leads to"));
+        }
+        let mut secrets = secrets.into_inner();
+        let encoded: Vec<String> = secrets.iter().map(|secret| url::form_urlencoded::byte_serialize(secret.as_bytes()).collect()).collect();
+        secrets.extend(encoded);
+        // The longest first: one may be the beginning of another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.dedup();
+        let authorities = settings.ca.as_deref().map(|written| crate::systems::resolved(written, opening)).transpose()?;
+        let encryption = encryption(authorities.map(|path| opening.root.join(path)).as_deref()).map_err(|why| {
+            Error::new(
+                Remedy::GiveAccess,
+                Place::of(settings.ca.as_deref().unwrap_or(&settings.base_url)),
+                format!("the file of authorities of system `{system}` {why}"),
+            )
+            .seen(nothing_done)
+            .hint("`ca` names a file with `-----BEGIN CERTIFICATE-----` blocks, relative to the root")
+        })?;
+        let agent = |idle_max: usize| {
+            let mut builder = Agent::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .user_agent(concat!("tieout/", env!("CARGO_PKG_VERSION")))
+                .pool_max_idle_per_host(idle_max)
+                .tls_backend_preconfigured(encryption.clone())
+                .connect_timeout(Duration::from_secs(u64::from(settings.limits.connect_s)))
+                // Of a part: until the headers of an answer, then for each piece of its body.
+                .timeout(Duration::from_secs(u64::from(settings.limits.read_s.min(settings.limits.call_s))));
+            if is_loopback(base.host_str().unwrap_or_default().trim_matches(['[', ']'])) {
+                builder = builder.no_proxy();
+            }
+            builder.build().map_err(|failure| {
+                Error::new(Remedy::Look, Place::of(&settings.base_url), format!("system `{system}` cannot be called from here"))
+                    .seen(failure.to_string())
+                    .seen(nothing_done)
+            })
+        };
+        Ok(Client {
+            agent: agent(4)?,
+            agent_afresh: agent(0)?,
+            written: settings.base_url.clone(),
+            base: base.clone(),
+            system,
+            headers,
+            query,
+            list_query,
+            list_body,
+            secrets,
+            limits: settings.limits.clone(),
+            patience: Duration::from_secs(u64::from(settings.retry_for_s)),
+            waited: Duration::ZERO,
+            made: VecDeque::new(),
+            not_before: None,
+            requests: 0,
+            again: BTreeMap::new(),
+        })
+    }
+
+    /// Begins a pull, a write or a reading back: it may wait anew.
+    pub fn begin(&mut self) {
+        self.waited = Duration::ZERO;
+        self.again.clear();
+    }
+
+    /// What was met since it began, a sentence each.
+    pub fn notes(&self) -> Vec<String> {
+        let told = |(what, count): (&String, &u64)| format!("{count} {} made again: {what}", if *count == 1 { "call was" } else { "calls were" });
+        self.again.iter().map(told).collect()
+    }
+
+    /// The address of a path behind the base.
+    ///
+    /// # Errors
+    /// `MendJob` if it leads elsewhere.
+    pub fn url(&self, path: &str) -> Result<Url, Error> {
+        // An address without its points would be another one.
+        if path.split(['/', '?']).any(|step| matches!(step, "." | ".." | "%2E" | "%2E%2E")) {
+            return Err(self.error(Remedy::Look, path, "an id of points cannot stand in an address".to_owned()));
+        }
+        let joined = crate::job::joined(self.base.as_str(), path);
+        let url = Url::parse(&joined).map_err(|_| self.error(Remedy::MendJob, path, "this is no address".to_owned()))?;
+        self.same_origin(url, path)
+    }
+
+    /// The address that the API names as that of the next page, relative to the one that it was named by.
+    ///
+    /// # Errors
+    /// `Look` if it is at another host: the login would go there.
+    pub fn follow(&self, from: &Url, next: &str) -> Result<Url, Error> {
+        let mut url =
+            from.join(next).map_err(|_| self.error(Remedy::Look, from.path(), "the address of the next page is none".to_owned()).seen(self.clean(next)))?;
+        url.set_fragment(None);
+        if let Some((name, _)) = &self.query {
+            // It is added to every request.
+            let kept: Vec<(String, String)> =
+                url.query_pairs().filter(|(key, _)| key != name).map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
+            url.set_query(None);
+            if !kept.is_empty() {
+                url.query_pairs_mut().extend_pairs(kept);
+            }
+        }
+        self.same_origin(url, from.path())
+    }
+
+    fn same_origin(&self, url: Url, shown_path: &str) -> Result<Url, Error> {
+        let origin = |url: &Url| (url.scheme().to_owned(), url.host_str().unwrap_or_default().to_owned(), url.port_or_known_default());
+        if origin(&url) == origin(&self.base) && url.username().is_empty() && url.password().is_none() {
+            return Ok(url);
+        }
+        let place = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
+        let message = format!("system `{}` was sent on to `{}`", self.system, self.clean(&place));
+        Err(self
+            .error(Remedy::Look, shown_path, message)
+            .seen("our login goes with every call, and is never sent to another place")
+            .hint("if the API has moved, correct `base_url`"))
+    }
+
+    /// An error about a path, with the base as it is written.
+    pub fn error(&self, remedy: Remedy, path: &str, message: String) -> Error {
+        Error::new(remedy, Place::of(self.clean(&crate::job::joined(&self.written, path))), message)
+    }
+
+    /// A text of the API as messages show it: without secrets, not too long.
+    pub fn clean(&self, text: &str) -> String {
+        shown(self.redacted(text).trim())
+    }
+
+    /// A text without secrets.
+    pub fn redacted(&self, text: &str) -> String {
+        let mut clean = text.to_owned();
+        for secret in &self.secrets {
+            if clean.contains(secret.as_str()) {
+                clean = clean.replace(secret.as_str(), "***");
+            }
+        }
+        clean
+    }
+
+    /// What the API says about a failure, in its own words; nothing if it says nothing.
+    pub fn words(&self, reply: &Reply) -> Option<String> {
+        let text = reply.text.trim();
+        if text.is_empty() {
+            return None;
+        }
+        if text.starts_with('<') {
+            let lower = text.to_ascii_lowercase();
+            let title = lower.find("<title>").and_then(|at| text.get(at + 7..)).and_then(|rest| rest.split('<').next()).map(str::trim);
+            return Some(match title.filter(|title| !title.is_empty()) {
+                Some(title) => format!("a web page: {}", self.clean(title)),
+                None => "a web page".to_owned(),
+            });
+        }
+        let words = whole(text).and_then(|span| said(text, span, 0));
+        Some(self.redacted(&words.unwrap_or_else(|| text.to_owned()))).map(|words| shortened(&words))
+    }
+
+    /// Makes a call, and makes it again for as long as the API is busy, or something passes and it is harmless.
+    ///
+    /// # Errors
+    /// Nothing was done: the API cannot be reached, stays busy, or the budget of calls is spent.
+    pub fn call(&mut self, call: &Call) -> Result<Ended, Error> {
+        let mut requests = 0;
+        loop {
+            requests += 1;
+            let (what, at_least) = match self.request(call) {
+                Err(Fault::Stop(error)) => return Err(error),
+                Err(Fault::Broken(broken)) => {
+                    if broken.may_have_arrived && !call.is_harmless {
+                        return Ok(Ended::Unknown(broken.why));
+                    }
+                    (broken.why, None)
+                }
+                Ok(reply) => {
+                    self.heed(&reply);
+                    let is_bare = reply.text.trim().is_empty() && self.limits.busy_if_empty.contains(&reply.status);
+                    // 503 without a word about when may come from something in between, after the API has done it.
+                    let is_clear = call.is_harmless || reply.status != 503 || retry_after(&reply).is_some();
+                    let is_busy = is_clear && (is_bare || self.limits.busy.contains(&reply.status));
+                    let is_tried_again = is_busy || (call.is_harmless && PASSING.contains(&reply.status));
+                    if !is_tried_again {
+                        if !call.is_harmless && PASSING.contains(&reply.status) {
+                            let words = self.words(&reply).map(|words| format!(": {words}")).unwrap_or_default();
+                            return Ok(Ended::Unknown(format!("the API answered with status {}{words}", reply.status)));
+                        }
+                        return Ok(Ended::Reply(reply));
+                    }
+                    (format!("the API answered with status {}", reply.status), retry_after(&reply))
+                }
+            };
+            let give_up = |client: &Client, why: String| {
+                let error = client.error(Remedy::GiveAccess, call.url.path().trim_start_matches(client.base.path().trim_end_matches('/')), why);
+                error.seen(what.clone()).seen(format!(
+                    "{} {} made, with {:.0} seconds of waiting",
+                    requests,
+                    if requests == 1 { "request was" } else { "requests were" },
+                    client.waited.as_secs_f64()
+                ))
+            };
+            let wait = at_least.unwrap_or_else(|| back_off(requests));
+            if requests >= REQUESTS_MAX || self.waited + wait > self.patience {
+                let message = match at_least {
+                    Some(wait) => format!("system `{}` asks to wait {} seconds", self.system, wait.as_secs()),
+                    None => format!("system `{}` cannot be reached", self.system),
+                };
+                return Err(give_up(self, message).hint("try again later; `retry_for_s` under `[apply]` says for how long a run waits"));
+            }
+            *self.again.entry(what).or_default() += 1;
+            self.waited += wait;
+            std::thread::sleep(wait);
+        }
+    }
+
+    /// What the headers say about when the next request may be made.
+    fn heed(&mut self, reply: &Reply) {
+        let number = |names: [&str; 3]| names.iter().find_map(|name| reply.header(name)?.split([',', ';']).next()?.trim().parse::<f64>().ok());
+        let left = number(["x-ratelimit-remaining", "ratelimit-remaining", "x-rate-limit-remaining"]);
+        let reset = number(["x-ratelimit-reset", "ratelimit-reset", "x-rate-limit-reset"]);
+        if let (Some(left), Some(reset)) = (left, reset)
+            && left < 1.0
+            && reset.is_finite()
+        {
+            // A large number is a moment, a small one a time from now.
+            let seconds = if reset > 1e9 { reset - SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() } else { reset };
+            self.not_before = Some(Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0)));
+        }
+    }
+
+    /// Waits for the next request, and counts it.
+    fn pace(&mut self, path: &str) -> Result<(), Error> {
+        if let Some(most) = self.limits.calls_max
+            && self.requests >= u64::from(most)
+        {
+            return Err(self
+                .error(Remedy::GiveAccess, path, format!("system `{}` has had its {most} calls of this run", self.system))
+                .hint("raise `calls_max` under its `limits`, or ask for larger pages"));
+        }
+        if let Some(free) = self.not_before.take() {
+            let wait = free.saturating_duration_since(Instant::now());
+            if self.waited + wait > self.patience {
+                return Err(self
+                    .error(Remedy::GiveAccess, path, format!("system `{}` takes no more calls for {} seconds", self.system, wait.as_secs()))
+                    .hint("try again later; `retry_for_s` under `[apply]` says for how long a run waits"));
+            }
+            self.waited += wait;
+            std::thread::sleep(wait);
+        }
+        if let Some((calls, seconds)) = self.limits.rate {
+            let window = Duration::from_secs(u64::from(seconds));
+            if self.made.len() >= calls as usize
+                && let Some(first) = self.made.pop_front()
+            {
+                std::thread::sleep((first + window).saturating_duration_since(Instant::now()));
+            }
+            self.made.push_back(Instant::now());
+        }
+        self.requests += 1;
+        Ok(())
+    }
+
+    fn request(&mut self, call: &Call) -> Result<Reply, Fault> {
+        let mut url = call.url.clone();
+        for _ in 0..=REDIRECTS_MAX {
+            let path = url.path().trim_start_matches(self.base.path().trim_end_matches('/')).to_owned();
+            self.pace(&path).map_err(Fault::Stop)?;
+            let reply = self.exchange(call, &url, &path)?;
+            let leads_on = matches!(reply.status, 301 | 302 | 307 | 308) && (call.method == "GET" || matches!(reply.status, 307 | 308));
+            match reply.header("location").filter(|_| leads_on) {
+                Some(location) => url = self.follow(&url, location).map_err(Fault::Stop)?,
+                None => return Ok(reply),
+            }
+        }
+        Err(Fault::Stop(
+            self.error(Remedy::Look, call.url.path(), format!("system `{}` sends on and on", self.system))
+                .seen(format!("{REDIRECTS_MAX} redirects were followed")),
+        ))
+    }
+
+    fn exchange(&self, call: &Call, url: &Url, path: &str) -> Result<Reply, Fault> {
+        let mut url = url.clone();
+        if let Some((name, key)) = &self.query {
+            url.query_pairs_mut().append_pair(name, key);
+        }
+        let agent = if call.is_harmless { &self.agent } else { &self.agent_afresh };
+        let unsendable = || Fault::Stop(self.error(Remedy::MendJob, path, format!("a call of system `{}` cannot be put together", self.system)));
+        let method = reqwest::Method::from_bytes(call.method.as_bytes()).map_err(|_| unsendable())?;
+        let mut builder = agent.request(method, url);
+        let own = |name: &str| self.headers.iter().chain(&call.headers).any(|(own, _)| own.eq_ignore_ascii_case(name));
+        for (name, value) in [("accept", "application/json"), ("accept-encoding", "gzip")] {
+            if !own(name) {
+                builder = builder.header(name, value);
+            }
+        }
+        for (name, value) in self.headers.iter().chain(&call.headers) {
+            builder = builder.header(name.as_str(), value.as_str());
+        }
+        if let Some((kind, body)) = &call.body {
+            if !own("content-type") {
+                builder = builder.header("content-type", *kind);
+            }
+            builder = builder.body(body.clone());
+        }
+        let request = builder.build().map_err(|_| unsendable())?;
+        let begun = Instant::now();
+        let response = agent.execute(request).map_err(|failure| Fault::Broken(self.broken(&failure)))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let most = u64::from(self.limits.body_max_mb) * 1024 * 1024;
+        let is_packed = headers.get("content-encoding").is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"));
+        let mut bytes = Vec::new();
+        let reader = Timed { response, until: begun + Duration::from_secs(u64::from(self.limits.call_s)), read_s: self.limits.read_s };
+        let read = if is_packed { MultiGzDecoder::new(reader).take(most + 1).read_to_end(&mut bytes) } else { reader.take(most + 1).read_to_end(&mut bytes) };
+        if let Err(failure) = read {
+            // The status is known, and what was done is done.
+            let why = match failure.kind() {
+                std::io::ErrorKind::TimedOut if begun.elapsed() >= Duration::from_secs(u64::from(self.limits.call_s)) => {
+                    format!("the call took longer than {} seconds", self.limits.call_s)
+                }
+                std::io::ErrorKind::TimedOut => format!("nothing more was said for {} seconds", self.limits.read_s),
+                _ => format!("the answer ended too early: {}", self.clean(&innermost(&failure))),
+            };
+            return Err(Fault::Broken(Broken { may_have_arrived: true, why }));
+        }
+        if bytes.len() as u64 > most {
+            return Err(Fault::Stop(
+                self.error(Remedy::MendJob, path, format!("an answer of system `{}` is larger than {} megabytes", self.system, self.limits.body_max_mb))
+                    .hint("ask for smaller pages, or raise `body_max_mb` under its `limits`"),
+            ));
+        }
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(_) if !(200..300).contains(&status) => String::new(),
+            Err(_) => {
+                let why = "the answer is not in the encoding `UTF-8`".to_owned();
+                return Err(if call.is_harmless && call.method == "GET" {
+                    Fault::Stop(self.error(Remedy::Look, path, why).seen("JSON is always UTF-8"))
+                } else {
+                    Fault::Broken(Broken { may_have_arrived: true, why })
+                });
+            }
+        };
+        Ok(Reply { status, headers, text })
+    }
+
+    fn broken(&self, failure: &reqwest::Error) -> Broken {
+        let connecting = |why: String| Broken { may_have_arrived: false, why };
+        if !failure.is_connect() {
+            let why = match failure.is_timeout() {
+                true => format!("nothing more was said for {} seconds", self.limits.read_s.min(self.limits.call_s)),
+                false => format!("the connection broke: {}", self.clean(&innermost(failure))),
+            };
+            return Broken { may_have_arrived: true, why };
+        }
+        if failure.is_timeout() {
+            return connecting(format!("no connection within {} seconds", self.limits.connect_s));
+        }
+        if failure.is_dns() {
+            return connecting(format!("the host `{}` is not known", self.base.host_str().unwrap_or_default()));
+        }
+        if let Some(tls) = causes(failure).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+            return connecting(format!("no protected connection: {}", self.clean(&tls.to_string())));
+        }
+        let is_refused = |cause: &(dyn std::error::Error + 'static)| {
+            cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
+        };
+        connecting(match causes(failure).any(is_refused) {
+            true => "the connection is refused: nobody listens there".to_owned(),
+            false => format!("no connection could be made: {}", self.clean(&innermost(failure))),
+        })
+    }
+}
+
+/// The body of an answer, read until a moment.
+struct Timed {
+    response: Response,
+    until: Instant,
+    read_s: u32,
+}
+
+impl Read for Timed {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if Instant::now() >= self.until {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        let asked = Instant::now();
+        self.response.read(into).map_err(|failure| {
+            let is_late = asked.elapsed() >= Duration::from_secs(u64::from(self.read_s)) || Instant::now() >= self.until;
+            if is_late { std::io::ErrorKind::TimedOut.into() } else { failure }
+        })
+    }
+}
+
+/// An error and what caused it, the outermost first. What an error of the disk or the network wraps is among them.
+fn causes<'e>(error: &'e (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped as &(dyn std::error::Error + 'static)),
+        None => error.source(),
+    })
+}
+
+/// The words of what caused an error in the end.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// How long an API asks to be left alone: seconds, or a moment by its own clock.
+fn retry_after(reply: &Reply) -> Option<Duration> {
+    let said = reply.header("retry-after")?.trim();
+    if let Ok(seconds) = said.parse::<f64>() {
+        return Some(Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0)));
+    }
+    let moment = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
+    let now = reply.header("date").and_then(moment).or_else(|| jiff::Timestamp::try_from(SystemTime::now()).ok())?;
+    Some(Duration::from_secs(u64::try_from(moment(said)?.as_second() - now.as_second()).unwrap_or(0).min(86_400)))
+}
+
+/// How long to wait before the next request where nobody says: longer each time, and never quite as long as others do.
+fn back_off(requests: u32) -> Duration {
+    let doubled = WAIT_FIRST.saturating_mul(1 << requests.saturating_sub(1).min(10)).min(WAIT_MAX);
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    doubled.mul_f64(0.5 + f64::from(nanos % 1000) / 2000.0)
+}
+
+/// Where the one value of a text stands; nothing if it is no JSON.
+pub(super) fn whole(text: &str) -> Option<Span> {
+    let mut scanner = Scanner::new(text, 0);
+    scanner.space();
+    let span = scanner.value().ok()?;
+    scanner.space();
+    scanner.peek().is_none().then_some(span)
+}
+
+/// What a value says about a failure: the text that stands where such texts usually do.
+pub(super) fn said(text: &str, value: Span, level: u32) -> Option<String> {
+    const KEYS: [&str; 12] =
+        ["message", "detail", "error_description", "error", "errors", "title", "reason", "description", "Message", "Error", "Detail", "userErrors"];
+    match Sort::of(value.of(text)) {
+        Sort::Text => unquoted(value.of(text)).map(|said| said.trim().to_owned()).filter(|said| !said.is_empty()),
+        Sort::Array if level < 4 => crate::systems::json::read::items(text, value).ok()?.into_iter().find_map(|item| said(text, item, level + 1)),
+        Sort::Object if level < 4 => KEYS.iter().find_map(|key| said(text, find(text, value, &[crate::job::PathStep::Key((*key).to_owned())])?, level + 1)),
+        _ => None,
+    }
+}
+
+/// Words of an API, not too long, on one line.
+pub(super) fn shortened(words: &str) -> String {
+    const WORDS_MAX: usize = 300;
+    let line: String = words.chars().take(WORDS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if words.chars().nth(WORDS_MAX).is_some() { format!("{line}…") } else { line }
+}

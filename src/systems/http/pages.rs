@@ -1,0 +1,449 @@
+//! A listing read page by page, and one record read by its id.
+//!
+//! # Design
+//! A cursor that comes twice, or a page that begins with a record with which an earlier one began, is an endless loop: a parameter that
+//! the API does not know is ignored by it, and every page is the first.
+
+use hashbrown::{HashMap, HashSet};
+use url::Url;
+
+use super::client::{Call, Ended, Reply, whole};
+use super::{HttpApi, NOTHING};
+use crate::error::{Error, Remedy};
+use crate::job::{HttpPage, HttpParameter, PathStep, spell_path};
+use crate::systems::json::read::{NoElements, elements_of_array, find};
+use crate::systems::json::scan::{Scanner, Sort, Span, unquoted};
+
+/// A listing that can no longer be told apart by its rows' numbers.
+const RECORDS_MAX: usize = u32::MAX as usize - 1;
+
+/// All records of a listing, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub text: String,
+    pub spans: Vec<Span>,
+    /// Elements that are no records, each with the reason.
+    pub refused: Vec<(Span, String)>,
+    /// How many records the API announced.
+    pub total: Option<u64>,
+    pub notes: Vec<String>,
+}
+
+impl Listing {
+    /// Adds one element.
+    pub fn add(&mut self, record: &str) -> Span {
+        let start = self.text.len();
+        self.text.push_str(record);
+        let span = Span { start, end: self.text.len() };
+        self.text.push('\n');
+        self.spans.push(span);
+        span
+    }
+}
+
+/// Where the next page is.
+enum Next {
+    None,
+    /// This value in the parameter of the page.
+    Value(String),
+    At(Url),
+}
+
+impl HttpApi {
+    /// All records.
+    pub(super) fn list(&mut self) -> Result<Listing, Error> {
+        let list = self.settings.list.clone();
+        let first = self.client.url(&list.path)?;
+        let mut listing = Listing::default();
+        let mut seen: HashSet<String> = HashSet::new();
+        // By id the page on which a record was, and its place.
+        let mut places: HashMap<String, (u32, usize)> = HashMap::new();
+        let mut superseded: HashSet<usize> = HashSet::new();
+        let mut next = match &list.page {
+            HttpPage::Number(_, number) => Next::Value(number.to_string()),
+            HttpPage::Offset(_) => Next::Value("0".to_owned()),
+            _ => Next::None,
+        };
+        let mut address = first.clone();
+        let mut page = 0;
+        let requests = self.client.requests;
+        loop {
+            page += 1;
+            if page > list.pages_max {
+                return Err(self
+                    .client
+                    .error(Remedy::MendJob, &list.path, format!("system `{}` has more than {} pages", self.system, list.pages_max))
+                    .seen(NOTHING)
+                    .hint("raise `pages_max` under its `page`, or ask for larger pages"));
+            }
+            let call = self.call_of_page(&address, &first, &next)?;
+            let reply = self.read(&call, &list.path)?;
+            if let Some(words) = self.errors_in(&reply, list.errors.as_ref()) {
+                return Err(self
+                    .client
+                    .error(Remedy::GiveAccess, &list.path, format!("system `{}` answers with errors", self.system))
+                    .seen(format!("it says: {words}"))
+                    .seen(NOTHING));
+            }
+            let before = listing.spans.len();
+            let text = reply.text.strip_prefix('\u{feff}').unwrap_or(&reply.text);
+            let found = elements_of_array(text, &list.records).map_err(|why| self.no_records(&reply, text, why))?;
+            for element in &found.spans {
+                let record = if list.unwrap.is_empty() { Some(*element) } else { find(text, *element, &list.unwrap) };
+                let span = listing.add(record.unwrap_or(*element).of(text));
+                if record.is_none() {
+                    listing.refused.push((span, format!("has no `{}`", spell_path(&list.unwrap, false))));
+                } else if Sort::of(span.of(&listing.text)) != Sort::Object {
+                    listing.refused.push((span, format!("is {}, and a record is an object", Sort::of(span.of(&listing.text)).words())));
+                } else if let Some(id) = self.id_of(span.of(&listing.text)) {
+                    let place = listing.spans.len() - 1;
+                    match places.get(&id) {
+                        // Two on one page are two records with one id, which a person must see.
+                        Some((earlier, _)) if *earlier == page => {}
+                        Some((_, earlier)) => {
+                            superseded.insert(*earlier);
+                            places.insert(id, (page, place));
+                        }
+                        None => {
+                            places.insert(id, (page, place));
+                        }
+                    }
+                }
+            }
+            if listing.spans.len() > RECORDS_MAX {
+                return Err(self.client.error(Remedy::Look, &list.path, "the list has more records than one snapshot holds".to_owned()).seen(NOTHING));
+            }
+            let total = match (&list.total, &list.total_header) {
+                (Some(path), _) => Some(whole(text).and_then(|value| find(text, value, path)).map(|there| there.of(text).trim_matches('"').to_owned())),
+                (None, Some(header)) => Some(reply.header(header).map(str::to_owned)),
+                (None, None) => None,
+            };
+            if let Some(total) = total {
+                let number = total.as_deref().and_then(|total| total.trim().parse().ok());
+                if number.is_none() {
+                    return Err(self
+                        .client
+                        .error(Remedy::MendJob, &list.path, format!("system `{}` does not say how many records there are", self.system))
+                        .seen(match total {
+                            Some(total) => format!("`{}` stands where the total should be", self.client.clean(&total)),
+                            None => "there is nothing where the total should be".to_owned(),
+                        })
+                        .seen(NOTHING)
+                        .hint("correct `total` or `total_header` of its `list`"));
+                }
+                listing.total = number;
+            }
+            let count = listing.spans.len() - before;
+            let begins = listing.spans.get(before).map(|span| span.of(&listing.text)).map(|record| self.id_of(record).unwrap_or_else(|| record.to_owned()));
+            let reached = listing.total.is_some_and(|total| (listing.spans.len() - superseded.len()) as u64 >= total);
+            next =
+                self.next_page(&call.url, &reply, text, page, listing.spans.len(), count, reached, listing.spans.last().map(|span| span.of(&listing.text)))?;
+            let mark = match (&list.page, &next) {
+                (HttpPage::Cursor(..) | HttpPage::Next(_) | HttpPage::Link, Next::Value(value)) => Some(value.clone()),
+                (HttpPage::Cursor(..) | HttpPage::Next(_) | HttpPage::Link, Next::At(url)) => Some(url.to_string()),
+                (HttpPage::Number(..) | HttpPage::Offset(_) | HttpPage::LastId(_), _) => begins,
+                _ => None,
+            };
+            if let Some(mark) = mark
+                && !seen.insert(mark)
+            {
+                let (what, hint) = match list.page {
+                    HttpPage::Cursor(..) => ("the cursor of this page came before", "look whether `cursor` and `param` are right"),
+                    HttpPage::Next(_) | HttpPage::Link => ("the address of the next page came before", "look at what the API answers"),
+                    _ => (
+                        "the page begins with a record with which an earlier page began",
+                        "look whether the parameter of its `page` is right: an API ignores one that it does not know",
+                    ),
+                };
+                return Err(self
+                    .client
+                    .error(Remedy::MendJob, &list.path, format!("the pages of system `{}` go round in a circle", self.system))
+                    .seen(format!("page {page}: {what}"))
+                    .seen(NOTHING)
+                    .hint(hint));
+            }
+            match &next {
+                Next::None => break,
+                Next::At(url) => address = url.clone(),
+                Next::Value(_) => {}
+            }
+        }
+        if !superseded.is_empty() {
+            let count = superseded.len();
+            let were = if count == 1 { "record came" } else { "records came" };
+            listing.notes.push(format!("{count} {were} on two pages, because the list was edited while it was read: taken once, as read last"));
+            let starts: HashSet<usize> = superseded.iter().map(|place| listing.spans[*place].start).collect();
+            listing.spans.retain(|span| !starts.contains(&span.start));
+        }
+        let calls = self.client.requests - requests;
+        if self.known.is_empty() {
+            let per_page = listing.spans.len().div_ceil(page as usize);
+            listing.notes.push(format!("a full pull is {calls} {}, with {per_page} records a page", if calls == 1 { "call" } else { "calls" }));
+        }
+        Ok(listing)
+    }
+
+    fn call_of_page(&self, address: &Url, first: &Url, next: &Next) -> Result<Call, Error> {
+        let list = &self.settings.list;
+        let mut url = address.clone();
+        let mut body = self.client.list_body.clone();
+        if !matches!(next, Next::At(_)) {
+            url = first.clone();
+            if !self.client.list_query.is_empty() {
+                url.query_pairs_mut().extend_pairs(&self.client.list_query);
+            }
+        }
+        let parameter = match &list.page {
+            HttpPage::Number(parameter, _) | HttpPage::Offset(parameter) | HttpPage::Cursor(_, parameter) | HttpPage::LastId(parameter) => Some(parameter),
+            HttpPage::Single | HttpPage::Next(_) | HttpPage::Link => None,
+        };
+        if let (Some(parameter), Next::Value(value)) = (parameter, next) {
+            match parameter {
+                HttpParameter::Query(name) => {
+                    let kept: Vec<(String, String)> =
+                        url.query_pairs().filter(|(key, _)| key != name).map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
+                    url.query_pairs_mut().clear().extend_pairs(kept).append_pair(name, value);
+                }
+                HttpParameter::Body(path) => {
+                    let is_number = matches!(list.page, HttpPage::Number(..) | HttpPage::Offset(_));
+                    let value = if is_number { value.parse::<u64>().map_or(serde_json::Value::Null, Into::into) } else { value.as_str().into() };
+                    body = body.map(|body| put(&body, path, value));
+                }
+            }
+        }
+        Ok(Call { method: list.method.clone(), url, body: body.map(|body| ("application/json", body)), headers: Vec::new(), is_harmless: true })
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn next_page(
+        &self,
+        from: &Url,
+        reply: &Reply,
+        text: &str,
+        page: u32,
+        records: usize,
+        count: usize,
+        reached: bool,
+        last: Option<&str>,
+    ) -> Result<Next, Error> {
+        let list = &self.settings.list;
+        let at = |path: &[PathStep]| whole(text).and_then(|value| find(text, value, path)).map(|there| there.of(text));
+        let scalar = |value: &str| match Sort::of(value) {
+            Sort::Text => unquoted(value).map(|text| text.into_owned()).filter(|text| !text.is_empty()),
+            Sort::Number => Some(value.to_owned()),
+            _ => None,
+        };
+        let more = match &list.more {
+            None => None,
+            Some(path) => match at(path) {
+                Some("true") => Some(true),
+                Some("false") => Some(false),
+                other => {
+                    return Err(self
+                        .client
+                        .error(Remedy::MendJob, &list.path, format!("system `{}` does not say whether there are more pages", self.system))
+                        .seen(format!(
+                            "page {page} has {} at `${}`",
+                            other.map_or("nothing".to_owned(), |value| self.client.clean(value)),
+                            spell_path(path, true)
+                        ))
+                        .seen(NOTHING)
+                        .hint("correct `more` of its `page`: it must lead to `true` or `false`"));
+                }
+            },
+        };
+        if more == Some(false) {
+            return Ok(Next::None);
+        }
+        // What says that there is more, and gives no way there, would lose the rest.
+        let lost = |what: &str| {
+            self.client
+                .error(Remedy::Look, &list.path, format!("system `{}` says that there are more pages, and page {page} {what}", self.system))
+                .seen(NOTHING)
+        };
+        match &list.page {
+            HttpPage::Single => Ok(Next::None),
+            HttpPage::Number(..) | HttpPage::Offset(_) | HttpPage::LastId(_) if count == 0 => {
+                if more == Some(true) {
+                    Err(lost("is empty"))
+                } else {
+                    Ok(Next::None)
+                }
+            }
+            HttpPage::Number(..) | HttpPage::Offset(_) | HttpPage::LastId(_) if reached && more.is_none() => Ok(Next::None),
+            HttpPage::Number(_, first) => Ok(Next::Value((u64::from(*first) + u64::from(page)).to_string())),
+            HttpPage::Offset(_) => Ok(Next::Value(records.to_string())),
+            HttpPage::LastId(_) => match last.and_then(|record| self.id_of(record)) {
+                Some(id) => Ok(Next::Value(id)),
+                None => Err(self
+                    .client
+                    .error(Remedy::Look, &list.path, format!("the last record of page {page} of system `{}` has no id", self.system))
+                    .seen(NOTHING)),
+            },
+            HttpPage::Cursor(path, _) => match at(path).and_then(scalar) {
+                Some(cursor) => Ok(Next::Value(cursor)),
+                None if more == Some(true) => Err(lost("has no cursor")),
+                None => Ok(Next::None),
+            },
+            HttpPage::Next(path) => match at(path).and_then(scalar) {
+                Some(next) => self.client.follow(from, &next).map(Next::At),
+                None if more == Some(true) => Err(lost("has no address of the next one")),
+                None => Ok(Next::None),
+            },
+            HttpPage::Link => match reply.headers("link").find_map(next_of_link) {
+                Some(next) => self.client.follow(from, &next).map(Next::At),
+                None if more == Some(true) => Err(lost("has no address of the next one")),
+                None => Ok(Next::None),
+            },
+        }
+    }
+
+    fn no_records(&self, reply: &Reply, text: &str, why: NoElements) -> Error {
+        let path = &self.settings.list.path;
+        let records = format!("${}", self.settings.list.records.iter().map(|key| format!(".{key}")).collect::<String>());
+        let say = |message: String| self.client.error(Remedy::MendJob, path, message);
+        let told = |names: &[String]| names.iter().take(30).map(|name| format!("`{}`", self.client.clean(name))).collect::<Vec<_>>().join(", ");
+        let hint = format!("correct `records` of the `list` of system `{}`", self.system);
+        match why {
+            NoElements::Empty => self.no_json(reply, path, "it is empty"),
+            NoElements::Problem(problem) => self.no_json(reply, path, problem.why.unwrap_or("it ends within a value")),
+            NoElements::Behind { .. } => self.no_json(reply, path, "something stands behind the end of the value"),
+            NoElements::NoLine { .. } => self.no_json(reply, path, "no line is a record"),
+            NoElements::Twice { key, .. } => self.no_json(reply, path, &format!("the key `{}` stands twice", self.client.clean(&key))),
+            NoElements::NoArray { sort, arrays, .. } => {
+                let error = say(format!("`{records}` in an answer of system `{}` is {}, not the array of records", self.system, sort.words()));
+                let error = if arrays.is_empty() { error } else { error.seen(format!("arrays in it: {}", told(&arrays))) };
+                error.seen(NOTHING).hint(hint)
+            }
+            NoElements::NoKey { key, keys, .. } => {
+                let error = say(format!("there is no `{records}` in an answer of system `{}`: `{}` is missing", self.system, self.client.clean(&key)));
+                let words = whole(text).and_then(|value| super::client::said(text, value, 0)).filter(|_| reply.is_fine());
+                let error = error.seen(format!("keys there: {}", told(&keys)));
+                match words {
+                    Some(words) => error.seen(format!("it says: {}", super::client::shortened(&self.client.redacted(&words)))),
+                    None => error,
+                }
+                .seen(NOTHING)
+                .hint(hint)
+            }
+        }
+    }
+
+    /// One record by its id; nothing if there is none.
+    pub(super) fn get(&mut self, id: &str) -> Result<Option<String>, Error> {
+        let Some(get) = self.settings.get.clone() else { return Ok(None) };
+        let url = self.client.url(&with_id(&get.path, id))?;
+        let call = Call { method: "GET".to_owned(), url, body: None, headers: Vec::new(), is_harmless: true };
+        let reply = match self.client.call(&call)? {
+            Ended::Reply(reply) if matches!(reply.status, 404 | 410) => return Ok(None),
+            Ended::Reply(reply) if reply.is_fine() => reply,
+            Ended::Reply(reply) => return Err(self.refused(&reply, &get.path)),
+            Ended::Unknown(why) => return Err(self.client.error(Remedy::GiveAccess, &get.path, why)),
+        };
+        let text = reply.text.strip_prefix('\u{feff}').unwrap_or(&reply.text);
+        let Some(value) = whole(text) else { return Err(self.no_json(&reply, &get.path, "it cannot be read")) };
+        let record = find(text, value, &get.record).filter(|record| Sort::of(record.of(text)) == Sort::Object);
+        let Some(record) = record.map(|record| record.of(text).to_owned()) else {
+            return Err(self
+                .client
+                .error(Remedy::MendJob, &get.path, format!("there is no record in an answer of system `{}`", self.system))
+                .hint("correct `record` of its `get`"));
+        };
+        // An API that takes an id for something else answers with another record.
+        if self.id_of(&record).as_deref() != Some(id) {
+            return Err(self
+                .client
+                .error(Remedy::Look, &get.path, format!("system `{}` was asked for one record and gave another", self.system))
+                .seen(format!("asked for `{}`, got `{}`", self.client.clean(id), self.client.clean(&self.id_of(&record).unwrap_or_default())))
+                .hint("look at `get` and `id` of the system"));
+        }
+        Ok(Some(record))
+    }
+}
+
+/// A path with an id in it.
+pub(super) fn with_id(path: &str, id: &str) -> String {
+    let mut encoded = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => encoded.push(char::from(byte)),
+            // A step of points alone would lead to another address.
+            b'.' if !id.bytes().all(|byte| byte == b'.') => encoded.push('.'),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path.replace("{id}", &encoded)
+}
+
+/// The address of the next page in a header `Link`.
+fn next_of_link(header: &str) -> Option<String> {
+    let mut rest = header;
+    while let Some((_, after)) = rest.split_once('<') {
+        let (address, tail) = after.split_once('>')?;
+        let end = tail.find(",<").or_else(|| tail.find(", <")).unwrap_or(tail.len());
+        let is_next = tail[..end].split(';').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
+            name.trim().eq_ignore_ascii_case("rel")
+                && value.trim().trim_end_matches(',').trim_matches('"').split_ascii_whitespace().any(|rel| rel.eq_ignore_ascii_case("next"))
+        });
+        if is_next {
+            return Some(address.trim().to_owned());
+        }
+        rest = &tail[end..];
+    }
+    None
+}
+
+/// A body with a value at a path.
+fn put(body: &str, path: &[PathStep], value: serde_json::Value) -> String {
+    let new = value.to_string();
+    let Some(root) = whole(body) else { return body.to_owned() };
+    if let Some(there) = find(body, root, path) {
+        return format!("{}{new}{}", &body[..there.start], &body[there.end..]);
+    }
+    // The longest part of the path that is there is an object, or nothing can be put into it.
+    for length in (0..path.len()).rev() {
+        let Some(there) = find(body, root, &path[..length]).filter(|there| Sort::of(there.of(body)) == Sort::Object) else { continue };
+        let inner = path[length..].iter().rev().fold(new, |inner, step| match step {
+            PathStep::Key(key) => format!("{{{}:{inner}}}", serde_json::Value::from(key.as_str())),
+            PathStep::Index(_) => format!("[{inner}]"),
+        });
+        let member = inner.get(1..inner.len() - 1).unwrap_or_default();
+        let is_empty = !Scanner::new(body, there.start).enters(b'}');
+        let comma = if is_empty { "" } else { "," };
+        return format!("{}{comma}{member}{}", &body[..there.end - 1], &body[there.end - 1..]);
+    }
+    body.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::read_path;
+
+    #[test]
+    fn the_next_page_of_a_link_header() {
+        let header = r#"<https://a.example/x?page=1>; rel="prev", <https://a.example/x?a=1,2&page=3>; rel="next", <https://a.example/x?page=9>; rel="last""#;
+        assert_eq!(next_of_link(header).as_deref(), Some("https://a.example/x?a=1,2&page=3"));
+        assert_eq!(next_of_link("</x?page=2>; title=\"a\"; rel=next").as_deref(), Some("/x?page=2"));
+        assert_eq!(next_of_link(r#"<https://a.example/x>; rel="nextish""#), None);
+        assert_eq!(next_of_link(""), None);
+    }
+
+    #[test]
+    fn ids_stay_within_their_step() {
+        assert_eq!(with_id("/contacts/{id}", "a/b?c=1 ß"), "/contacts/a%2Fb%3Fc%3D1%20%C3%9F");
+        assert_eq!(with_id("/contacts/{id}/x", ".."), "/contacts/%2E%2E/x");
+        assert_eq!(with_id("/contacts/{id}", "x.1"), "/contacts/x.1");
+    }
+
+    #[test]
+    fn a_cursor_is_put_into_a_body() {
+        let path = |text: &str| read_path(text).unwrap_or_default();
+        assert_eq!(
+            put(r#"{"query": "q", "variables": {"after": null}}"#, &path("$.variables.after"), "x\"y".into()),
+            r#"{"query": "q", "variables": {"after": "x\"y"}}"#
+        );
+        assert_eq!(put(r#"{"query": "q"}"#, &path("$.variables.after"), "x".into()), r#"{"query": "q","variables":{"after":"x"}}"#);
+        assert_eq!(put("{}", &path("page"), 2.into()), r#"{"page":2}"#);
+    }
+}

@@ -1,0 +1,476 @@
+//! Changes, one call each.
+//!
+//! # Words
+//! An *operation* is what the job file says about creating, updating or deleting. The *answer* of a write is the record as the API shows
+//! it in its reply.
+//!
+//! # Design
+//! - A record is read just before it is written, by its id or, without `get`, from one listing for the whole set; what no longer holds
+//!   the values that the change expects is stale.
+//! - Nobody knows what became of an update or a delete whose connection broke, so it is read again: it was done, it can be sent once more,
+//!   or somebody else was there. A create is only sent again with an idempotency key; without one its outcome is unknown.
+//! - The key of a create is made of the job, the system, the record and its values: it is the same in the next run, so that a create of
+//!   which nobody knows the outcome is not made twice.
+//! - A status that says who we are is not accepted (401, 403) ends the set: every further change would meet it too.
+
+use hashbrown::HashMap;
+
+use super::client::{Call, Ended, Reply, whole};
+use super::pages::{Listing, with_id};
+use super::{HttpApi, NOTHING};
+use crate::change::{Action, AddressPart, CellChange, Change, Outcome, created_values};
+use crate::error::{Error, Remedy};
+use crate::job::{HttpBody, HttpWrite, JsonNull, PathStep};
+use crate::systems::WriteSet;
+use crate::systems::batch::Rejections;
+use crate::systems::json::edit::number;
+use crate::systems::json::read::{Cell, beginning, cell, find};
+use crate::systems::json::scan::{Sort, Span, quoted};
+use crate::value::{FieldType, Raw, Storage, Value};
+
+/// So often an update or a delete is sent whose connection breaks.
+const SENDS_MAX: u32 = 3;
+
+/// A value of a body and where it stands in it.
+type Placed = (Vec<PathStep>, String);
+
+/// A value, and what is left of its path.
+type Part<'p> = (&'p [PathStep], &'p str);
+
+/// The records of the API while a set is written.
+struct Current {
+    /// What was listed, where records cannot be read one by one.
+    listing: Option<Listing>,
+    /// By id the places in the listing.
+    places: HashMap<String, Vec<usize>>,
+}
+
+/// What is known of a record before it is written.
+enum Seen {
+    Record(String),
+    Outcome(Outcome),
+}
+
+impl HttpApi {
+    /// Makes the changes; one outcome for each.
+    pub(super) fn write_all(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error> {
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(set.changes.len());
+        let mut rejections = Rejections::none(set.failures_max);
+        let mut current = Current { listing: None, places: HashMap::new() };
+        let mut failure: Option<Error> = None;
+        for change in set.changes {
+            let outcome = match (&failure, rejections.stop()) {
+                (Some(error), _) => Outcome::Skipped { reason: format!("it was not sent: {}", error.headline()) },
+                (None, Some(stopped)) => stopped,
+                (None, None) => match self.make(change, &mut current) {
+                    Ok(outcome) => outcome,
+                    Err(error) => {
+                        let outcome = Outcome::Skipped { reason: error.headline().to_owned() };
+                        failure = Some(error);
+                        outcome
+                    }
+                },
+            };
+            rejections.count(&outcome);
+            outcomes.push(outcome);
+        }
+        let is_written = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Done { .. } | Outcome::Unknown { .. }));
+        match failure {
+            Some(error) if !is_written => Err(error),
+            _ => Ok(outcomes),
+        }
+    }
+
+    /// An error means that this change was not made.
+    fn make(&mut self, change: &Change, current: &mut Current) -> Result<Outcome, Error> {
+        let (operation, what) = match change.action {
+            Action::Create => (&self.settings.create, "created"),
+            Action::Update | Action::Archive => (&self.settings.update, "updated"),
+            Action::Delete => (&self.settings.delete, "deleted"),
+        };
+        let Some(operation) = operation.clone() else {
+            return Ok(Outcome::Rejected { reason: format!("the job file does not say how a record is {what}") });
+        };
+        if change.action == Action::Create {
+            return self.create(change, &operation);
+        }
+        let mut record = match self.current(change, current)? {
+            Seen::Record(record) => record,
+            Seen::Outcome(outcome) => return Ok(outcome),
+        };
+        for send in 1.. {
+            if let Some(stale) = self.moved(&record, change) {
+                return Ok(stale);
+            }
+            let Some(id) = self.id_of(&record) else { return Ok(Outcome::Rejected { reason: "the record has no id".to_owned() }) };
+            let call = match self.call_of(change, &operation, &record, &id)? {
+                Ok(call) => call,
+                Err(outcome) => return Ok(outcome),
+            };
+            // What was written is no longer what was listed.
+            current.listing = None;
+            let why = match self.client.call(&call)? {
+                Ended::Reply(reply) => {
+                    let outcome = self.outcome(change, &operation, &reply)?;
+                    if matches!(outcome, Outcome::Done { .. }) {
+                        // Its version is one of ours now.
+                        self.versions.remove(&id);
+                    }
+                    return Ok(outcome);
+                }
+                Ended::Unknown(why) => why,
+            };
+            match self.current(change, current) {
+                Ok(Seen::Record(now)) => {
+                    if change.action != Action::Delete && self.is_made(&now, change) {
+                        return Ok(Outcome::Done { answer: self.answer_of(&now, change), id: None });
+                    }
+                    if send >= SENDS_MAX || self.moved(&now, change).is_some() {
+                        return Ok(Outcome::Unknown { reason: why });
+                    }
+                    record = now;
+                }
+                // It is gone, as it should be.
+                Ok(Seen::Outcome(Outcome::Stale { .. })) if change.action == Action::Delete => return Ok(Outcome::Done { answer: Vec::new(), id: None }),
+                Ok(Seen::Outcome(_)) | Err(_) => return Ok(Outcome::Unknown { reason: why }),
+            }
+        }
+        Ok(Outcome::Unknown { reason: "nobody knows what became of it".to_owned() })
+    }
+
+    /// The record of a change as it is now.
+    fn current(&mut self, change: &Change, current: &mut Current) -> Result<Seen, Error> {
+        let gone = || Seen::Outcome(Outcome::Stale { reason: "the record is not there any more".to_owned() });
+        let id = self.id_in(&change.address).map(str::to_owned).or_else(|| change.row_id.clone());
+        if let (Some(id), true) = (&id, self.settings.get.is_some()) {
+            return Ok(self.get(id)?.map_or_else(gone, Seen::Record));
+        }
+        if current.listing.is_none() {
+            let listing = self.list()?;
+            current.places.clear();
+            for (place, span) in listing.spans.iter().enumerate() {
+                if let Some(id) = self.id_of(span.of(&listing.text)) {
+                    current.places.entry(id).or_default().push(place);
+                }
+            }
+            current.listing = Some(listing);
+        }
+        let Some(listing) = &current.listing else { return Ok(gone()) };
+        let all = || (0..listing.spans.len()).collect::<Vec<usize>>();
+        let places = match &id {
+            Some(id) => current.places.get(id).cloned().unwrap_or_default(),
+            None => all(),
+        };
+        let record_at = |place: usize| listing.spans[place].of(&listing.text);
+        let is_at = |record: &str| change.address.iter().all(|part| self.text_at(record, &part.column).is_some_and(|now| now.text == part.raw.text));
+        let mut there = places.into_iter().filter(|place| is_at(record_at(*place)));
+        match (there.next(), there.next()) {
+            (None, _) => Ok(gone()),
+            (Some(place), None) => Ok(Seen::Record(record_at(place).to_owned())),
+            (Some(_), Some(_)) => {
+                Ok(Seen::Outcome(Outcome::Rejected { reason: "several records have this key; which of them is meant cannot be told".to_owned() }))
+            }
+        }
+    }
+
+    /// What stands in a column of a record; nothing for a column that was not asked for.
+    fn text_at(&self, record: &str, column: &str) -> Option<Raw> {
+        let wanted = self.required.iter().find(|wanted| wanted.name == column)?;
+        let there = find(record, Span { start: 0, end: record.len() }, &wanted.path).map(|span| span.of(record));
+        Some(match there.map_or(Cell::Absent, |value| cell(value, wanted.is_list)) {
+            Cell::Absent | Cell::Null => Raw::default(),
+            Cell::Text(text, storage) => Raw { text: Some(text), storage },
+            Cell::Fault(_) => Raw { text: there.map(|value| beginning(value).to_owned()), storage: Storage::Text },
+        })
+    }
+
+    /// The outcome of a change whose record no longer holds what the change expects.
+    fn moved(&self, record: &str, change: &Change) -> Option<Outcome> {
+        for change in &change.cells {
+            let Some(before) = &change.before_raw else { continue };
+            let Some(now) = self.text_at(record, &change.column) else {
+                return Some(Outcome::Rejected { reason: format!("there is no column `{}`", change.column) });
+            };
+            if now.text != before.text || (now.text.is_some() && now.storage != before.storage) {
+                return Some(Outcome::Stale { reason: format!("`{}` is no longer what was read there", change.column) });
+            }
+        }
+        let (version, id) = (self.settings.version.as_ref()?, self.id_of(record)?);
+        let there = find(record, Span { start: 0, end: record.len() }, &version.path)?;
+        let Cell::Text(now, _) = cell(there.of(record), false) else { return None };
+        // The version that was read belongs to the values that were decided on.
+        let is_newer = self.versions.get(&id).is_some_and(|pulled| *pulled != now);
+        is_newer.then(|| Outcome::Stale { reason: "the record has a newer version than was read".to_owned() })
+    }
+
+    fn is_made(&self, record: &str, change: &Change) -> bool {
+        change.cells.iter().all(|cell| self.text_at(record, &cell.column).is_some_and(|now| now.text == cell.after_raw.text))
+    }
+
+    fn create(&mut self, change: &Change, operation: &HttpWrite) -> Result<Outcome, Error> {
+        let placed = match self.placed(change) {
+            Ok(placed) => placed,
+            Err(outcome) => return Ok(outcome),
+        };
+        let mut headers = Vec::new();
+        if let Some(header) = &self.settings.idempotency {
+            headers.push((header.clone(), self.key_of(change)));
+        }
+        let url = self.client.url(&operation.path)?;
+        let body = match body_of(operation, placed) {
+            Ok(body) => body,
+            Err(reason) => return Ok(Outcome::Rejected { reason }),
+        };
+        let call = Call { method: operation.method.clone(), url, body: Some(body), is_harmless: !headers.is_empty(), headers };
+        match self.client.call(&call)? {
+            Ended::Reply(reply) => self.outcome(change, operation, &reply),
+            Ended::Unknown(reason) => Ok(Outcome::Unknown { reason }),
+        }
+    }
+
+    /// By what the API knows a create that is made again: the same for the same record with the same values.
+    fn key_of(&self, change: &Change) -> String {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        for part in [self.job.as_str(), self.system.as_str(), &change.record.to_string(), &created_values(&change.cells)] {
+            hasher.update(part.as_bytes());
+            hasher.update(&[0]);
+        }
+        format!("tieout-{:032x}", hasher.digest128())
+    }
+
+    /// The call of an update or a delete.
+    fn call_of(&self, change: &Change, operation: &HttpWrite, record: &str, id: &str) -> Result<Result<Call, Outcome>, Error> {
+        let url = self.client.url(&with_id(&operation.path, id))?;
+        let mut headers = Vec::new();
+        let mut placed = Vec::new();
+        if change.action != Action::Delete {
+            match self.placed(change) {
+                Ok(cells) => placed = cells,
+                Err(outcome) => return Ok(Err(outcome)),
+            }
+        }
+        if let Some(version) = &self.settings.version {
+            let there = find(record, Span { start: 0, end: record.len() }, &version.path).map(|there| there.of(record));
+            let Some(there) = there.filter(|there| *there != "null") else {
+                return Ok(Err(Outcome::Rejected { reason: "the record has no version, and without one it could overwrite a newer one".to_owned() }));
+            };
+            if let (Some(header), Cell::Text(text, _)) = (&version.header, cell(there, false)) {
+                headers.push((header.clone(), text));
+            }
+            if let Some(field) = version.field.as_ref().filter(|_| change.action != Action::Delete || operation.method != "DELETE") {
+                placed.push((field.clone(), there.to_owned()));
+            }
+        }
+        let body = if placed.is_empty() {
+            None
+        } else {
+            match body_of(operation, placed) {
+                Ok(body) => Some(body),
+                Err(reason) => return Ok(Err(Outcome::Rejected { reason })),
+            }
+        };
+        Ok(Ok(Call { method: operation.method.clone(), url, body, headers, is_harmless: false }))
+    }
+
+    /// The values of a change, each where it stands in a record.
+    fn placed(&self, change: &Change) -> Result<Vec<Placed>, Outcome> {
+        let mut placed = Vec::with_capacity(change.cells.len());
+        for cell in &change.cells {
+            let refuse = |why: &str| Outcome::Rejected { reason: format!("`{}` {why}", cell.column) };
+            let Some(index) = self.required.iter().position(|wanted| wanted.name == cell.column) else { return Err(refuse("is no column")) };
+            let path = &self.required[index].path;
+            if path.iter().any(|step| matches!(step, PathStep::Index(_))) {
+                return Err(refuse("is an element of an array, and is not written by itself"));
+            }
+            let value = match &cell.after_raw.text {
+                Some(text) => self.value_of(index, cell, text),
+                None => match (self.settings.null, change.action) {
+                    (JsonNull::Null, _) => "null".to_owned(),
+                    (JsonNull::Empty, _) => "\"\"".to_owned(),
+                    (JsonNull::Omit, Action::Create) => continue,
+                    (JsonNull::Omit, _) => return Err(refuse("cannot be cleared: the job file says that what is empty is left out")),
+                },
+            };
+            placed.push((path.clone(), value));
+        }
+        // A new record has what every other one has.
+        if change.action == Action::Create && self.settings.null != JsonNull::Omit {
+            for (wanted, _) in self.required.iter().zip(&self.everywhere).filter(|(_, everywhere)| **everywhere) {
+                let is_field = self.settings.columns.iter().any(|column| column.name == wanted.name);
+                let is_id = self.id.as_ref().is_some_and(|(id, _)| *id == wanted.name);
+                let is_given = placed.iter().any(|(given, _)| given.starts_with(&wanted.path) || wanted.path.starts_with(given));
+                if is_field && !is_id && !is_given {
+                    placed.push((wanted.path.clone(), if self.settings.null == JsonNull::Empty { "\"\"" } else { "null" }.to_owned()));
+                }
+            }
+        }
+        Ok(placed)
+    }
+
+    /// A value as JSON: of the sort that was read there, else of that which most values of the column are, else of the field's own.
+    fn value_of(&self, index: usize, cell: &CellChange, text: &str) -> String {
+        let wanted = &self.required[index];
+        let field_type = self.settings.columns.iter().find(|column| column.name == wanted.name).map(|column| column.field_type);
+        let read = cell.before_raw.as_ref().filter(|raw| raw.text.is_some()).map(|raw| raw.storage);
+        let sort = match (read, self.habits[index]) {
+            (Some(Storage::Integer | Storage::Real), _) => Sort::Number,
+            (_, Some(habit)) => habit,
+            (_, None) => match field_type {
+                Some(FieldType::Integer | FieldType::Decimal(_)) => Sort::Number,
+                Some(FieldType::Boolean) => Sort::Boolean,
+                Some(FieldType::List) => Sort::Array,
+                _ => Sort::Text,
+            },
+        };
+        let as_text = || quoted(text, false);
+        match sort {
+            Sort::Number => number(cell, text).unwrap_or_else(as_text),
+            Sort::Boolean => match &cell.after {
+                Value::Boolean(truth) => truth.to_string(),
+                _ if matches!(text, "true" | "false") => text.to_owned(),
+                _ => as_text(),
+            },
+            Sort::Array if wanted.is_list => match &cell.after {
+                Value::List(texts) => serde_json::Value::from(texts.clone()).to_string(),
+                _ => serde_json::from_str::<Vec<String>>(text).map_or_else(|_| as_text(), |texts| serde_json::Value::from(texts).to_string()),
+            },
+            _ => as_text(),
+        }
+    }
+
+    /// What a reply says about a change. An error means that it was not made.
+    fn outcome(&self, change: &Change, operation: &HttpWrite, reply: &Reply) -> Result<Outcome, Error> {
+        let told = |reply: &Reply| {
+            let words = self.client.words(reply).map(|words| format!(": {words}")).unwrap_or_default();
+            format!("status {}{words}", reply.status)
+        };
+        let is_create = change.action == Action::Create;
+        Ok(match reply.status {
+            200..=299 => {
+                if let Some(words) = self.errors_in(reply, operation.errors.as_ref()) {
+                    return Ok(Outcome::Rejected { reason: words });
+                }
+                let text = reply.text.strip_prefix('\u{feff}').unwrap_or(&reply.text);
+                let there = whole(text);
+                let record = there.and_then(|value| find(text, value, &operation.record)).filter(|record| Sort::of(record.of(text)) == Sort::Object);
+                let record = record.map(|record| record.of(text));
+                let answer = record.filter(|_| change.action != Action::Delete).map(|record| self.answer_of(record, change)).unwrap_or_default();
+                let id = match (is_create, &operation.id, there) {
+                    (false, ..) => None,
+                    (true, Some(path), Some(value)) => find(text, value, path).and_then(|id| match cell(id.of(text), false) {
+                        Cell::Text(id, _) => Some(id),
+                        _ => None,
+                    }),
+                    (true, ..) => record.and_then(|record| self.id_of(record)),
+                };
+                Outcome::Done { answer, id }
+            }
+            401 | 403 => return Err(self.refused(reply, &operation.path).seen(NOTHING)),
+            404 | 410 if !is_create => Outcome::Stale { reason: "the record is not there any more".to_owned() },
+            409 | 412 if !is_create => Outcome::Stale { reason: told(reply) },
+            404 | 405 | 300..=399 if is_create => {
+                return Err(self.client.error(Remedy::MendJob, &operation.path, format!("system `{}` does not take this call", self.system)).seen(told(reply)));
+            }
+            408 | 500 | 502 | 503 | 504 => Outcome::Unknown { reason: told(reply) },
+            _ => Outcome::Rejected { reason: told(reply) },
+        })
+    }
+
+    /// What a record holds in the columns of a change, as far as it shows them.
+    fn answer_of(&self, record: &str, change: &Change) -> Vec<AddressPart> {
+        let all = Span { start: 0, end: record.len() };
+        let shows = |cell: &&CellChange| {
+            let wanted = self.required.iter().find(|wanted| wanted.name == cell.column);
+            wanted.is_some_and(|wanted| find(record, all, &wanted.path).is_some())
+        };
+        let part = |cell: &CellChange| Some(AddressPart { column: cell.column.clone(), raw: self.text_at(record, &cell.column)? });
+        change.cells.iter().filter(shows).filter_map(part).collect()
+    }
+}
+
+/// The type of a body, and the body.
+fn body_of(operation: &HttpWrite, placed: Vec<Placed>) -> Result<(&'static str, String), String> {
+    let placed: Vec<Placed> = placed.into_iter().map(|(path, value)| (operation.wrap.iter().cloned().chain(path).collect(), value)).collect();
+    match operation.body {
+        HttpBody::Json => {
+            let parts: Vec<Part<'_>> = placed.iter().map(|(path, value)| (path.as_slice(), value.as_str())).collect();
+            Ok(("application/json", object(&parts)?))
+        }
+        HttpBody::Form => {
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            for (path, value) in &placed {
+                let mut keys = path.iter().map(|step| match step {
+                    PathStep::Key(key) => key.clone(),
+                    PathStep::Index(index) => index.to_string(),
+                });
+                let first = keys.next().unwrap_or_default();
+                let name = keys.fold(first, |name, key| format!("{name}[{key}]"));
+                match serde_json::from_str::<serde_json::Value>(value) {
+                    Ok(serde_json::Value::String(text)) => {
+                        form.append_pair(&name, &text);
+                    }
+                    Ok(serde_json::Value::Null) => {
+                        form.append_pair(&name, "");
+                    }
+                    Ok(serde_json::Value::Array(items)) => {
+                        for item in items {
+                            form.append_pair(&format!("{name}[]"), item.as_str().unwrap_or_default());
+                        }
+                    }
+                    // A number by its digits.
+                    _ => {
+                        form.append_pair(&name, value);
+                    }
+                }
+            }
+            Ok(("application/x-www-form-urlencoded", form.finish()))
+        }
+    }
+}
+
+/// An object of these values, in their order.
+fn object(placed: &[Part<'_>]) -> Result<String, String> {
+    let mut groups: Vec<(&str, Vec<Part<'_>>)> = Vec::new();
+    for (path, value) in placed {
+        let Some((PathStep::Key(key), rest)) = path.split_first() else { return Err("a value has no place of its own in the body".to_owned()) };
+        match groups.iter_mut().find(|(there, _)| there == key) {
+            Some((_, group)) => group.push((rest, value)),
+            None => groups.push((key, vec![(rest, value)])),
+        }
+    }
+    let mut members = Vec::with_capacity(groups.len());
+    for (key, group) in groups {
+        let value = match group.as_slice() {
+            [([], value)] => (*value).to_owned(),
+            group => object(group)?,
+        };
+        members.push(format!("{}:{value}", quoted(key, false)));
+    }
+    Ok(format!("{{{}}}", members.join(",")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::read_path;
+
+    fn placed(values: &[(&str, &str)]) -> Vec<Placed> {
+        values.iter().map(|(path, value)| (read_path(path).unwrap_or_default(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn bodies_keep_every_digit() {
+        let values = [("properties.email", "\"a@example.com\""), ("credit", "12345678901234567.10"), ("properties.phone", "null")];
+        let wrapped = HttpWrite { wrap: vec![PathStep::Key("contact".to_owned())], ..HttpWrite::default() };
+        assert_eq!(
+            body_of(&wrapped, placed(&values)),
+            Ok(("application/json", r#"{"contact":{"properties":{"email":"a@example.com","phone":null},"credit":12345678901234567.10}}"#.to_owned()))
+        );
+        let form = HttpWrite { body: HttpBody::Form, ..HttpWrite::default() };
+        assert_eq!(
+            body_of(&form, placed(&values)).map(|(_, body)| body),
+            Ok("properties%5Bemail%5D=a%40example.com&credit=12345678901234567.10&properties%5Bphone%5D=".to_owned())
+        );
+        assert!(body_of(&HttpWrite::default(), placed(&[("a", "1"), ("a.b", "2")])).is_err(), "a value cannot be an object as well");
+    }
+}
