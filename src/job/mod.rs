@@ -19,7 +19,10 @@ mod written;
 
 pub use check::{NULL_TOKENS, tolerance_of};
 pub use database::{DatabaseUrl, Engine, table_parts};
-pub use http::{HttpAuth, HttpBody, HttpGet, HttpLimits, HttpList, HttpPage, HttpParameter, HttpSettings, HttpVersion, HttpWrite, joined, url_problem};
+pub use http::{
+    HttpAuth, HttpBody, HttpClientProof, HttpGet, HttpGrant, HttpJwt, HttpLimits, HttpList, HttpOauth2, HttpPage, HttpParameter, HttpSettings, HttpVersion,
+    HttpWrite, joined, url_problem,
+};
 pub use ready::*;
 pub use settings::{MailSettings, Security, ServerSettings, Settings, Thread, is_loopback, read_settings};
 pub use spelling::{EPOCH_FORMATS, PathStep, Reference, has_short_year, read_cron, read_path, resolve, spell_path, year_of};

@@ -18,6 +18,7 @@
 //!   overwritten. Between the two calls somebody may still edit it; only an API with a version (`If-Match`, a field) closes that gap.
 
 mod client;
+mod login;
 mod pages;
 mod write;
 
