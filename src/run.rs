@@ -936,7 +936,8 @@ impl Night<'_> {
         for (index, spec) in specs.iter().enumerate() {
             let (root, job, columns) = (self.world.root, self.job.name.clone(), needed_columns(&self.job, index));
             let known = self.promoted.as_ref().and_then(|p| p.knowledge.found.get(&spec.name)).cloned().unwrap_or_default();
-            let open = || systems::open(Opening { root, job: &job, spec, columns: columns.clone(), known: known.clone() });
+            let state = root.join(&self.world.settings.state);
+            let open = || systems::open(Opening { root, job: &job, spec, columns: columns.clone(), known: known.clone(), state: Some(&state) });
             opened.push(self.again(&spec.name, "open", open(), &mut || open()));
         }
         gather(opened)
@@ -1443,15 +1444,15 @@ pub struct Connected {
     pub notes: Vec<String>,
 }
 
-/// Opens and reads every system of a job, and changes nothing.
+/// Opens and reads every system of a job, and changes nothing but a login that has to be renewed, in the folder with the state of all jobs.
 ///
 /// # Errors
 /// Everything that would stop a run before its plan, of all systems at once; and a system that can never be written although
 /// the job would write it.
-pub fn connect(root: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
+pub fn connect(root: &Path, state: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
     gather(job.systems.iter().enumerate().map(|(index, spec)| {
         let columns = needed_columns(job, index);
-        let mut system = systems::open(Opening { root, job: &job.name, spec, columns, known: BTreeMap::new() })?;
+        let mut system = systems::open(Opening { root, job: &job.name, spec, columns, known: BTreeMap::new(), state: Some(state) })?;
         let is_written = job.mode == Mode::Sync && spec.role.is_written();
         let may_write = is_written && [spec.may.create, spec.may.update, spec.may.delete].iter().any(|may| *may != Permission::Never);
         if may_write && !system.describe().writable {

@@ -22,7 +22,7 @@ impl Check {
         let (project, jobs) = context.project_and_jobs(&self.jobs)?;
         let mut told = Vec::new();
         for job in &jobs {
-            let connected = if self.connect { Some(run::connect(&project.root, job)?) } else { None };
+            let connected = if self.connect { Some(run::connect(&project.root, &project.root.join(&project.settings.state), job)?) } else { None };
             told.push((job, connected));
         }
         if context.json {

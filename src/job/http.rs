@@ -8,11 +8,14 @@
 //! Nothing is resolved here: references stay as they are written.
 
 mod batch;
+mod login;
 
 use url::Url;
 
 use self::batch::Places;
 pub use self::batch::{HttpBatch, HttpBy, template_place};
+use self::login::HttpOauth2Table;
+pub use self::login::{HttpClientProof, HttpGrant, HttpJwt, HttpOauth2};
 use super::read::{At, Named, Names, Page, Span, closed, table};
 use super::ready::{JsonColumn, JsonNull, Mode, Role};
 use super::settings::is_loopback;
@@ -38,6 +41,8 @@ table! {
         Optional "headers" headers: Named<String>,
         /// A file, relative to the root, with the certificates of the authorities that are trusted instead of the usual ones.
         Optional "ca" ca: String,
+        /// Further hosts, besides that of `base_url`, to which the API may send us on: our login goes there as well.
+        Optional "hosts" hosts: Vec<At<String>>,
         /// How all records are read.
         Required "list" list: HttpListTable,
         /// How one record is read by its id; the whole list is read instead, if not given.
@@ -72,8 +77,12 @@ table! {
         Optional "header" header: String,
         /// The parameter of the address that holds `key`.
         Optional "query" query: String,
-        /// The key for `header` or `query`.
+        /// The cookie that holds `key`.
+        Optional "cookie" cookie: String,
+        /// The key for `header`, `query` or `cookie`.
         Optional "key" key: String,
+        /// A token that is fetched from a token server, and fetched again when it ends (OAuth 2).
+        Optional "oauth2" oauth2: HttpOauth2Table,
     }
 }
 
@@ -286,6 +295,8 @@ pub struct HttpSettings {
     pub base_url: String,
     /// A file with the certificates of authorities.
     pub ca: Option<String>,
+    /// Further hosts to which the login may go, in lower case; one with a port means that port.
+    pub hosts: Vec<String>,
     /// How we say who we are.
     pub auth: HttpAuth,
     /// Headers of every call.
@@ -370,6 +381,15 @@ pub enum HttpAuth {
         /// The key.
         key: String,
     },
+    /// A key in a cookie.
+    Cookie {
+        /// The cookie.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// A token that is fetched from a token server.
+    Oauth2(Box<HttpOauth2>),
 }
 
 /// How all records are read.
@@ -552,6 +572,7 @@ pub(super) fn check_http(
     }
     let auth = table.auth.as_ref().map_or(HttpAuth::None, |auth| checks.auth(auth));
     let headers = checks.headers(table.headers.as_ref());
+    let hosts = checks.hosts(table.hosts.as_ref());
     let list = table.list.as_ref().map(|list| checks.list(list));
     let get = table.get.as_ref().map(|get| HttpGet {
         path: checks.call_path(get.value.path.as_ref(), "get", true),
@@ -579,6 +600,7 @@ pub(super) fn check_http(
     Some(HttpSettings {
         base_url: table.base_url.as_ref()?.value.clone(),
         ca: table.ca.as_ref().map(|ca| ca.value.clone()),
+        hosts,
         auth,
         headers,
         list: list?,
@@ -612,11 +634,21 @@ impl Checks<'_, '_> {
     fn auth(&mut self, auth: &At<HttpAuthTable>) -> HttpAuth {
         let table = &auth.value;
         let key = format!("{}.auth", self.key);
-        let ways = [table.bearer.is_some(), table.basic.is_some(), table.header.is_some(), table.query.is_some()];
+        let ways = [
+            table.bearer.is_some(),
+            table.basic.is_some(),
+            table.header.is_some(),
+            table.query.is_some(),
+            table.cookie.is_some(),
+            table.oauth2.is_some(),
+        ];
         if ways.iter().filter(|way| **way).count() != 1 {
             let problem = if ways.contains(&true) { "has several ways" } else { "has no way" };
-            self.page.refuse(&auth.span, format!("`{key}` {problem} to say who we are")).hint("give one of `bearer`, `basic`, `header` and `query`");
+            self.page.refuse(&auth.span, format!("`{key}` {problem} to say who we are")).hint("give one of `bearer`, `basic`, `header`, `query`, `cookie` and `oauth2`");
             return HttpAuth::None;
+        }
+        if let Some(oauth2) = &table.oauth2 {
+            return HttpAuth::Oauth2(Box::new(self.oauth2(oauth2)));
         }
         let mut secret = |text: &At<String>, name: &str| {
             if !text.value.is_empty() && !has_reference(&text.value) {
@@ -641,12 +673,16 @@ impl Checks<'_, '_> {
         if table.key.is_none() {
             self.page.refuse(&auth.span, format!("`{key}` has no `key`")).hint("for example `{ header = \"X-Api-Key\", key = \"${env:CRM_KEY}\" }`");
         }
-        match (&table.header, &table.query) {
-            (Some(header), _) => {
+        match (&table.header, &table.cookie, &table.query) {
+            (Some(header), ..) => {
                 self.header_name(&header.value, &header.span, "auth.header");
                 HttpAuth::Header { name: header.value.clone(), key: value }
             }
-            (None, query) => HttpAuth::Query { name: query.as_ref().map(|query| query.value.clone()).unwrap_or_default(), key: value },
+            (None, Some(cookie), _) => {
+                self.header_name(&cookie.value, &cookie.span, "auth.cookie");
+                HttpAuth::Cookie { name: cookie.value.clone(), key: value }
+            }
+            (None, None, query) => HttpAuth::Query { name: query.as_ref().map(|query| query.value.clone()).unwrap_or_default(), key: value },
         }
     }
 

@@ -444,7 +444,7 @@ macro_rules! table {
     ($(#[doc = $about:literal])* $name:ident { $($(#[doc = $doc:literal])* $presence:ident $key:literal $field:ident: $kind:ty,)* }) => {
         $(#[doc = $about])*
         #[derive(Clone, Debug, Default)]
-        pub(super) struct $name {
+        pub(in crate::job) struct $name {
             $($(#[doc = $doc])* pub $field: Option<$crate::job::read::At<$kind>>,)*
         }
 

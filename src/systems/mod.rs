@@ -110,6 +110,8 @@ pub struct Opening<'a> {
     /// What the last run found out about the source ([`crate::frame::Evidence::found`]); empty at first contact. A source
     /// that no longer agrees with it stops the run.
     pub known: BTreeMap<String, String>,
+    /// The folder with the state of all jobs, for what must outlive the process: a login that is renewed. Nothing is kept without it.
+    pub state: Option<&'a Path>,
 }
 
 /// A path that is no file: what is there instead.

@@ -1162,7 +1162,7 @@ mod tests {
             gates: Gates::default(),
         };
         let columns = vec!["id".to_owned(), "v".to_owned()];
-        let table = SqlTable::open(&settings, &Opening { root: folder, job: "j", spec: &spec, columns, known: BTreeMap::new() }).unwrap();
+        let table = SqlTable::open(&settings, &Opening { root: folder, job: "j", spec: &spec, columns, known: BTreeMap::new(), state: None }).unwrap();
         for connection in [&table.connection, &other] {
             connection.busy_timeout(Duration::from_millis(20)).unwrap();
         }

@@ -25,6 +25,8 @@ use tieout::report::Verdict;
 use tieout::run::{self, Finished, Request, World};
 use tieout::systems::{Opening, System, Wanted, WriteSet, open};
 
+mod login;
+
 use crate::systems::{add, is_done, is_stale, part, remove, set};
 
 // ── the server ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -274,7 +276,7 @@ fn opened_at(root: &Path, settings: HttpSettings) -> Result<Box<dyn System>, Err
         gates: Gates::default(),
     };
     let columns = ["id", "name"].map(str::to_owned).to_vec();
-    open(Opening { root, job: "people", spec: &spec, columns, known: BTreeMap::new() })
+    open(Opening { root, job: "people", spec: &spec, columns, known: BTreeMap::new(), state: Some(&root.join("state")) })
 }
 
 fn opened(settings: HttpSettings) -> Box<dyn System> {

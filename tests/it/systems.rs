@@ -93,7 +93,7 @@ fn spec(kind: Kind, id: Option<&str>) -> SystemSpec {
 
 fn open_with(root: &Path, spec: &SystemSpec, columns: &[&str], known: BTreeMap<String, String>) -> Result<Box<dyn System>, Error> {
     let columns = columns.iter().map(|column| (*column).to_owned()).collect();
-    open(Opening { root, job: "customers", spec, columns, known })
+    open(Opening { root, job: "customers", spec, columns, known, state: None })
 }
 
 fn opened(fixture: &dyn Fixture) -> Box<dyn System> {

@@ -1084,7 +1084,7 @@ mod tests {
 
         fn open(&self) -> Result<CsvFile, Error> {
             let spec = spec(self.settings.clone());
-            let opening = Opening { root: &self.root, job: "demo", spec: &spec, columns: self.columns.clone(), known: self.known.clone() };
+            let opening = Opening { root: &self.root, job: "demo", spec: &spec, columns: self.columns.clone(), known: self.known.clone(), state: None };
             CsvFile::open(&self.settings, &opening)
         }
 

@@ -64,7 +64,7 @@ impl Try {
             edited_at: self.edited_at.clone(),
             gates: Gates::default(),
         };
-        let opening = Opening { root: &self.root, job: "demo", spec: &spec, columns: self.columns.clone(), known: self.known.clone() };
+        let opening = Opening { root: &self.root, job: "demo", spec: &spec, columns: self.columns.clone(), known: self.known.clone(), state: None };
         ExcelSheet::open(&self.settings, &opening)
     }
 

@@ -29,6 +29,7 @@ use url::Url;
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
 use crate::job::{HttpAuth, HttpLimits, HttpSettings, is_loopback, url_problem};
+use super::login::Login;
 use crate::systems::encryption::encryption;
 use crate::systems::json::read::find;
 use crate::systems::json::scan::{Scanner, Sort, Span, unquoted};
@@ -119,6 +120,10 @@ pub(super) struct Client {
     pub system: String,
     headers: Vec<(String, String)>,
     query: Option<(String, String)>,
+    /// Where the token of the login comes from.
+    login: Option<Box<Login>>,
+    /// Further hosts to which the login may go.
+    hosts: Vec<String>,
     /// The parameters of a listing.
     pub list_query: Vec<(String, String)>,
     /// The body of a listing.
@@ -165,7 +170,7 @@ impl Client {
         for (name, value) in &settings.headers {
             headers.push((name.clone(), resolve(value)?));
         }
-        let mut query = None;
+        let (mut query, mut login) = (None, None);
         match &settings.auth {
             HttpAuth::None => {}
             HttpAuth::Bearer(token) => headers.push(("Authorization".to_owned(), format!("Bearer {}", resolve(token)?))),
@@ -176,6 +181,8 @@ impl Client {
             }
             HttpAuth::Header { name, key } => headers.push((name.clone(), resolve(key)?)),
             HttpAuth::Query { name, key } => query = Some((name.clone(), resolve(key)?)),
+            HttpAuth::Cookie { name, key } => headers.push(("Cookie".to_owned(), format!("{name}={}", resolve(key)?))),
+            HttpAuth::Oauth2(oauth2) => login = Some(Box::new(Login::new(oauth2, settings, opening, &resolve)?)),
         }
         let mut list_query = Vec::new();
         for (name, value) in &settings.list.query {
@@ -236,6 +243,8 @@ impl Client {
             system,
             headers,
             query,
+            login,
+            hosts: settings.hosts.clone(),
             list_query,
             list_body,
             secrets,
@@ -258,7 +267,7 @@ impl Client {
     /// What was met since it began, a sentence each.
     pub fn notes(&self) -> Vec<String> {
         let told = |(what, count): (&String, &u64)| format!("{count} {} made again: {what}", if *count == 1 { "call was" } else { "calls were" });
-        self.again.iter().map(told).collect()
+        self.again.iter().map(told).chain(self.login.iter().flat_map(|login| login.notes())).collect()
     }
 
     /// The address of a path behind the base.
@@ -297,7 +306,8 @@ impl Client {
 
     fn same_origin(&self, url: Url, shown_path: &str) -> Result<Url, Error> {
         let origin = |url: &Url| (url.scheme().to_owned(), url.host_str().unwrap_or_default().to_owned(), url.port_or_known_default());
-        if origin(&url) == origin(&self.base) && url.username().is_empty() && url.password().is_none() {
+        let is_ours = origin(&url) == origin(&self.base) || self.is_further_host(&url);
+        if is_ours && url.username().is_empty() && url.password().is_none() {
             return Ok(url);
         }
         let place = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
@@ -305,12 +315,53 @@ impl Client {
         Err(self
             .error(Remedy::Look, shown_path, message)
             .seen("our login goes with every call, and is never sent to another place")
-            .hint("if the API has moved, correct `base_url`"))
+            .hint("if the API has moved, correct `base_url`; if that place belongs to it, name it in `hosts`"))
+    }
+
+    fn is_further_host(&self, url: &Url) -> bool {
+        let Some(host) = url.host_str().filter(|_| url_problem(url.as_str()).is_none()) else { return false };
+        self.hosts.iter().any(|further| match url.port() {
+            Some(port) => *further == format!("{host}:{port}"),
+            None => further == host,
+        })
+    }
+
+    /// Remembers a secret, so that no message shows it.
+    pub fn hide(&mut self, secret: &str) {
+        if secret.chars().count() < SECRET_CHARS_MIN {
+            return;
+        }
+        let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        for secret in [secret.to_owned(), encoded] {
+            if !self.secrets.contains(&secret) {
+                self.secrets.push(secret);
+            }
+        }
+        self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    }
+
+    /// Sees to it that the token of the login goes with the next request; another one than before, if that was refused.
+    fn log_in(&mut self, is_refused: bool) -> Result<(), Error> {
+        let Some(login) = &mut self.login else { return Ok(()) };
+        let place = self.headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let before = place.and_then(|place| self.headers[place].1.strip_prefix("Bearer ").map(str::to_owned));
+        let token = login.token(before.as_deref().filter(|_| is_refused))?;
+        if before.as_ref() == Some(&token) {
+            return Ok(());
+        }
+        let header = ("Authorization".to_owned(), format!("Bearer {token}"));
+        match place {
+            Some(place) => self.headers[place] = header,
+            None => self.headers.push(header),
+        }
+        self.hide(&token);
+        Ok(())
     }
 
     /// An error about a path, with the base as it is written.
     pub fn error(&self, remedy: Remedy, path: &str, message: String) -> Error {
-        Error::new(remedy, Place::of(self.clean(&crate::job::joined(&self.written, path))), message)
+        let place = if path.is_empty() { self.written.clone() } else { crate::job::joined(&self.written, path) };
+        Error::new(remedy, Place::of(self.clean(&place)), message)
     }
 
     /// A text of the API as messages show it: without secrets, not too long.
@@ -352,7 +403,7 @@ impl Client {
     /// # Errors
     /// Nothing was done: the API cannot be reached, stays busy, or the budget of calls is spent.
     pub fn call(&mut self, call: &Call) -> Result<Ended, Error> {
-        let mut requests = 0;
+        let (mut requests, mut is_renewed) = (0, false);
         loop {
             requests += 1;
             let (what, at_least) = match self.request(call) {
@@ -365,6 +416,12 @@ impl Client {
                 }
                 Ok(reply) => {
                     self.heed(&reply);
+                    // A token may end between two pages. Nothing was done, so that any call can be made again.
+                    if reply.status == 401 && self.login.is_some() && !is_renewed {
+                        is_renewed = true;
+                        self.log_in(true)?;
+                        continue;
+                    }
                     let is_bare = reply.text.trim().is_empty() && self.limits.busy_if_empty.contains(&reply.status);
                     // 503 without a word about when may come from something in between, after the API has done it.
                     let is_clear = call.is_harmless || reply.status != 503 || retry_after(&reply).is_some();
@@ -454,6 +511,7 @@ impl Client {
         let mut url = call.url.clone();
         for _ in 0..=REDIRECTS_MAX {
             let path = url.path().trim_start_matches(self.base.path().trim_end_matches('/')).to_owned();
+            self.log_in(false).map_err(Fault::Stop)?;
             self.pace(&path).map_err(Fault::Stop)?;
             let reply = self.exchange(call, &url, &path)?;
             let leads_on = matches!(reply.status, 301 | 302 | 307 | 308) && (call.method == "GET" || matches!(reply.status, 307 | 308));

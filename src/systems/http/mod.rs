@@ -19,6 +19,7 @@
 
 mod batch;
 mod client;
+mod login;
 mod pages;
 mod write;
 

@@ -53,7 +53,7 @@ impl Try {
             edited_at: None,
             gates: Gates::default(),
         };
-        let opening = Opening { root: self.folder.path(), job: "demo", spec: &spec, columns: self.columns.clone(), known: self.known.clone() };
+        let opening = Opening { root: self.folder.path(), job: "demo", spec: &spec, columns: self.columns.clone(), known: self.known.clone(), state: None };
         JsonFile::open(&self.settings, &opening).unwrap()
     }
 

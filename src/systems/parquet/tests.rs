@@ -36,7 +36,7 @@ impl Try {
             edited_at: None,
             gates: Gates::default(),
         };
-        let opening = Opening { root: self.folder.path(), job: "demo", spec: &spec, columns: self.columns.clone(), known: BTreeMap::new() };
+        let opening = Opening { root: self.folder.path(), job: "demo", spec: &spec, columns: self.columns.clone(), known: BTreeMap::new(), state: None };
         ParquetFile::open(&settings, &opening).unwrap()
     }
 
