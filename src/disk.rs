@@ -1104,7 +1104,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.csv");
         let patches = [Patch { span: 0..1, bytes: b"2".to_vec() }];
-        let attempt = |of: &File, expected: &[u8]| replace_keeping(&path, Content::Patched { of, patches: &patches }, Expected { bytes: None, ..held(expected) }, 1);
+        let attempt =
+            |of: &File, expected: &[u8]| replace_keeping(&path, Content::Patched { of, patches: &patches }, Expected { bytes: None, ..held(expected) }, 1);
         fs::write(&path, "1 as it was read").expect("written");
         let open = File::open(&path).expect("opened");
         // Somebody wrote into it.

@@ -26,10 +26,10 @@ use reqwest::blocking::{Client as Agent, Response};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+use super::login::Login;
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
 use crate::job::{HttpAuth, HttpLimits, HttpSettings, is_loopback, url_problem};
-use super::login::Login;
 use crate::systems::encryption::encryption;
 use crate::systems::json::read::find;
 use crate::systems::json::scan::{Scanner, Sort, Span, unquoted};

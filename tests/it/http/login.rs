@@ -122,7 +122,10 @@ fn a_token_is_fetched_once_and_renewed_when_it_ends_between_two_pages() {
             _ => said(401, ""),
         }
     });
-    let pulled = opened_at(folder.path(), client_credentials(&server.address, |oauth2| oauth2.params = vec![("audience".to_owned(), "crm".to_owned())])).unwrap().pull().unwrap();
+    let pulled = opened_at(folder.path(), client_credentials(&server.address, |oauth2| oauth2.params = vec![("audience".to_owned(), "crm".to_owned())]))
+        .unwrap()
+        .pull()
+        .unwrap();
     assert_eq!(pulled.height(), 4);
     assert_eq!((calls(&server, "/token"), calls(&server, "/api/people")), (2, 4));
     let first = server.asked().remove(0);
@@ -134,7 +137,8 @@ fn a_token_is_fetched_once_and_renewed_when_it_ends_between_two_pages() {
     assert!(kept(folder.path()).is_none(), "nothing is kept that can be fetched anew");
 
     // Refused again with a new token: it is not tried a third time.
-    let server = Server::start(|asked| if asked.path == "/token" { said(200, r#"{"access_token": "t0ken"}"#) } else { said(401, r#"{"message": "no t0ken"}"#) });
+    let server =
+        Server::start(|asked| if asked.path == "/token" { said(200, r#"{"access_token": "t0ken"}"#) } else { said(401, r#"{"message": "no t0ken"}"#) });
     let error = opened_at(folder.path(), client_credentials(&server.address, |oauth2| oauth2.client = HttpClientProof::Body)).unwrap().pull().unwrap_err();
     tells(&error, &["does not accept our login", "it says: no ***"]);
     assert_eq!((calls(&server, "/token"), calls(&server, "/api/people")), (2, 2));
@@ -430,7 +434,10 @@ fn a_claim_is_signed_with_the_key_of_a_service_account() {
     };
     let (address, header, claim) = ask(HttpJwt { key: "${file:google.json}".to_owned(), ..HttpJwt::default() });
     assert_eq!((header["alg"].as_str(), header["kid"].as_str()), (Some("RS256"), Some("k1")));
-    assert_eq!((claim["iss"].as_str(), claim["aud"].as_str(), claim["scope"].as_str()), (Some("sheets@example.iam"), Some(&*format!("{address}/token")), Some("people.read")));
+    assert_eq!(
+        (claim["iss"].as_str(), claim["aud"].as_str(), claim["scope"].as_str()),
+        (Some("sheets@example.iam"), Some(&*format!("{address}/token")), Some("people.read"))
+    );
     let salesforce = HttpJwt {
         key: "${file:key.pem}".to_owned(),
         issuer: Some("3MVG9".to_owned()),
@@ -439,7 +446,10 @@ fn a_claim_is_signed_with_the_key_of_a_service_account() {
     };
     let (_, header, claim) = ask(salesforce.clone());
     assert_eq!(header.get("kid"), None);
-    assert_eq!((claim["iss"].as_str(), claim["sub"].as_str(), claim["aud"].as_str()), (Some("3MVG9"), Some("ann@example.com"), Some("https://login.salesforce.com")));
+    assert_eq!(
+        (claim["iss"].as_str(), claim["sub"].as_str(), claim["aud"].as_str()),
+        (Some("3MVG9"), Some("ann@example.com"), Some("https://login.salesforce.com"))
+    );
 
     std::fs::write(folder.path().join("key.pem"), "s3cret words").unwrap();
     let settings = client_credentials("http://127.0.0.1:1", |oauth2| oauth2.grant = HttpGrant::Jwt(salesforce));
