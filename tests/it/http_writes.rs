@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value as Json, json};
-use tieout::change::{Change, Outcome};
+use tieout::change::{Action, Change, Outcome};
 use tieout::error::Remedy;
 use tieout::frame::Pulled;
-use tieout::job::{Gates, HttpBatch, HttpBy, HttpSettings, HttpVersion, Kind, May, Role, SystemSpec};
+use tieout::job::{Gates, HttpBatch, HttpBody, HttpBy, HttpSettings, HttpVersion, HttpWrite, Kind, May, Role, SystemSpec};
 use tieout::systems::{Opening, System, WriteSet, open};
 
 use crate::http::{Asked, Records, Said, Server, path, said, settings};
@@ -412,4 +412,100 @@ fn the_version_of_each_record_stands_in_its_element() {
     let pulled = pull(&mut *system);
     write(&mut *system, &renamed(&pulled, &[0, 1]));
     assert_eq!(batches(&server)[0]["inputs"][1], json!({"id": "2", "name": "New 2", "SyncToken": "v1"}));
+}
+
+// ── bodies ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// The last call that wrote.
+fn written(server: &Server) -> Asked {
+    server.asked().into_iter().rfind(|asked| asked.method != "GET").unwrap()
+}
+
+#[test]
+fn a_body_holds_what_its_template_says_and_the_fields_where_they_belong() {
+    let (server, _) = batching(1, |_, _| said(500, ""));
+    let mut how = settings(&server.address);
+    how.version = Some(HttpVersion { path: path("etag"), header: None, field: None });
+    let update = how.update.as_mut().unwrap();
+    update.method = "POST".to_owned();
+    update.path = "/people".to_owned();
+    update.wrap = path("variables.input");
+    update.with = Some(r#"{"query": "mutation {a {b}}", "n": 1.10, "variables": {"who": "{email}", "v": "{version}", "input": {"id": "{id}"}}}"#.to_owned());
+    let mut system = opened(how);
+    let pulled = pull(&mut *system);
+    write(&mut *system, &renamed(&pulled, &[0]));
+    assert_eq!(
+        written(&server).body,
+        r#"{"query": "mutation {a {b}}", "n": 1.10, "variables": {"who": "p1@example.com", "v": "v1", "input": {"id": "1", "name":"New 1"}}}"#,
+        "numbers keep their digits, and braces in a query are no places"
+    );
+}
+
+#[test]
+fn a_whole_record_is_read_afresh_and_keeps_what_no_field_names() {
+    let (server, records) = batching(2, |_, _| said(500, ""));
+    let mut how = settings(&server.address);
+    let update = how.update.as_mut().unwrap();
+    (update.method, update.whole, update.without) = ("PUT".to_owned(), true, vec![path("etag")]);
+    let mut system = opened(how);
+    let pulled = pull(&mut *system);
+    // Somebody edits what the job does not look at, and somebody else what it writes.
+    records.lock().unwrap()[0]["note"] = json!("new since");
+    records.lock().unwrap()[1]["name"] = json!("Somebody was here");
+    let outcomes = write(&mut *system, &renamed(&pulled, &[0, 1]));
+    assert!(is_done(&outcomes[0]) && is_stale(&outcomes[1]), "{outcomes:?}");
+    let sent = written(&server).json();
+    assert_eq!((&sent["name"], &sent["note"], &sent["phones"][1]["number"]), (&json!("New 1"), &json!("new since"), &json!("2")));
+    assert!(sent.get("etag").is_none() && server.count("PUT") == 1);
+}
+
+#[test]
+fn an_element_of_an_array_is_written_with_the_whole_array_as_it_is_now() {
+    let (server, records) = batching(1, |_, _| said(500, ""));
+    let mut system = opened_with(settings(&server.address), &["id", "name", "phones[0].number"]);
+    let pulled = pull(&mut *system);
+    records.lock().unwrap()[0]["phones"][1]["number"] = json!("3");
+    assert!(is_done(&write(&mut *system, &[set(&pulled, 0, &[("phones[0].number", Some("9"))])])[0]));
+    assert_eq!(written(&server).json(), json!({"phones": [{"number": "9", "type": "home"}, {"number": "3", "type": "work"}]}));
+    // What stands behind the end of it cannot be reached.
+    let mut system = opened_with(settings(&server.address), &["id", "name", "phones[0].number", "phones[5].number"]);
+    let far = Change {
+        cells: vec![tieout::change::CellChange {
+            before_raw: None,
+            column: "phones[5].number".to_owned(),
+            ..set(&pulled, 0, &[("name", Some("9"))]).cells.remove(0)
+        }],
+        ..set(&pulled, 0, &[])
+    };
+    assert!(reason(&write(&mut *system, &[far])[0]).contains("has only 2 elements"));
+}
+
+#[test]
+fn archiving_has_a_call_of_its_own_and_may_need_no_body() {
+    let (server, _) = batching(1, |_, _| said(500, ""));
+    let mut how = settings(&server.address);
+    how.archive = Some(HttpWrite { method: "POST".to_owned(), path: "/people/{id}/archive".to_owned(), body: HttpBody::None, ..HttpWrite::default() });
+    let mut system = opened(how);
+    let pulled = pull(&mut *system);
+    let change = Change { action: Action::Archive, ..set(&pulled, 0, &[("name", Some("gone"))]) };
+    assert!(is_done(&write(&mut *system, &[change])[0]));
+    let asked = written(&server);
+    assert_eq!((asked.path.as_str(), asked.body.as_str()), ("/api/people/1/archive", ""));
+}
+
+#[test]
+fn an_upsert_whose_connection_breaks_is_sent_again() {
+    let mut first = true;
+    let (server, records) =
+        batching(
+            0,
+            move |records, asked| {
+                if std::mem::take(&mut first) { Said { is_silent: true, ..said(200, "") } } else { results(&applied(records, asked, "\u{2603}")) }
+            },
+        );
+    let mut how = HttpSettings { retry_for_s: 5, ..batched(&server, batch(HttpBy::Place)) };
+    how.create.as_mut().unwrap().upsert = true;
+    let outcomes = write(&mut *opened(how), &created(&["Ann", "Bob"]));
+    assert!(outcomes.iter().all(is_done), "{outcomes:?}");
+    assert_eq!((names(&records).len(), batches(&server).len()), (2, 2));
 }
