@@ -275,7 +275,7 @@ impl HttpApi {
         }
         let is_harmless = is_create && (operation.upsert || !headers.is_empty());
         let url = self.client.url(&batch.path)?;
-        Ok((Call { method: batch.method.clone(), url, body: Some((JSON, body)), headers, is_harmless }, is_harmless))
+        Ok((Call { method: batch.method.clone(), url, body: Some((JSON, body)), headers, is_harmless, changes: true }, is_harmless))
     }
 
     /// What an answer says about each of the changes.

@@ -62,6 +62,8 @@ pub(super) struct Call {
     pub body: Option<(&'static str, String)>,
     pub headers: Vec<(String, String)>,
     pub is_harmless: bool,
+    /// Whether it changes records. Then it is never said not to have been made where it may have been.
+    pub changes: bool,
 }
 
 /// What the API said.
@@ -401,16 +403,21 @@ impl Client {
     /// Makes a call, and makes it again for as long as the API is busy, or something passes and it is harmless.
     ///
     /// # Errors
-    /// Nothing was done: the API cannot be reached, stays busy, or the budget of calls is spent.
+    /// Nothing was done, as far as records are changed: the API cannot be reached, stays busy, or the budget of calls is spent.
     pub fn call(&mut self, call: &Call) -> Result<Ended, Error> {
         let (mut requests, mut is_renewed) = (0, false);
+        // Why an earlier request may have done it, although it is made again.
+        let mut may_be_done: Option<String> = None;
         loop {
             requests += 1;
             let (what, at_least) = match self.request(call) {
-                Err(Fault::Stop(error)) => return Err(error),
+                Err(Fault::Stop(error)) => return may_be_done.map_or(Err(error), |why| Ok(Ended::Unknown(why))),
                 Err(Fault::Broken(broken)) => {
                     if broken.may_have_arrived && !call.is_harmless {
                         return Ok(Ended::Unknown(broken.why));
+                    }
+                    if broken.may_have_arrived && call.changes {
+                        may_be_done = Some(broken.why.clone());
                     }
                     (broken.why, None)
                 }
@@ -434,7 +441,11 @@ impl Client {
                         }
                         return Ok(Ended::Reply(reply));
                     }
-                    (format!("the API answered with status {}", reply.status), retry_after(&reply))
+                    let what = format!("the API answered with status {}", reply.status);
+                    if call.changes && !is_busy {
+                        may_be_done = Some(what.clone());
+                    }
+                    (what, retry_after(&reply))
                 }
             };
             let give_up = |client: &Client, why: String| {
@@ -448,6 +459,9 @@ impl Client {
             };
             let wait = at_least.unwrap_or_else(|| back_off(requests));
             if requests >= REQUESTS_MAX || self.waited + wait > self.patience {
+                if let Some(why) = may_be_done {
+                    return Ok(Ended::Unknown(why));
+                }
                 let message = match at_least {
                     Some(wait) => format!("system `{}` asks to wait {} seconds", self.system, wait.as_secs()),
                     None => format!("system `{}` cannot be reached", self.system),
@@ -569,6 +583,10 @@ impl Client {
                 std::io::ErrorKind::TimedOut => format!("nothing more was said for {} seconds", self.limits.read_s),
                 _ => format!("the answer ended too early: {}", self.clean(&innermost(&failure))),
             };
+            return Err(Fault::Broken(Broken { may_have_arrived: true, why }));
+        }
+        if bytes.len() as u64 > most && call.changes {
+            let why = format!("the answer is larger than {} megabytes", self.limits.body_max_mb);
             return Err(Fault::Broken(Broken { may_have_arrived: true, why }));
         }
         if bytes.len() as u64 > most {

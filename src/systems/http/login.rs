@@ -359,6 +359,7 @@ impl Login {
             body: Some(("application/x-www-form-urlencoded", form.finish())),
             headers: self.headers.clone(),
             is_harmless: true,
+            changes: false,
         };
         let unanswered = |error: Error| Failed { error, is_answered: false };
         let reply = match self.server.call(&call).map_err(unanswered)? {

@@ -211,7 +211,7 @@ impl HttpApi {
                 }
             }
         }
-        Ok(Call { method: list.method.clone(), url, body: body.map(|body| ("application/json", body)), headers: Vec::new(), is_harmless: true })
+        Ok(Call { method: list.method.clone(), url, body: body.map(|body| ("application/json", body)), headers: Vec::new(), is_harmless: true, changes: false })
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -333,7 +333,7 @@ impl HttpApi {
     pub(super) fn get(&mut self, id: &str) -> Result<Option<String>, Error> {
         let Some(get) = self.settings.get.clone() else { return Ok(None) };
         let url = self.client.url(&with_id(&get.path, id))?;
-        let call = Call { method: "GET".to_owned(), url, body: None, headers: Vec::new(), is_harmless: true };
+        let call = Call { method: "GET".to_owned(), url, body: None, headers: Vec::new(), is_harmless: true, changes: false };
         let reply = match self.client.call(&call)? {
             Ended::Reply(reply) if matches!(reply.status, 404 | 410) => return Ok(None),
             Ended::Reply(reply) if reply.is_fine() => reply,

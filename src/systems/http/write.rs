@@ -245,7 +245,7 @@ impl HttpApi {
             Err(outcome) => return Ok(outcome),
         };
         let is_harmless = operation.upsert || !headers.is_empty();
-        let call = Call { method: operation.method.clone(), url, body, is_harmless, headers };
+        let call = Call { method: operation.method.clone(), url, body, is_harmless, changes: true, headers };
         match self.client.call(&call)? {
             Ended::Reply(reply) => self.outcome(change, operation, &reply),
             Ended::Unknown(reason) => Ok(Outcome::Unknown { reason }),
@@ -281,7 +281,7 @@ impl HttpApi {
             Ok(body) => body,
             Err(outcome) => return Ok(Err(outcome)),
         };
-        Ok(Ok(Call { method: operation.method.clone(), url, body, headers, is_harmless: false }))
+        Ok(Ok(Call { method: operation.method.clone(), url, body, headers, is_harmless: false, changes: true }))
     }
 
     /// The version of a record as it is spelled; nothing where records have none.
