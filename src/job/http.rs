@@ -528,17 +528,13 @@ impl Checks<'_, '_> {
     fn auth(&mut self, auth: &At<HttpAuthTable>) -> HttpAuth {
         let table = &auth.value;
         let key = format!("{}.auth", self.key);
-        let ways = [
-            table.bearer.is_some(),
-            table.basic.is_some(),
-            table.header.is_some(),
-            table.query.is_some(),
-            table.cookie.is_some(),
-            table.oauth2.is_some(),
-        ];
+        let ways =
+            [table.bearer.is_some(), table.basic.is_some(), table.header.is_some(), table.query.is_some(), table.cookie.is_some(), table.oauth2.is_some()];
         if ways.iter().filter(|way| **way).count() != 1 {
             let problem = if ways.contains(&true) { "has several ways" } else { "has no way" };
-            self.page.refuse(&auth.span, format!("`{key}` {problem} to say who we are")).hint("give one of `bearer`, `basic`, `header`, `query`, `cookie` and `oauth2`");
+            self.page
+                .refuse(&auth.span, format!("`{key}` {problem} to say who we are"))
+                .hint("give one of `bearer`, `basic`, `header`, `query`, `cookie` and `oauth2`");
             return HttpAuth::None;
         }
         if let Some(oauth2) = &table.oauth2 {

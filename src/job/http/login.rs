@@ -130,7 +130,9 @@ impl Checks<'_, '_> {
         let mut secret = |text: &Option<At<String>>, name: &str, example: &str| {
             let text = text.as_ref()?;
             if !has_reference(&text.value) {
-                self.page.refuse(&text.span, format!("a secret stands in `{key}.{name}`")).hint(format!("keep it elsewhere, and write `{example}` in its place"));
+                self.page
+                    .refuse(&text.span, format!("a secret stands in `{key}.{name}`"))
+                    .hint(format!("keep it elsewhere, and write `{example}` in its place"));
             }
             Some(text.value.clone())
         };
@@ -151,9 +153,7 @@ impl Checks<'_, '_> {
         if jwt.is_none() && table.client_id.is_none() {
             self.page.refuse(&oauth2.span, format!("`{key}` has no `client_id`")).hint("the API gives out the id and the secret of a client");
         } else if jwt.is_none() && refresh_token.is_none() && client_secret.is_none() {
-            self.page
-                .refuse(&oauth2.span, format!("`{key}` has nothing to fetch a token with"))
-                .hint("give `client_secret`, `refresh_token` or `jwt`");
+            self.page.refuse(&oauth2.span, format!("`{key}` has nothing to fetch a token with")).hint("give `client_secret`, `refresh_token` or `jwt`");
         }
         if let Some(client) = table.client.as_ref().filter(|_| client_secret.is_none()) {
             self.page.refuse(&client.span, format!("`{key}.client` says how the `client_secret` is sent, and there is none"));

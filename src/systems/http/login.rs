@@ -125,12 +125,7 @@ impl Login {
     ///
     /// # Errors
     /// `GiveAccess` for a key that is none or a reference that leads nowhere, `MendJob` for an address that cannot be called.
-    pub fn new(
-        oauth2: &HttpOauth2,
-        settings: &HttpSettings,
-        opening: &Opening<'_>,
-        resolve: &dyn Fn(&str) -> Result<String, Error>,
-    ) -> Result<Login, Error> {
+    pub fn new(oauth2: &HttpOauth2, settings: &HttpSettings, opening: &Opening<'_>, resolve: &dyn Fn(&str) -> Result<String, Error>) -> Result<Login, Error> {
         let system = &opening.spec.name;
         let address = crate::systems::resolved(&oauth2.token_url, opening)?;
         let refuse = |problem: &str| {
@@ -181,8 +176,12 @@ impl Login {
             HttpGrant::Refresh(written) => {
                 let first = secret(written)?.trim().to_owned();
                 let Some(state) = opening.state else {
-                    return Err(Error::new(Remedy::MendJob, Place::of(written), format!("system `{system}` has a refresh token, and there is no state to keep it in"))
-                        .seen(super::NOTHING));
+                    return Err(Error::new(
+                        Remedy::MendJob,
+                        Place::of(written),
+                        format!("system `{system}` has a refresh token, and there is no state to keep it in"),
+                    )
+                    .seen(super::NOTHING));
                 };
                 let name = digest_of(&[&oauth2.token_url, oauth2.client_id.as_deref().unwrap_or_default(), written]);
                 let purpose = digest_of(&form.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]).collect::<Vec<_>>());
@@ -408,7 +407,9 @@ impl Login {
                 if let Some(begun) = &kept.begun {
                     error = error.seen(format!("a renewal began at {begun} and was cut off: the token that came with it is lost"));
                 }
-                error.seen(super::NOTHING).hint(format!("log in to the API again, and put the new refresh token where `{written}` leads: it is taken from there"))
+                error
+                    .seen(super::NOTHING)
+                    .hint(format!("log in to the API again, and put the new refresh token where `{written}` leads: it is taken from there"))
             }
             ("invalid_grant", None) => error(format!("the token server of system `{system}` does not accept what we sign"))
                 .seen(super::NOTHING)
