@@ -113,7 +113,8 @@ fn measure(world: &str, folder: &Path, runs: usize) -> Result<(), Box<dyn Error>
     let mut job = jobs.into_iter().next().ok_or("no job")?;
     let spec = job.systems[0].clone();
     // Opened anew each time, as at first contact: a later night reads only the cells that it looks into.
-    let open = |job: &Job| systems::open(Opening { root: folder, job: "bench", spec: &spec, columns: needed_columns(job, 0), known: Default::default() });
+    let open =
+        |job: &Job| systems::open(Opening { root: folder, job: "bench", spec: &spec, columns: needed_columns(job, 0), known: Default::default(), state: None });
 
     let (mut reads, mut cleans) = (Vec::new(), Vec::new());
     let mut pulled: Option<Arc<Pulled>> = None;

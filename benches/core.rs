@@ -181,7 +181,7 @@ impl Seen {
 
 fn open(folder: &Path, job: &Job, system: usize, known: &[BTreeMap<String, String>]) -> Result<Box<dyn System>, tieout::error::Error> {
     let (spec, columns) = (&job.systems[system], needed_columns(job, system));
-    systems::open(Opening { root: folder, job: &job.name, spec, columns, known: known[system].clone() })
+    systems::open(Opening { root: folder, job: &job.name, spec, columns, known: known[system].clone(), state: None })
 }
 
 /// Each change of A becomes one of B.
