@@ -28,6 +28,7 @@ use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 
 use rustix::fs::{Access, CWD, RenameFlags, renameat_with};
 use sha2::{Digest, Sha256};
@@ -37,6 +38,9 @@ use crate::error::{Error, Remedy};
 
 /// How many hexadecimal digits of a digest a file name holds.
 const SHORT: usize = 16;
+
+/// So much of a file is patched at once.
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// How often a lock that is held is tried again before it counts as held, and how long each time.
 const LOOKS_MAX: u32 = 3;
@@ -86,37 +90,83 @@ impl Content<'_> {
         }
     }
 
-    /// Writes it, and gives its SHA-256 where that is found on the way.
-    fn write(&self, out: &mut File) -> io::Result<Option<String>> {
-        let Content::Patched { of, patches } = self else {
-            let Content::Bytes(bytes) = self else { return Ok(None) };
-            out.write_all(bytes)?;
-            return Ok(None);
-        };
-        let (mut hasher, mut at) = (Sha256::new(), 0);
-        let mut buffer = vec![0; 1 << 20];
-        let end = of.metadata()?.len();
-        let last = Patch { span: end..end, bytes: Vec::new() };
-        for patch in patches.iter().chain([&last]) {
-            while at < patch.span.start {
-                let wanted = buffer.len().min(usize::try_from(patch.span.start - at).unwrap_or(usize::MAX));
-                match of.read_at(&mut buffer[..wanted], at) {
-                    Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter")),
-                    Ok(read) => {
-                        hasher.update(&buffer[..read]);
-                        out.write_all(&buffer[..read])?;
-                        at += read as u64;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            hasher.update(&patch.bytes);
-            out.write_all(&patch.bytes)?;
-            at = patch.span.end.max(at);
+    /// Writes it, and gives the digests that are found on the way.
+    fn write(&self, out: &mut File) -> io::Result<Option<Digests>> {
+        match self {
+            Content::Bytes(bytes) => out.write_all(bytes).map(|()| None),
+            Content::Patched { of, patches } => write_patched(of, patches, out, BLOCK_BYTES).map(Some),
         }
-        Ok(Some(hexadecimal(&hasher.finalize())))
     }
+}
+
+/// The SHA-256 of two contents, in lower-case hexadecimal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Digests {
+    /// Of what was written.
+    new: String,
+    /// Of the file that it was made of, as it was read for that.
+    of: String,
+}
+
+/// Writes what a file holds with patches, in large blocks. The digests are worked out beside that.
+fn write_patched(of: &File, patches: &[Patch], out: &mut File, block_bytes: usize) -> io::Result<Digests> {
+    let (blocks, to_hash) = sync_channel::<(Vec<u8>, Vec<u8>)>(2);
+    let (hashed, to_use_again) = sync_channel::<(Vec<u8>, Vec<u8>)>(4);
+    std::thread::scope(|scope| {
+        let hashing = scope.spawn(move || {
+            let (mut of, mut new) = (Hasher::new(), Hasher::new());
+            for (old, patched) in to_hash {
+                of.add(&old);
+                new.add(&patched);
+                // Nobody waits for it in the end.
+                let _ = hashed.try_send((old, patched));
+            }
+            Digests { new: new.hexadecimal(), of: of.hexadecimal() }
+        });
+        let stopped = || io::Error::other("the digest cannot be worked out");
+        let (mut rest, mut at, mut kept_to) = (patches.iter().peekable(), 0, 0);
+        loop {
+            let (mut old, mut patched) = to_use_again.try_recv().unwrap_or_default();
+            old.resize(block_bytes, 0);
+            let read = read_block(of, &mut old, at)?;
+            old.truncate(read);
+            patched.clear();
+            let (is_last, end) = (read == 0, at + read as u64);
+            let keep = |until: u64, from: u64, patched: &mut Vec<u8>| {
+                let place = |place: u64| usize::try_from(place.clamp(at, end) - at).unwrap_or(read);
+                patched.extend_from_slice(old.get(place(from)..place(until)).unwrap_or_default());
+            };
+            // What a patch stands for may reach into the blocks below.
+            while let Some(patch) = rest.next_if(|patch| patch.span.start < end || is_last) {
+                keep(patch.span.start, kept_to, &mut patched);
+                patched.extend_from_slice(&patch.bytes);
+                kept_to = patch.span.end.max(kept_to);
+            }
+            keep(end, kept_to, &mut patched);
+            kept_to = kept_to.max(end);
+            out.write_all(&patched)?;
+            at = end;
+            blocks.send((old, patched)).map_err(|_| stopped())?;
+            if is_last {
+                drop(blocks);
+                return hashing.join().map_err(|_| stopped());
+            }
+        }
+    })
+}
+
+/// So many bytes at this place of a file, or less at its end.
+fn read_block(file: &File, block: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < block.len() {
+        match file.read_at(&mut block[filled..], at + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// What a file must still hold to be replaced.
@@ -696,15 +746,24 @@ fn replace_by(path: &Path, new: Content<'_>, expected: Expected<'_>, backups: u3
     let length = new.length().map_err(|error| target.untouched("the file cannot be read", &error))?;
     has_room(&target, room(&target), length)?;
 
-    // The new version is written beside the file while the file is looked at once more.
     let part = target.part();
-    let target_file = target.real.clone();
-    let (written, (seen, digest_of_bytes)) = std::thread::scope(|scope| {
-        let digest_of = || if let Content::Bytes(bytes) = new { digest(bytes) } else { String::new() };
-        let looked = scope.spawn(move || (differing(&target_file, expected), digest_of()));
-        let written = write_like(&part, new, &meta);
-        (written, looked.join().unwrap_or_else(|_| (Err(io::Error::other("the look at it failed")), String::new())))
-    });
+    let (written, seen) = match new {
+        // The new version is written beside the file while the file is looked at once more.
+        Content::Bytes(bytes) => std::thread::scope(|scope| {
+            let looked = scope.spawn(|| (differing(&target.real, expected), digest(bytes)));
+            let written = write_like(&part, new, &meta);
+            let (seen, sha256) = looked.join().unwrap_or_else(|_| (Err(io::Error::other("the look at it failed")), String::new()));
+            (written.map(|_| sha256), seen)
+        }),
+        // The file is looked at as it is read for the new version, if it is still that one.
+        Content::Patched { of, .. } => match write_like(&part, new, &meta) {
+            Ok(found) => {
+                let Digests { new, of: seen } = found.unwrap_or_default();
+                (Ok(new), if seen == expected.sha256 { differing_from_open(&target.real, of, expected) } else { Ok(Some(seen)) })
+            }
+            Err(error) => (Err(error), Ok(None)),
+        },
+    };
     let refuse = |what: &str, error: &io::Error| {
         let _ = fs::remove_file(&part);
         Err(target.untouched(what, error))
@@ -719,7 +778,7 @@ fn replace_by(path: &Path, new: Content<'_>, expected: Expected<'_>, backups: u3
     }
     let new_sha256 = match written {
         Err(error) => return refuse("the new version of the file cannot be written beside it", &error),
-        Ok(found) => found.unwrap_or(digest_of_bytes),
+        Ok(sha256) => sha256,
     };
     let swap = target.swap(expected.sha256, &new_sha256);
     if let Err(error) = target.make_room_for_a_backup(backups) {
@@ -860,9 +919,9 @@ fn recover_by(target: &Target, exchange: Exchange<'_>) -> Result<Vec<String>, Er
 }
 
 /// Writes a new file with the mode of another and, where that is permitted, its owner.
-fn write_like(path: &Path, content: Content<'_>, like: &fs::Metadata) -> io::Result<Option<String>> {
+fn write_like(path: &Path, content: Content<'_>, like: &fs::Metadata) -> io::Result<Option<Digests>> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let sha256 = content.write(&mut file)?;
+    let digests = content.write(&mut file)?;
     let made = file.metadata()?;
     if made.gid() != like.gid() {
         let _ = std::os::unix::fs::fchown(&file, None, Some(like.gid()));
@@ -872,7 +931,7 @@ fn write_like(path: &Path, content: Content<'_>, like: &fs::Metadata) -> io::Res
     }
     file.set_permissions(like.permissions())?;
     file.sync_all()?;
-    Ok(sha256)
+    Ok(digests)
 }
 
 fn has_room(target: &Target, room: u64, needed: u64) -> Result<(), Error> {
@@ -909,6 +968,12 @@ fn differing(path: &Path, expected: Expected<'_>) -> io::Result<Option<String>> 
             Err(error) => return Err(error),
         }
     }
+}
+
+/// As [`differing`], where a file that is open was found to hold what is expected: nothing needs to be read if it is this one.
+fn differing_from_open(path: &Path, open: &File, expected: Expected<'_>) -> io::Result<Option<String>> {
+    let (here, there) = (fs::metadata(path)?, open.metadata()?);
+    if (here.dev(), here.ino()) == (there.dev(), there.ino()) { Ok(None) } else { differing(path, expected) }
 }
 
 fn sha256_of(path: &Path) -> io::Result<String> {
@@ -1008,6 +1073,53 @@ mod tests {
             fs::read_dir(folder.path()).expect("listed").map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn patches_are_put_in_whatever_the_blocks() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let old = b"The quick brown fox jumps over the lazy dog";
+        fs::write(folder.path().join("old"), old).expect("written");
+        let of = File::open(folder.path().join("old")).expect("opened");
+        let patch = |span: Range<u64>, bytes: &str| Patch { span, bytes: bytes.as_bytes().to_vec() };
+        let cases = [
+            (vec![], "The quick brown fox jumps over the lazy dog"),
+            (vec![patch(0..0, "> "), patch(4..9, "slow"), patch(43..43, ".")], "> The slow brown fox jumps over the lazy dog."),
+            (vec![patch(0..19, ""), patch(25..25, "!"), patch(25..43, "")], " jumps!"),
+            (vec![patch(0..43, "gone")], "gone"),
+        ];
+        for (patches, expected) in cases {
+            for block_bytes in 1..=old.len() + 1 {
+                let path = folder.path().join("new");
+                let mut out = File::create(&path).expect("created");
+                let digests = write_patched(&of, &patches, &mut out, block_bytes).expect("written");
+                assert_eq!(fs::read_to_string(&path).expect("read"), expected, "blocks of {block_bytes}");
+                assert_eq!(digests, Digests { new: digest(expected.as_bytes()), of: digest(old) });
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_longer_the_one_it_is_made_of_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.csv");
+        let patches = [Patch { span: 0..1, bytes: b"2".to_vec() }];
+        let attempt =
+            |of: &File, expected: &[u8]| replace_keeping(&path, Content::Patched { of, patches: &patches }, Expected { bytes: None, ..held(expected) }, 1);
+        fs::write(&path, "1 as it was read").expect("written");
+        let open = File::open(&path).expect("opened");
+        // Somebody wrote into it.
+        fs::write(&path, "1 as it is now").expect("written");
+        assert!(matches!(attempt(&open, b"1 as it was read"), Ok(Replaced::Stale { .. })));
+        // Another one stands in its place.
+        fs::write(&path, "1 as it was read").expect("written");
+        save(&path, b"1 of somebody else");
+        assert!(matches!(attempt(&open, b"1 as it was read"), Ok(Replaced::Stale { .. })));
+        assert_eq!(fs::read(&path).expect("read"), b"1 of somebody else");
+        // Another one that holds the same is as good.
+        save(&path, b"1 as it was read");
+        assert!(matches!(attempt(&open, b"1 as it was read"), Ok(Replaced::Done { .. })));
+        assert_eq!(fs::read(&path).expect("read"), b"2 as it was read");
     }
 
     #[test]

@@ -3,6 +3,11 @@
 //! `sqlite:path`, or `postgres://user:password@host:port/database?sslmode=..`, and the same with `mysql:`. A password stands there as a
 //! reference. Parts that hold a reference are taken as they are once it is resolved, so that no character of a password is ever
 //! taken for punctuation; all other parts may be percent-encoded.
+//!
+//! # Design
+//! **Encryption is whole or not there.** A connection to another machine is encrypted, and the server's certificate is checked by authority and
+//! by name, whether `sslmode` says nothing, `require`, `verify-ca` or `verify-full`: what is encrypted to nobody in particular protects from
+//! nobody in particular. Only `disable` does without. What would fall back to plain text (`allow`, `prefer`) is refused.
 
 use super::settings::is_loopback;
 
@@ -53,6 +58,8 @@ pub struct DatabaseUrl {
     pub is_encrypted: Option<bool>,
     /// A file with the certificates of the authorities that are trusted, instead of the well-known ones.
     pub authorities: Option<String>,
+    /// The files of the certificate that this program shows the server, and of its key.
+    pub identity: Option<(String, String)>,
 }
 
 /// Stands for a reference while the punctuation is looked for.
@@ -85,7 +92,7 @@ impl DatabaseUrl {
         let mut host = part(host)?;
         let port = port.filter(|port| !port.is_empty()).map(&mut part).transpose()?;
         let database = part(database)?;
-        let (mut is_encrypted, mut authorities) = (None, None);
+        let (mut is_encrypted, mut authorities, mut certificate, mut key) = (None, None, None, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = part(value)?;
@@ -103,10 +110,12 @@ impl DatabaseUrl {
                     });
                 }
                 "sslrootcert" | "ssl-ca" => authorities = Some(value),
+                "sslcert" | "ssl-cert" => certificate = Some(value),
+                "sslkey" | "ssl-key" => key = Some(value),
                 "host" | "socket" => host = value,
                 _ => {
                     let what = format!("has a parameter that is not known: `{}`", name.replace(HOLE, "${..}"));
-                    return Err((what, "known: `sslmode`, `sslrootcert`, and `host` for the folder of a socket".to_owned()));
+                    return Err((what, "known: `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, and `host` for the folder of a socket".to_owned()));
                 }
             }
         }
@@ -122,7 +131,17 @@ impl DatabaseUrl {
         if port.as_ref().is_some_and(|port| !port.contains("${") && !port.parse::<u16>().is_ok_and(|port| port > 0)) {
             return Err(wrong("has a port that is not between 1 and 65535", EXAMPLE));
         }
-        Ok(DatabaseUrl { engine, user, password, host, port, database, is_encrypted, authorities })
+        let identity = match (certificate, key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            _ => return Err(wrong("names only one of `sslcert` and `sslkey`", "a certificate is shown with its key, and neither is of use alone")),
+        };
+        if is_encrypted == Some(false) && (authorities.is_some() || identity.is_some()) {
+            return Err(wrong("names certificates, and an `sslmode` that uses none", "leave one of the two out"));
+        }
+        // A certificate is named for a connection that is encrypted, also where nothing else would ask for it.
+        let is_encrypted = is_encrypted.or_else(|| (authorities.is_some() || identity.is_some()).then_some(true));
+        Ok(DatabaseUrl { engine, user, password, host, port, database, is_encrypted, authorities, identity })
     }
 
     /// The same with every part handed to `resolve`.
@@ -140,12 +159,18 @@ impl DatabaseUrl {
             database: resolve(&self.database)?,
             is_encrypted: self.is_encrypted,
             authorities: maybe(self.authorities)?,
+            identity: self.identity.map(|(certificate, key)| Ok((resolve(&certificate)?, resolve(&key)?))).transpose()?,
         })
     }
 
     /// Whether the server is on this machine.
     pub fn is_local(&self) -> bool {
         self.host.starts_with('/') || is_loopback(&self.host)
+    }
+
+    /// Whether what is sent is encrypted.
+    pub fn encrypts(&self) -> bool {
+        self.is_encrypted.unwrap_or(!self.is_local())
     }
 
     /// Where the database is, so that two spellings of one place are equal: who logs in and how is left out.
@@ -253,6 +278,16 @@ mod tests {
     }
 
     #[test]
+    fn connections_to_elsewhere_are_encrypted() {
+        let parsed = |url: &str| DatabaseUrl::parse(url).unwrap();
+        assert!(parsed("postgres://app@db/books").encrypts() && parsed("postgres://app@db/books?sslmode=require").encrypts());
+        assert!(!parsed("postgres://app@db/books?sslmode=disable").encrypts() && !parsed("postgres://app@localhost/books").encrypts());
+        let shown = parsed("mysql://app@localhost/books?ssl-ca=ca.pem&ssl-cert=me.pem&ssl-key=keys/me.key");
+        assert!(shown.encrypts(), "whoever names certificates wants them used");
+        assert_eq!(shown.identity, Some(("me.pem".to_owned(), "keys/me.key".to_owned())));
+    }
+
+    #[test]
     fn hosts_sockets_and_addresses() {
         assert!(DatabaseUrl::parse("mysql://app@[::1]:3307/books").unwrap().is_local());
         assert!(DatabaseUrl::parse("postgres://app@/books?host=/run/postgresql").unwrap().is_local());
@@ -271,6 +306,9 @@ mod tests {
             ("postgres://app@db:70000/books", "port"),
             ("postgres://app@db/books?sslmode=prefer", "`sslmode`"),
             ("mysql://app@db/books?charset=latin1", "`charset`"),
+            ("mysql://app@db/books?ssl-cert=me.pem", "only one of"),
+            ("postgres://app@db/books?sslkey=${env:KEY}", "only one of"),
+            ("postgres://app@db/books?sslmode=disable&sslrootcert=ca.pem", "uses none"),
         ] {
             let (told, _) = DatabaseUrl::parse(url).unwrap_err();
             assert!(told.contains(what), "{url}: {told}");

@@ -20,8 +20,8 @@ mod written;
 pub use check::{NULL_TOKENS, tolerance_of};
 pub use database::{DatabaseUrl, Engine, table_parts};
 pub use http::{
-    HttpAuth, HttpBody, HttpClientProof, HttpGet, HttpGrant, HttpJwt, HttpLimits, HttpList, HttpOauth2, HttpPage, HttpParameter, HttpSettings, HttpVersion,
-    HttpWrite, joined, url_problem,
+    HttpAuth, HttpBatch, HttpBody, HttpBy, HttpClientProof, HttpGet, HttpGrant, HttpJwt, HttpLimits, HttpList, HttpOauth2, HttpPage, HttpParameter,
+    HttpSettings, HttpVersion, HttpWrite, joined, template_place, url_problem,
 };
 pub use ready::*;
 pub use settings::{MailSettings, Security, ServerSettings, Settings, Thread, is_loopback, read_settings};

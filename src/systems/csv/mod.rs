@@ -662,16 +662,18 @@ impl CsvFile {
 
     /// Makes the changes in a file that is too long to be held: it is written anew piece by piece.
     fn write_long(&self, long: &LongText, set: &WriteSet<'_>) -> Result<Vec<Outcome>, Error> {
-        let mut hasher = Hasher::new();
-        if long.skipped > 0 {
-            hasher.add(&UTF8_MARK);
-        }
         let edited = long.head(HEAD_BYTES).map_err(|why| self.unreadable(why)).and_then(|head| {
             let layout = self.layout(&head)?;
-            self.edits(Text::Long(long), &layout, UTF_8, set, &mut |bytes| hasher.add(bytes))
+            self.edits(Text::Long(long), &layout, UTF_8, set, &mut |_| {})
         });
+        let expected = set.snapshot.or(self.pulled_sha256.as_deref());
+        let is_replaced = edited.as_ref().is_ok_and(|edited| !edited.edits.is_empty());
+        let sha256 = match expected {
+            // The file is read once more for its new version, which is not made of another one than this.
+            Some(sha256) if is_replaced => sha256.to_owned(),
+            _ => self.file.digest()?,
+        };
         // What is no longer the file that was read is stale, whatever is wrong with it.
-        let sha256 = if edited.is_ok() { hasher.hexadecimal() } else { self.file.digest()? };
         if let Some(stale) = changed_since_read(set, self.pulled_sha256.as_deref(), &sha256) {
             return Ok(stale);
         }

@@ -8,17 +8,18 @@
 //! - **No `RETURNING`.** MySQL has none, and MariaDB none for updates. So rows that were written are asked for again within the
 //!   transaction, by the address that they were found at, or by the key or number that they got.
 //! - **Asking again locks** (`FOR UPDATE`): a plain read in a transaction shows what was there when it began.
+//! - **Authorities that are named** are trusted beside the well-known ones: the client adds them and cannot leave those out.
 //! - **Affected rows** are those that were found, also where nothing changed in them.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use mysql::consts::{CapabilityFlags, ColumnFlags, ColumnType};
 use mysql::prelude::Queryable;
-use mysql::{Conn, DriverError, OptsBuilder, Params, SslOpts, Value};
+use mysql::{ClientIdentity, Conn, DriverError, OptsBuilder, Params, SslOpts, Value};
 
-use super::server::{Cells, Class, Column, Connect, Dialect, Failure, Fault, Given, ROW, Rights, Session, Statement, Table};
+use super::server::{Cells, Class, Column, Connect, Dialect, Failure, Fault, Files, Given, ROW, Rights, Session, Statement, Table};
 use crate::job::DatabaseUrl;
+use crate::systems::encryption::why_untrusted;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -41,7 +42,7 @@ struct MySqlSession {
 }
 
 /// How sessions with the server of a `url` are opened.
-pub(super) fn connecting(url: DatabaseUrl, authorities: Option<PathBuf>) -> Connect {
+pub(super) fn connecting(url: DatabaseUrl, files: Files) -> Connect {
     Box::new(move || {
         let mut options = OptsBuilder::new()
             .user(Some(url.user.clone()))
@@ -56,15 +57,14 @@ pub(super) fn connecting(url: DatabaseUrl, authorities: Option<PathBuf>) -> Conn
             options = options.socket(Some(url.host.clone()));
         } else {
             let port = url.port.as_ref().map_or(Ok(url.engine.port()), |port| port.parse());
-            let port = port.map_err(|_| Failure { fault: Fault::UnknownHost, words: "its port is no number between 1 and 65535".to_owned() })?;
+            let port = port.map_err(|_| Failure::ours(Fault::UnknownHost, "its port is no number between 1 and 65535"))?;
             options = options.ip_or_hostname(Some(url.host.clone())).tcp_port(port);
         }
-        if url.is_encrypted.unwrap_or(!url.is_local()) {
-            if let Some(path) = authorities.as_ref().filter(|path| !path.is_file()) {
-                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                return Err(Failure { fault: Fault::Encryption, words: format!("there is no file `{name}` of authorities") });
-            }
-            options = options.ssl_opts(SslOpts::default().with_root_cert_path(authorities.clone()));
+        if url.encrypts() {
+            // The client reads the files itself, and says little about what is wrong with them.
+            files.encryption()?;
+            let identity = files.identity.clone().map(|(certificate, key)| ClientIdentity::new(certificate, key));
+            options = options.ssl_opts(SslOpts::default().with_root_cert_path(files.authorities.clone()).with_client_identity(identity));
         }
         let connection = Conn::new(options).map_err(|error| failure(&error, url.password.as_deref(), true))?;
         Ok(Box::new(MySqlSession { connection, password: url.password.clone(), is_lost: false }))
@@ -323,6 +323,18 @@ fn cast_of(class: Class, is_unsigned: bool, precision: u32, scale: u32) -> Strin
 
 /// What a failure is about, in the server's words and without the password.
 fn failure(error: &mysql::Error, password: Option<&str>, is_connecting: bool) -> Failure {
+    let untrusted = match error {
+        mysql::Error::TlsError(mysql::error::tls::TlsError::Tls(error)) => why_untrusted(error),
+        mysql::Error::IoError(error) => why_untrusted(error),
+        _ => None,
+    };
+    if let Some((words, hint)) = untrusted {
+        return Failure { hint: Some(hint), ..Failure::ours(Fault::Encryption, words) };
+    }
+    if matches!(error, mysql::Error::DriverError(DriverError::TlsNotSupported)) {
+        let hint = "let the server encrypt, or say `?sslmode=disable` where nobody can listen in between";
+        return Failure { hint: Some(hint), ..Failure::ours(Fault::Encryption, "the server offers no encryption") };
+    }
     use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, NotFound, PermissionDenied, TimedOut};
     let unreachable =
         |kind: std::io::ErrorKind| matches!(kind, ConnectionRefused | TimedOut | HostUnreachable | NetworkUnreachable | NotFound | PermissionDenied);
@@ -357,7 +369,7 @@ fn failure(error: &mysql::Error, password: Option<&str>, is_connecting: bool) ->
         Some(password) if !password.is_empty() => words.replace(password, "…"),
         _ => words,
     };
-    Failure { fault, words }
+    Failure { fault, words, hint: None, is_told: matches!(error, mysql::Error::MySqlError(_)) }
 }
 
 /// What an error's number, or else its `SQLSTATE`, is about.

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::io::BufRead;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use postgres::config::SslMode;
@@ -14,9 +13,9 @@ use postgres::types::{Kind, ToSql, Type};
 use postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::server::{Cells, Class, Column, Connect, Failure, Fault, Given, ROW, Rights, Session, Statement, Table};
+use super::server::{Cells, Class, Column, Connect, Failure, Fault, Files, Given, ROW, Rights, Session, Statement, Table};
 use crate::job::DatabaseUrl;
-use crate::systems::encryption::encryption;
+use crate::systems::encryption::why_untrusted;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -34,7 +33,7 @@ struct PostgresSession {
 }
 
 /// How sessions with the server of a `url` are opened.
-pub(super) fn connecting(url: DatabaseUrl, authorities: Option<PathBuf>) -> Connect {
+pub(super) fn connecting(url: DatabaseUrl, files: Files) -> Connect {
     Box::new(move || {
         let failed = |error: postgres::Error| failure(&error, url.password.as_deref());
         let mut config = Config::new();
@@ -44,10 +43,10 @@ pub(super) fn connecting(url: DatabaseUrl, authorities: Option<PathBuf>) -> Conn
             config.password(password);
         }
         let port = url.port.as_ref().map_or(Ok(url.engine.port()), |port| port.parse());
-        config.port(port.map_err(|_| Failure { fault: Fault::UnknownHost, words: "its port is no number between 1 and 65535".to_owned() })?);
-        let client = if url.is_encrypted.unwrap_or(!url.is_local()) {
+        config.port(port.map_err(|_| Failure::ours(Fault::UnknownHost, "its port is no number between 1 and 65535"))?);
+        let client = if url.encrypts() {
             config.ssl_mode(SslMode::Require);
-            config.connect(MakeRustlsConnect::new(encrypted(authorities.as_deref())?))
+            config.connect(MakeRustlsConnect::new(files.encryption()?))
         } else {
             config.ssl_mode(SslMode::Disable);
             config.connect(NoTls)
@@ -56,11 +55,6 @@ pub(super) fn connecting(url: DatabaseUrl, authorities: Option<PathBuf>) -> Conn
         client.batch_execute(SETTINGS).map_err(failed)?;
         Ok(Box::new(PostgresSession { client, password: url.password.clone(), prepared: HashMap::new() }))
     })
-}
-
-/// How connections are encrypted: with these authorities, or with the well-known ones.
-fn encrypted(authorities: Option<&Path>) -> Result<rustls::ClientConfig, Failure> {
-    encryption(authorities).map_err(|why| Failure { fault: Fault::Encryption, words: format!("the file of `sslrootcert` {why}") })
 }
 
 impl PostgresSession {
@@ -104,7 +98,7 @@ impl PostgresSession {
         let mut reader = self.client.copy_out(copy.as_str()).map_err(|error| failure(&error, password.as_deref()))?;
         let broken = |error: &std::io::Error| match error.get_ref().and_then(|inner| inner.downcast_ref::<postgres::Error>()) {
             Some(inner) => failure(inner, password.as_deref()),
-            None => Failure { fault: Fault::Lost, words: error.to_string() },
+            None => Failure::ours(Fault::Lost, error.to_string()),
         };
         let (mut line, mut plain, mut cells) = (Vec::new(), Vec::new(), Vec::new());
         loop {
@@ -333,6 +327,10 @@ fn class_of(name: &str, kind: &str, element: Option<&str>, modifier: i32) -> Cla
 
 /// What a failure is about, in the server's words and without the password.
 fn failure(error: &postgres::Error, password: Option<&str>) -> Failure {
+    if let Some((words, hint)) = why_untrusted(error) {
+        return Failure { hint: Some(hint), ..Failure::ours(Fault::Encryption, words) };
+    }
+    let is_told = error.as_db_error().is_some();
     let (fault, words) = match error.as_db_error() {
         Some(told) => {
             let mut words = told.message().to_owned();
@@ -349,6 +347,10 @@ fn failure(error: &postgres::Error, password: Option<&str>) -> Failure {
             let mut cause = error.source();
             if words.contains("TLS") {
                 fault = Fault::Encryption;
+                if cause.is_some_and(|cause| cause.to_string().contains("not support")) {
+                    let hint = "let the server encrypt, or say `?sslmode=disable` where nobody can listen in between";
+                    return Failure { hint: Some(hint), ..Failure::ours(fault, "the server offers no encryption") };
+                }
             } else if words.contains("authentication") || words.contains("configuration") {
                 fault = Fault::Login;
             } else if words.contains("communicating") || words.contains("timeout") {
@@ -375,7 +377,9 @@ fn failure(error: &postgres::Error, password: Option<&str>) -> Failure {
         Some(password) if !password.is_empty() => words.replace(password, "…"),
         _ => words,
     };
-    Failure { fault, words }
+    let wants_certificate = is_told && words.contains("requires a valid client certificate");
+    let hint = wants_certificate.then_some("name the files of a certificate that the server takes, and of its key, with `?sslcert=` and `sslkey=`");
+    Failure { fault, words, hint, is_told }
 }
 
 /// What an `SQLSTATE` is about.

@@ -11,7 +11,10 @@
 //! - **Comparing.** A collation may ignore case, accents and trailing blanks, so each expectation is two: the plain comparison finds the
 //!   row by an index, the comparison of its spelling as bytes decides.
 //! - **Savepoints.** Each record is wholly written or not at all. Rows that are added with the same columns go in statements of many
-//!   rows within one savepoint; one that the server refuses is halved until the row at fault is alone.
+//!   rows within one savepoint, and on PostgreSQL so do rows that are set or deleted; a statement that the server refuses is halved until
+//!   the row at fault is alone. Rows that do not hold what is expected of them are not among those that such a statement returns: it is
+//!   taken back, they are looked at one by one, and those between them are sent again. MariaDB and MySQL return no rows of an update, and
+//!   a statement of many would have to find the type of every value for itself, so there each is set by one of its own.
 //! - **Rounding.** Servers round a number to the decimals of its column without a word. Such a number is rejected before it is sent, and
 //!   one that a binary float would change is taken back.
 //! - **Constraints that are looked at when the transaction is committed** refuse the set as a whole: it is halved
@@ -20,6 +23,7 @@
 //!   What is left are swaps ([`swap::rings`]): their rows first take values that nobody has, and then each other's.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use polars::prelude::{StringChunkedBuilder, UInt8Chunked};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
@@ -31,10 +35,11 @@ use crate::error::{Error, Remedy};
 use crate::frame::{Evidence, NO_ROW, Pulled, Quarantined, seed_of_rows};
 use crate::job::{DatabaseUrl, Permission, SqlSettings, table_parts};
 use crate::systems::batch::{self, Answer, Rejections};
+use crate::systems::encryption::{Pem, encryption_as};
 use crate::systems::{Description, Opening, System, Wanted, WriteSet, missing_columns};
 use crate::value::{Raw, Storage};
 
-/// Rows that are added by one statement.
+/// Rows that are written by one statement.
 const ROWS_AT_ONCE: usize = 500;
 
 /// Values that one statement binds at most; both servers count them in 16 bits.
@@ -148,9 +153,18 @@ pub(super) enum Fault {
 pub(super) struct Failure {
     pub fault: Fault,
     pub words: String,
+    /// What helps, where that is known better than from the fault alone.
+    pub hint: Option<&'static str>,
+    /// Whether these are the server's own words.
+    pub is_told: bool,
 }
 
 impl Failure {
+    /// One that the server said nothing about.
+    pub fn ours(fault: Fault, words: impl Into<String>) -> Failure {
+        Failure { fault, words: words.into(), hint: None, is_told: false }
+    }
+
     fn is_refusal(&self) -> bool {
         matches!(self.fault, Fault::Refused | Fault::Taken)
     }
@@ -199,6 +213,30 @@ pub(super) struct Rights {
     pub create: bool,
     pub update: bool,
     pub delete: bool,
+}
+
+/// The files of an encrypted connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Files {
+    /// The authorities that are trusted; the well-known ones if there is none.
+    pub authorities: Option<PathBuf>,
+    /// Our certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl Files {
+    /// How connections are encrypted.
+    pub fn encryption(&self) -> Result<rustls::ClientConfig, Failure> {
+        let identity = self.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+        encryption_as(self.authorities.as_deref(), identity).map_err(|(file, why)| {
+            let (name, hint) = match file {
+                Pem::Authorities => ("sslrootcert", "`sslrootcert` names a file with `-----BEGIN CERTIFICATE-----` blocks, relative to the root"),
+                Pem::Certificate => ("sslcert", "`sslcert` names a file with `-----BEGIN CERTIFICATE-----` blocks, relative to the root"),
+                Pem::Key => ("sslkey", "`sslkey` names a file with one `-----BEGIN PRIVATE KEY-----` block, relative to the root"),
+            };
+            Failure { hint: Some(hint), ..Failure::ours(Fault::Encryption, format!("the file of `{name}` {why}")) }
+        })
+    }
 }
 
 /// Opens a session.
@@ -388,6 +426,8 @@ pub(super) struct ServerTable {
     table: Option<Table>,
     rights: Rights,
     may_write: bool,
+    /// Whether it is on another machine, and everybody in between can read along.
+    is_open: bool,
 }
 
 impl ServerTable {
@@ -434,7 +474,23 @@ impl ServerTable {
             }
         }
         let (id, known) = (opening.spec.id.clone(), opening.known.clone());
-        Ok(ServerTable { dialect, connect, session: Some(session), system, origin, requested, id, known, from, columns, order, table, rights, may_write })
+        Ok(ServerTable {
+            dialect,
+            connect,
+            session: Some(session),
+            system,
+            origin,
+            requested,
+            id,
+            known,
+            from,
+            columns,
+            order,
+            table,
+            rights,
+            may_write,
+            is_open: false,
+        })
     }
 
     /// The session; a new one if the last one was lost.
@@ -555,7 +611,7 @@ impl ServerTable {
         let mut session = self.session.take();
         let streamed = match &mut session {
             Some(session) => session.stream(&statement, is_full, &mut |cells| reader.read(cells)),
-            None => Err(Failure { fault: Fault::Lost, words: "the connection is closed".to_owned() }),
+            None => Err(Failure::ours(Fault::Lost, "the connection is closed")),
         };
         let finished = streamed.map(|()| {
             let evidence = self.evidence(reader.position, announced);
@@ -571,6 +627,9 @@ impl ServerTable {
         let mut notes = Vec::new();
         if let Some(before) = self.known.get(FOUND_COLUMNS).filter(|before| **before != columns) {
             notes.push(format!("the columns of `{}` changed: they were {before}, they are {columns}", self.system));
+        }
+        if self.is_open {
+            notes.push(format!("the connection to `{}` is not encrypted: whoever is in between can read and change what is sent", self.system));
         }
         Evidence {
             origin: self.origin.clone(),
@@ -629,6 +688,7 @@ impl Statement {
         let (left, is_typed): (String, bool) = match column.class {
             Class::Text => (name.clone(), true),
             Class::Integer => (name.clone(), true),
+            Class::Other if column.is_uuid() => (name.clone(), true),
             _ if self.dialect == Dialect::MySql && matches!(column.class, Class::Float { .. }) => (name.clone(), true),
             _ => (self.dialect.spelled(column), false),
         };
@@ -638,6 +698,7 @@ impl Statement {
                     Ok(number) if column.holds_integer(number) => number.to_string(),
                     _ => continue,
                 },
+                Class::Other if column.is_uuid() && !is_uuid(text) => continue,
                 _ => text.to_owned(),
             };
             if self.dialect == Dialect::MySql
@@ -672,7 +733,17 @@ impl Statement {
     }
 }
 
+/// Whether a text is spelled as servers spell a `uuid`.
+fn is_uuid(text: &str) -> bool {
+    let is_right = |(position, byte): (usize, u8)| if matches!(position, 8 | 13 | 18 | 23) { byte == b'-' } else { byte.is_ascii_hexdigit() };
+    text.len() == 36 && text.bytes().enumerate().all(is_right)
+}
+
 impl Column {
+    fn is_uuid(&self) -> bool {
+        self.declared == "uuid"
+    }
+
     /// Whether a whole number is within the bounds of the column's type.
     fn holds_integer(&self, number: i128) -> bool {
         let bounds = match (self.cast.as_str(), self.declared.as_str()) {
@@ -861,6 +932,19 @@ fn why_unreadable(class: Class, text: &[u8]) -> Option<&'static str> {
 
 // ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/// What became of changes that were sent in one statement.
+enum Together {
+    /// All were made; one outcome for each.
+    Whole(Vec<Outcome>),
+    /// Those at these positions were not, and the others were; to be taken back.
+    Without(Vec<usize>),
+    /// Nothing certain; to be taken back.
+    Apart,
+}
+
+/// What is sent with a statement for many rows.
+const SENT: &str = "v";
+
 /// Makes changes in a transaction that has begun.
 struct Writer<'w> {
     dialect: Dialect,
@@ -904,7 +988,7 @@ impl Writer<'_> {
         while outcomes.len() < changes.len() {
             let index = outcomes.len();
             let alike = self.alike(&changes[index..]);
-            self.add_together(changes, index, alike, &mut rejections, &mut outcomes, &mut waiting)?;
+            self.make_together(changes, index, alike, &mut rejections, &mut outcomes, &mut waiting)?;
             if !waiting.is_empty() && (rejections.stop().is_some() || outcomes.len() == changes.len()) {
                 rejections.forgive(self.make_those_that_wait(changes, &mut waiting, &mut outcomes)?);
             }
@@ -912,20 +996,123 @@ impl Writer<'_> {
         Ok(outcomes)
     }
 
-    /// How many of these changes, from the first on, can be made by one statement: rows that are added with the same columns.
+    /// How many of these changes, from the first on, can be made by one statement: rows that are added, set or deleted by the same columns.
     fn alike(&self, changes: &[&Change]) -> usize {
-        let Some(first) = changes.first().filter(|first| first.action == Action::Create && !first.cells.is_empty()) else { return 1 };
-        let most = ROWS_AT_ONCE.min(BOUND_MAX / first.cells.len()).max(1);
+        let Some(first) = changes.first() else { return 1 };
+        let is_one_by_one = match first.action {
+            Action::Create => first.cells.is_empty(),
+            Action::Update | Action::Archive | Action::Delete => self.dialect != Dialect::PostgreSql || !self.is_found_by_value(first),
+        };
+        if is_one_by_one {
+            return 1;
+        }
+        let most = ROWS_AT_ONCE.min(BOUND_MAX / (first.address.len() + 2 * first.cells.len()).max(1)).max(1);
         let is_alike = |change: &&&Change| {
-            change.action == Action::Create
+            change.action == first.action
                 && change.cells.len() == first.cells.len()
-                && change.cells.iter().zip(&first.cells).all(|(a, b)| a.column == b.column)
+                && change.cells.iter().zip(&first.cells).all(|(a, b)| a.column == b.column && a.before_raw.is_some() == b.before_raw.is_some())
+                && (first.action == Action::Create
+                    || change.address.len() == first.address.len()
+                        && change.address.iter().zip(&first.address).all(|(a, b)| a.column == b.column)
+                        && self.is_found_by_value(change))
         };
         changes.iter().take(most).take_while(is_alike).count()
     }
 
+    /// Whether a change's row is found by values that are compared, which the change leaves as they are; and it does something.
+    fn is_found_by_value(&self, change: &Change) -> bool {
+        let is_column = |name: &str| self.table.column(name).is_some_and(|column| column.class != Class::Unreadable);
+        let is_compared = |part: &AddressPart| {
+            part.raw.text.is_some()
+                && self.table.column(&part.column).is_some_and(|column| !matches!(column.class, Class::Document | Class::Unreadable))
+                && (change.action == Action::Delete || change.cells.iter().all(|cell| cell.column != part.column))
+        };
+        !change.address.is_empty()
+            && change.address.iter().all(is_compared)
+            && change.cells.iter().all(|cell| is_column(&cell.column))
+            && (change.action == Action::Delete || !change.cells.is_empty())
+    }
+
+    /// Sets or deletes rows by one statement, each only if it still holds what its change expects. Wholly, or told which rows are left.
+    fn set_together(&mut self, changes: &[&Change]) -> Result<Together, Failure> {
+        let (dialect, table, first) = (self.dialect, self.table, changes[0]);
+        let is_delete = first.action == Action::Delete;
+        let mut values = Vec::with_capacity(changes.len());
+        let mut left = Vec::new();
+        for (position, change) in changes.iter().enumerate() {
+            match if is_delete { Ok(Vec::new()) } else { self.new_values(change) } {
+                Ok(new) => values.push(new),
+                Err(_) => left.push(position),
+            }
+        }
+        if !left.is_empty() {
+            return Ok(Together::Without(left));
+        }
+        let of = |name: &str| table.column(name).ok_or_else(|| Failure::ours(Fault::Refused, format!("there is no column `{name}`")));
+        let address: Vec<&Column> = first.address.iter().map(|part| of(&part.column)).collect::<Result<_, _>>()?;
+        let cells: Vec<&Column> = first.cells.iter().map(|cell| of(&cell.column)).collect::<Result<_, _>>()?;
+        // The columns of what is sent: its number, `a`ddress, what was `b`efore, and what is `c`hanged.
+        let mut names = vec!["n".to_owned()];
+        names.extend((0..address.len()).map(|index| format!("a{index}")));
+        let expected: Vec<usize> = (0..cells.len()).filter(|index| first.cells[*index].before_raw.is_some()).collect();
+        names.extend(expected.iter().map(|index| format!("b{index}")));
+        if !is_delete {
+            names.extend((0..cells.len()).map(|index| format!("c{index}")));
+        }
+        let mut statement = Statement::new(dialect, "");
+        match is_delete {
+            true => statement.push(&format!("DELETE FROM {} AS {ROW} USING (VALUES ", table.from)),
+            false => {
+                statement.push(&format!("UPDATE {} AS {ROW} SET ", table.from));
+                statement.list(cells.iter().enumerate(), ", ", |statement, (index, column)| {
+                    let cast = if column.class == Class::Text { String::new() } else { format!("::{}", column.cast) };
+                    statement.push(&format!("{} = {SENT}.c{index}{cast}", dialect.quoted(&column.name)));
+                });
+                statement.push(" FROM (VALUES ");
+            }
+        }
+        statement.list(changes.iter().zip(values).enumerate(), ", ", |statement, (number, (change, new))| {
+            statement.push(&format!("({number}"));
+            let before = expected.iter().map(|index| change.cells[*index].before_raw.as_ref().and_then(|raw| raw.text.clone()));
+            for value in change.address.iter().map(|part| part.raw.text.clone()).chain(before).chain(new) {
+                statement.push(", ");
+                statement.bind(value);
+            }
+            statement.push(")");
+        });
+        statement.push(&format!(") AS {SENT} ({}) WHERE ", names.join(", ")));
+        let spelled = |column: &Column| format!("{} COLLATE \"C\"", dialect.spelled(column));
+        let mut conditions: Vec<String> = Vec::new();
+        for (index, column) in address.iter().enumerate() {
+            conditions.push(format!("{} = {SENT}.a{index}::{}", dialect.column(&column.name), column.cast));
+            conditions.push(format!("{} = {SENT}.a{index}", spelled(column)));
+        }
+        conditions.extend(expected.iter().map(|index| format!("{} IS NOT DISTINCT FROM {SENT}.b{index}", spelled(cells[*index]))));
+        statement.push(&conditions.join(" AND "));
+        let told = if is_delete { String::new() } else { format!(", {}", self.told(first).join(", ")) };
+        statement.push(&format!(" RETURNING {SENT}.n::text{told}"));
+        let given = self.session.run(&statement)?;
+        let mut rows: Vec<Option<Vec<Option<String>>>> = vec![None; changes.len()];
+        for mut row in given.rows {
+            let number = if row.is_empty() { None } else { row.remove(0) }.and_then(|number| number.parse::<usize>().ok());
+            match number.and_then(|number| rows.get_mut(number)) {
+                Some(place @ None) => *place = Some(row),
+                // Two rows are at one address.
+                _ => return Ok(Together::Apart),
+            }
+        }
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for (position, (change, row)) in changes.iter().zip(rows).enumerate() {
+            match row.map(|row| if is_delete { Outcome::Done { answer: Vec::new(), id: None } } else { self.outcome(change, row) }) {
+                Some(done @ Outcome::Done { .. }) => outcomes.push(done),
+                _ => left.push(position),
+            }
+        }
+        Ok(if left.is_empty() { Together::Whole(outcomes) } else { Together::Without(left) })
+    }
+
     /// Makes `count` changes from `first` on, in halves where they are refused together.
-    fn add_together(
+    fn make_together(
         &mut self,
         changes: &[&Change],
         first: usize,
@@ -948,22 +1135,36 @@ impl Writer<'_> {
             return Ok(());
         }
         self.session.command(&format!("SAVEPOINT {SAVEPOINT}"))?;
-        let added = match self.add(&changes[first..first + count]) {
-            Err(failure) if !failure.is_refusal() => return Err(failure),
-            Err(_) => None,
-            Ok(added) => added,
+        let part = &changes[first..first + count];
+        let made = match part[0].action {
+            Action::Create => self.add(part).map(|added| added.map_or(Together::Apart, Together::Whole)),
+            Action::Update | Action::Archive | Action::Delete => self.set_together(part),
         };
-        match added {
-            Some(added) => {
+        match made {
+            Err(failure) if !failure.is_refusal() => Err(failure),
+            Ok(Together::Whole(made)) => {
                 self.release()?;
-                outcomes.extend(added);
+                outcomes.extend(made);
                 Ok(())
             }
-            None => {
+            Ok(Together::Without(left)) => {
+                self.take_back()?;
+                // Each of those alone, and what lies between them together; all in their order.
+                let mut next = 0;
+                for position in left {
+                    if position > next {
+                        self.make_together(changes, first + next, position - next, rejections, outcomes, waiting)?;
+                    }
+                    self.make_together(changes, first + position, 1, rejections, outcomes, waiting)?;
+                    next = position + 1;
+                }
+                if next < count { self.make_together(changes, first + next, count - next, rejections, outcomes, waiting) } else { Ok(()) }
+            }
+            Ok(Together::Apart) | Err(_) => {
                 self.take_back()?;
                 let half = count / 2;
-                self.add_together(changes, first, half, rejections, outcomes, waiting)?;
-                self.add_together(changes, first + half, count - half, rejections, outcomes, waiting)
+                self.make_together(changes, first, half, rejections, outcomes, waiting)?;
+                self.make_together(changes, first + half, count - half, rejections, outcomes, waiting)
             }
         }
     }
@@ -1506,7 +1707,8 @@ fn server_error(origin: &str, failure: &Failure, kept: &str) -> Error {
         Fault::Refused | Fault::Taken => (Remedy::MendJob, "the database cannot make the query's rows", "mend `query`, or the row that it stumbles over"),
         Fault::Other => (Remedy::Look, "the database failed", "look after the database, then run again"),
     };
-    let told = Error::new(remedy, Place::of(origin), message).seen(format!("the database says: {}", failure.words)).seen(kept).hint(hint);
+    let seen = if failure.is_told { format!("the database says: {}", failure.words) } else { failure.words.clone() };
+    let told = Error::new(remedy, Place::of(origin), message).seen(seen).seen(kept).hint(failure.hint.unwrap_or(hint));
     // Nothing was done: whatever was begun is taken back by the server.
     if matches!(failure.fault, Fault::Lost | Fault::Unreachable | Fault::Busy) { told.passing() } else { told }
 }
@@ -1516,9 +1718,14 @@ fn server_error(origin: &str, failure: &Failure, kept: &str) -> Error {
 /// # Errors
 /// As [`ServerTable::open`], and [`Remedy::MendJob`] for a `url` that cannot be read.
 pub(super) fn open(url: DatabaseUrl, settings: &SqlSettings, opening: &Opening<'_>) -> Result<ServerTable, Error> {
-    let authorities = url.authorities.as_ref().map(|path| opening.root.join(path));
-    match url.engine {
-        crate::job::Engine::PostgreSql => ServerTable::open(Dialect::PostgreSql, super::postgres::connecting(url, authorities), settings, opening),
-        crate::job::Engine::MySql => ServerTable::open(Dialect::MySql, super::mysql::connecting(url, authorities), settings, opening),
-    }
+    let path = |path: &String| opening.root.join(path);
+    let files =
+        Files { authorities: url.authorities.as_ref().map(path), identity: url.identity.as_ref().map(|(certificate, key)| (path(certificate), path(key))) };
+    let is_open = !url.encrypts() && !url.is_local();
+    let mut table = match url.engine {
+        crate::job::Engine::PostgreSql => ServerTable::open(Dialect::PostgreSql, super::postgres::connecting(url, files), settings, opening)?,
+        crate::job::Engine::MySql => ServerTable::open(Dialect::MySql, super::mysql::connecting(url, files), settings, opening)?,
+    };
+    table.is_open = is_open;
+    Ok(table)
 }

@@ -57,13 +57,45 @@ fn folder_of_nobody() -> TempDir {
     folder
 }
 
-fn wait_until(mut ready: impl FnMut() -> bool) {
+/// Waits for something that a server does. InnoDB shows what it showed before to whoever asks it again within a tenth of a second.
+#[track_caller]
+fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
     let start = Instant::now();
     while !ready() {
-        assert!(start.elapsed() < PATIENCE, "the server did not start");
+        assert!(start.elapsed() < PATIENCE, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+/// Waits until a server lets us in; gives whether it does, and `false` once its process ended. Panics with what it logged.
+fn is_up(process: &mut Child, folder: &Path, is_connected: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        if is_connected() {
+            return true;
+        }
+        if process.try_wait().unwrap().is_some() {
+            return false;
+        }
+        assert!(start.elapsed() < PATIENCE, "the server did not start:\n{}", log_of(folder));
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+/// The end of what a server logged.
+fn log_of(folder: &Path) -> String {
+    let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
+/// A server's own log, in its folder.
+fn logging(folder: &Path) -> Stdio {
+    std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap().into()
+}
+
+/// Another program may take a port between the moment at which it was free and that at which the server asks for it.
+const STARTS_MAX: usize = 5;
 
 /// The settings of a table behind a `url`.
 fn settings(url: &str, table: Option<&str>, query: Option<&str>) -> SqlSettings {
@@ -124,24 +156,38 @@ impl Postgres {
         assert!(made.success(), "initdb failed");
         let port = free_port();
         let process = Postgres::launch(&server, folder.path(), port);
-        let server = Postgres { folder, port, process };
-        server.wait();
-        server.run(setup);
-        Some(server)
+        let mut started = Postgres { folder, port, process };
+        for _ in 1..STARTS_MAX {
+            if started.is_up() {
+                break;
+            }
+            started.port = free_port();
+            started.process = Postgres::launch(&server, started.folder.path(), started.port);
+        }
+        assert!(started.is_up(), "{}", log_of(started.folder.path()));
+        started.run(setup);
+        Some(started)
+    }
+    fn is_up(&mut self) -> bool {
+        let config = Postgres::config(self.port);
+        is_up(&mut self.process, self.folder.path(), || config.connect(postgres::NoTls).is_ok())
+    }
+    fn config(port: u16) -> postgres::Config {
+        let mut config = postgres::Config::new();
+        config.host("127.0.0.1").port(port).user("keeper").password(PASSWORD).dbname("postgres");
+        config
     }
     fn launch(server: &Path, folder: &Path, port: u16) -> Child {
         command(server, folder)
             .arg("-D")
             .arg(folder.join("data"))
             .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", "", "-c", "fsync=off", "-c", "max_prepared_transactions=0"])
+            .stderr(logging(folder))
             .spawn()
             .unwrap()
     }
-    fn wait(&self) {
-        wait_until(|| self.connect().is_ok());
-    }
     fn connect(&self) -> Result<postgres::Client, postgres::Error> {
-        postgres::Config::new().host("127.0.0.1").port(self.port).user("keeper").password(PASSWORD).dbname("postgres").connect(postgres::NoTls)
+        Postgres::config(self.port).connect(postgres::NoTls)
     }
     /// Kills it as a power cut would, and starts it again.
     fn crash(&mut self) {
@@ -150,7 +196,7 @@ impl Postgres {
         let _ = std::fs::remove_file(self.folder.path().join("data/postmaster.pid"));
         // Its children end once they see that it is gone, and only then its memory can be used again.
         let server = program("postgres").unwrap();
-        wait_until(|| {
+        wait_until("the server starts again", || {
             self.process = Postgres::launch(&server, self.folder.path(), self.port);
             let start = Instant::now();
             while start.elapsed() < Duration::from_secs(10) {
@@ -394,6 +440,28 @@ fn postgres_refuses_in_its_own_words_and_loses_nothing() {
     assert_eq!(server.texts(&format!("SELECT code FROM t WHERE id = {id}")), ["n2999"]);
     assert_eq!(server.texts("SELECT count(*) FROM t"), ["3002"]);
 
+    // Thousands of rows that are set: the two that are stale, the one that is refused and the one that waits hold no other up.
+    let pulled = system.pull().unwrap();
+    let rows = u32::try_from(pulled.height()).unwrap();
+    server.run("UPDATE t SET v = 'theirs' WHERE code = 'n700'; DELETE FROM t WHERE code = 'n701'; UPDATE t SET v = NULL WHERE false");
+    let at = |code: &str| (0..rows).find(|row| pulled.raw("code", *row).text.as_deref() == Some(code)).unwrap();
+    let (stale, gone, bad) = (at("n700"), at("n701"), at("n2000"));
+    let value = |row: u32| if row == bad { "bad".to_owned() } else { format!("set {row}") };
+    let values: Vec<String> = (0..rows).map(value).collect();
+    let changes: Vec<Change> = (0..rows).map(|row| set(&pulled, row, &[("v", Some(&values[row as usize]))])).collect();
+    let outcomes = system.write(WriteSet { changes: &changes, failures_max: 10, snapshot: None }).unwrap();
+    for (row, outcome) in (0..rows).zip(&outcomes) {
+        match outcome {
+            Outcome::Stale { reason } if row == stale => assert_eq!(reason, "`v` holds `theirs`, when it was pulled it held `ok`"),
+            Outcome::Stale { reason } if row == gone => assert!(reason.contains("there is no row with"), "{reason}"),
+            Outcome::Rejected { reason } if row == bad => assert!(reason.contains("t_v_check"), "{reason}"),
+            Outcome::Done { answer, id: None } if ![stale, gone, bad].contains(&row) => assert_eq!(answer[0].raw, Raw::text(values[row as usize].as_str())),
+            other => panic!("{row}: {other:?}"),
+        }
+    }
+    assert_eq!(server.texts("SELECT count(*) FROM t WHERE v LIKE 'set %'"), [(rows - 3).to_string()]);
+    server.run("UPDATE t SET v = '11' WHERE id = 1; UPDATE t SET v = 'theirs' WHERE id = 2");
+
     // The server dies while a write waits for a lock: nothing was written, and the next call finds it again.
     let pulled = system.pull().unwrap();
     let mut other = server.connect().unwrap();
@@ -403,7 +471,7 @@ fn postgres_refuses_in_its_own_words_and_loses_nothing() {
         let result = system.write(WriteSet { changes: &changes, failures_max: 10, snapshot: None });
         (system, changes, result)
     });
-    wait_until(|| server.texts("SELECT count(*) FROM pg_locks WHERE NOT granted") == ["1"]);
+    wait_until("the write waits for the lock", || server.texts("SELECT count(*) FROM pg_locks WHERE NOT granted") == ["1"]);
     server.crash();
     let (mut system, changes, result) = writing.join().unwrap();
     let error = failed(result);
@@ -549,8 +617,16 @@ impl MariaDb {
         assert!(made.success(), "mariadb-install-db failed");
         let port = free_port();
         let process = MariaDb::launch(&server, folder.path(), port);
-        let server = MariaDb { folder, port, process };
-        wait_until(|| server.try_connect("mysql").is_ok());
+        let mut started = MariaDb { folder, port, process };
+        for _ in 1..STARTS_MAX {
+            if started.is_up() {
+                break;
+            }
+            started.port = free_port();
+            started.process = MariaDb::launch(&server, started.folder.path(), started.port);
+        }
+        assert!(started.is_up(), "{}", log_of(started.folder.path()));
+        let server = started;
         let mut connection = server.try_connect("mysql").unwrap();
         for statement in [
             format!("CREATE USER keeper@'%' IDENTIFIED BY '{PASSWORD}'"),
@@ -562,27 +638,38 @@ impl MariaDb {
         setup.iter().for_each(|statement| server.run(statement));
         Some(server)
     }
+    fn is_up(&mut self) -> bool {
+        let options = MariaDb::options(self.port, "mysql");
+        is_up(&mut self.process, self.folder.path(), || mysql::Conn::new(options.clone()).is_ok())
+    }
+    fn options(port: u16, database: &str) -> mysql::OptsBuilder {
+        mysql::OptsBuilder::new().ip_or_hostname(Some("127.0.0.1")).tcp_port(port).user(Some("root")).db_name(Some(database)).prefer_socket(false)
+    }
     fn launch(server: &Path, folder: &Path, port: u16) -> Child {
+        let is_encrypted = folder.join("ca.pem").exists();
+        let files = [("ca", "ca.pem"), ("cert", "server.pem"), ("key", "server.key")];
+        let secured = files.iter().filter(|_| is_encrypted).map(|(setting, file)| format!("--ssl-{setting}={}", folder.join(file).display()));
         command(server, folder)
             .arg("--no-defaults")
+            .args(secured)
             .arg(format!("--datadir={}", folder.join("data").display()))
             .arg(format!("--socket={}", folder.join("socket").display()))
             .arg(format!("--pid-file={}", folder.join("pid").display()))
-            .args([&format!("--port={port}"), "--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M"])
+            .args([&format!("--port={port}"), "--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M"])
+            .args(["--skip-name-resolve", "--innodb-log-file-size=8M", "--skip-log-bin"])
+            .stderr(logging(folder))
             .spawn()
             .unwrap()
     }
     fn try_connect(&self, database: &str) -> mysql::Result<mysql::Conn> {
-        let options =
-            mysql::OptsBuilder::new().ip_or_hostname(Some("127.0.0.1")).tcp_port(self.port).user(Some("root")).db_name(Some(database)).prefer_socket(false);
-        mysql::Conn::new(options)
+        mysql::Conn::new(MariaDb::options(self.port, database))
     }
     /// Kills it as a power cut would, and starts it again.
     fn crash(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         self.process = MariaDb::launch(&program("mariadbd").unwrap(), self.folder.path(), self.port);
-        wait_until(|| self.try_connect("mysql").is_ok());
+        assert!(self.is_up(), "{}", log_of(self.folder.path()));
     }
     fn run(&self, sql: &str) {
         let mut connection = self.try_connect("books").unwrap();
@@ -773,7 +860,7 @@ fn mariadb_refuses_in_its_own_words_and_loses_nothing() {
         let result = system.write(WriteSet { changes: &changes, failures_max: 10, snapshot: None });
         (system, changes, result)
     });
-    wait_until(|| server.texts("SELECT count(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'") == ["1"]);
+    wait_until("the write waits for the lock", || server.texts("SELECT count(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'") == ["1"]);
     server.crash();
     let (mut system, changes, result) = writing.join().unwrap();
     let error = failed(result);
@@ -792,4 +879,98 @@ fn mariadb_refuses_in_its_own_words_and_loses_nothing() {
     let mut looker = open(format!("mysql://looker:wrong-s3cret2@127.0.0.1:{port}/books")).unwrap();
     looker.pull().unwrap();
     tells(&failed(looker.prepare()), Remedy::GiveAccess, &["may not write table", "denied"]);
+}
+
+// ── encryption ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Certificates in a folder: an authority, one that nobody trusts, a server for `localhost`, and us.
+fn certificates(folder: &Path) {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    let save = |name: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        if is_root() {
+            chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    };
+    let authority = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        save(&format!("{name}.pem"), &params.self_signed(&key).unwrap().pem());
+        Issuer::new(params, key)
+    };
+    let signed = |issuer: &Issuer<'_, KeyPair>, file: &str, name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        save(&format!("{file}.pem"), &params.signed_by(&key, issuer).unwrap().pem());
+        save(&format!("{file}.key"), &key.serialize_pem());
+    };
+    let (ca, other) = (authority("ca"), authority("other"));
+    signed(&ca, "server", "localhost");
+    signed(&ca, "me", "keeper");
+    signed(&other, "stranger", "keeper");
+}
+
+/// What each way of connecting to an encrypted server gives; `plain` is its address without parameters.
+fn is_trusted_or_told(plain: &str, folder: &Path, without_certificate: &str) {
+    let file = |name: &str| folder.join(name).display().to_string();
+    let open = |host: &str, parameters: String| {
+        let url = format!("{}?{parameters}", plain.replace("127.0.0.1", host));
+        try_open(settings(&url, Some("t"), None), Some("id"), &["id", "v"]).and_then(|mut system| system.pull()).map(|pulled| pulled.height())
+    };
+    let ca = format!("sslrootcert={}", file("ca.pem"));
+    let me = format!("{ca}&sslcert={}&sslkey={}", file("me.pem"), file("me.key"));
+    assert_eq!(open("localhost", me.clone()).unwrap(), 1);
+    assert_eq!(open("localhost", format!("sslmode=verify-full&{me}")).unwrap(), 1);
+    let cases = [
+        ("localhost", "sslmode=verify-full".to_owned(), "of an authority that is not trusted"),
+        ("localhost", format!("sslmode=require&sslrootcert={}", file("other.pem")), "of an authority that is not trusted"),
+        ("127.0.0.1", me, "for another name than the host in `url`"),
+        ("localhost", ca.clone(), without_certificate),
+        ("localhost", format!("{ca}&sslcert={}&sslkey={}", file("me.pem"), file("stranger.key")), "the file of `sslkey` is not that of the certificate"),
+        ("localhost", format!("{ca}&sslcert={}&sslkey={}", file("me.pem"), file("ca.pem")), "the file of `sslkey` cannot be read"),
+        ("localhost", format!("{ca}&sslcert={}&sslkey={}", file("me.key"), file("me.key")), "the file of `sslcert` holds no certificate"),
+        ("localhost", format!("sslrootcert={}", file("nothing.pem")), "the file of `sslrootcert` cannot be read"),
+        ("localhost", format!("{ca}&sslcert={}&sslkey={}", file("stranger.pem"), file("stranger.key")), ""),
+    ];
+    for (host, parameters, told) in cases {
+        tells(&failed(open(host, parameters)), Remedy::GiveAccess, &[told, "nothing was read"]);
+    }
+}
+
+#[test]
+fn postgres_is_trusted_by_its_certificate_and_trusts_ours() {
+    let Some(mut server) = Postgres::start("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a')") else { return };
+    let folder = server.folder.path().to_owned();
+    certificates(&folder);
+    let file = |name: &str| folder.join(name).display().to_string();
+    let lines = format!(
+        "listen_addresses = 'localhost'\nssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\nssl_ca_file = '{}'\n",
+        file("server.pem"),
+        file("server.key"),
+        file("ca.pem")
+    );
+    let data = folder.join("data");
+    let settings_file = data.join("postgresql.conf");
+    let before = std::fs::read_to_string(&settings_file).unwrap();
+    std::fs::write(&settings_file, before + &lines).unwrap();
+    let rules = "hostnossl all all all scram-sha-256\nhostssl all all all scram-sha-256 clientcert=verify-ca\n";
+    std::fs::write(data.join("pg_hba.conf"), rules).unwrap();
+    server.crash();
+    is_trusted_or_told(&server.url(), &folder, "requires a valid client certificate");
+}
+
+#[test]
+fn mariadb_is_trusted_by_its_certificate_and_trusts_ours() {
+    let setup = ["CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'a')", "ALTER USER keeper@'%' REQUIRE X509"];
+    let Some(mut server) = MariaDb::start(&setup) else { return };
+    let folder = server.folder.path().to_owned();
+    certificates(&folder);
+    server.crash();
+    is_trusted_or_told(&server.url(), &folder, "does not let the user in");
 }
