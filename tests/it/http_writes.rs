@@ -98,7 +98,7 @@ fn opened_with(settings: HttpSettings, columns: &[&str]) -> Box<dyn System> {
         gates: Gates::default(),
     };
     let columns = columns.iter().map(|column| (*column).to_owned()).collect();
-    open(Opening { root: Path::new("/"), job: "people", spec: &spec, columns, known: BTreeMap::new() }).unwrap()
+    open(Opening { root: Path::new("/"), job: "people", spec: &spec, columns, known: BTreeMap::new(), state: None }).unwrap()
 }
 
 fn opened(settings: HttpSettings) -> Box<dyn System> {
