@@ -348,6 +348,7 @@ impl Client {
         let place = self.headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let before = place.and_then(|place| self.headers[place].1.strip_prefix("Bearer ").map(str::to_owned));
         let token = login.token(before.as_deref().filter(|_| is_refused))?;
+        let hidden = login.secrets().to_vec();
         if before.as_ref() == Some(&token) {
             return Ok(());
         }
@@ -356,8 +357,13 @@ impl Client {
             Some(place) => self.headers[place] = header,
             None => self.headers.push(header),
         }
-        self.hide(&token);
+        hidden.iter().for_each(|secret| self.hide(secret));
         Ok(())
+    }
+
+    /// What no message shows.
+    pub fn secrets(&self) -> &[String] {
+        &self.secrets
     }
 
     /// An error about a path, with the base as it is written.

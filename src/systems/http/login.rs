@@ -261,6 +261,11 @@ impl Login {
         Ok(token)
     }
 
+    /// What no message about the API may show, whatever it echoes.
+    pub fn secrets(&self) -> &[String] {
+        self.server.secrets()
+    }
+
     /// What was met at the token server, a sentence each.
     pub fn notes(&self) -> Vec<String> {
         self.server.notes().into_iter().map(|note| format!("token server: {note}")).collect()
