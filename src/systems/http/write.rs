@@ -208,7 +208,7 @@ impl HttpApi {
     }
 
     fn create(&mut self, change: &Change, operation: &HttpWrite) -> Result<Outcome, Error> {
-        let placed = match self.placed(change) {
+        let placed = match self.placed(change, operation) {
             Ok(placed) => placed,
             Err(outcome) => return Ok(outcome),
         };
@@ -244,7 +244,7 @@ impl HttpApi {
         let mut headers = Vec::new();
         let mut placed = Vec::new();
         if change.action != Action::Delete {
-            match self.placed(change) {
+            match self.placed(change, operation) {
                 Ok(cells) => placed = cells,
                 Err(outcome) => return Ok(Err(outcome)),
             }
@@ -273,7 +273,8 @@ impl HttpApi {
     }
 
     /// The values of a change, each where it stands in a record.
-    fn placed(&self, change: &Change) -> Result<Vec<Placed>, Outcome> {
+    fn placed(&self, change: &Change, operation: &HttpWrite) -> Result<Vec<Placed>, Outcome> {
+        let null = operation.null.unwrap_or(self.settings.null);
         let mut placed = Vec::with_capacity(change.cells.len());
         for cell in &change.cells {
             let refuse = |why: &str| Outcome::Rejected { reason: format!("`{}` {why}", cell.column) };
@@ -284,7 +285,7 @@ impl HttpApi {
             }
             let value = match &cell.after_raw.text {
                 Some(text) => self.value_of(index, cell, text),
-                None => match (self.settings.null, change.action) {
+                None => match (null, change.action) {
                     (JsonNull::Null, _) => "null".to_owned(),
                     (JsonNull::Empty, _) => "\"\"".to_owned(),
                     (JsonNull::Omit, Action::Create) => continue,
@@ -294,13 +295,13 @@ impl HttpApi {
             placed.push((path.clone(), value));
         }
         // A new record has what every other one has.
-        if change.action == Action::Create && self.settings.null != JsonNull::Omit {
+        if change.action == Action::Create && null != JsonNull::Omit {
             for (wanted, _) in self.required.iter().zip(&self.everywhere).filter(|(_, everywhere)| **everywhere) {
                 let is_field = self.settings.columns.iter().any(|column| column.name == wanted.name);
                 let is_id = self.id.as_ref().is_some_and(|(id, _)| *id == wanted.name);
                 let is_given = placed.iter().any(|(given, _)| given.starts_with(&wanted.path) || wanted.path.starts_with(given));
                 if is_field && !is_id && !is_given {
-                    placed.push((wanted.path.clone(), if self.settings.null == JsonNull::Empty { "\"\"" } else { "null" }.to_owned()));
+                    placed.push((wanted.path.clone(), if null == JsonNull::Empty { "\"\"" } else { "null" }.to_owned()));
                 }
             }
         }
