@@ -4,6 +4,8 @@
 //! program itself, run in a folder with a job of two systems: the API, and a CSV file beside it. What became of a night is read from
 //! the animal's own records and from the file.
 
+mod airtable;
+mod hubspot;
 mod plain;
 mod stripe;
 
@@ -308,4 +310,56 @@ pub fn try_all<C: Sync>(cases: &[C], each: impl Fn(&C) -> Option<String> + Sync)
     });
     wrong.sort();
     wrong.into_iter().map(|(_, what)| what).collect()
+}
+
+/// Six people before a day of edits.
+pub fn six() -> Vec<Person> {
+    vec![
+        person("ann@example.com", "Ann", "1"),
+        person("bob@example.com", "Bob", "2"),
+        person("cem@example.com", "Cem", "3"),
+        person("dee@example.com", "Dee", "4"),
+        person("eve@example.com", "Eve, née Ó", "5"),
+        person("flo@example.com", "Flo", ""),
+    ]
+}
+
+/// The people after [`a_day_of_edits`].
+pub fn six_later() -> Vec<Person> {
+    vec![
+        person("ann@example.com", "Ann Lovelace", "1"),
+        person("bob@example.com", "Bob", ""),
+        person("cem@example.com", "Cem", "33"),
+        person("dee@example.com", "Dee", ""),
+        person("fay@example.com", "Fay", ""),
+        person("gus@example.com", "Gus", ""),
+    ]
+}
+
+/// In the API, by `edit`: Ann is renamed, Bob's phone is cleared, Fay is new, Eve is gone. In the file: Cem's phone changes, Dee's is
+/// cleared, Gus is new, Flo is gone.
+pub fn a_day_of_edits(keeper: &Keeper, root: &Root, edit: impl FnOnce(&mut Vec<Json>)) {
+    keeper.edit(edit);
+    root.edit_books(|people| {
+        people[2].2 = Some("33".to_owned());
+        people[3].2 = None;
+        people.retain(|who| who.0 != "flo@example.com");
+        people.push(person("gus@example.com", "Gus", ""));
+    });
+}
+
+/// Nothing is written twice; then both rename Ann and change her phone: the API goes first for names, the file for phones.
+pub fn a_quiet_night_and_one_with_a_conflict(keeper: &Keeper, root: &Root, edit: impl FnOnce(&mut Vec<Json>)) {
+    let calls = keeper.calls();
+    root.night(&[]).is("OK", 0);
+    assert!(keeper.writes_since(calls).is_empty(), "nothing is written twice");
+    keeper.edit(edit);
+    root.edit_books(|people| people[0] = person("ann@example.com", "Anna", "222"));
+    root.night(&[]).is("SYNCED", 0);
+    let mut expected = six_later();
+    expected[0] = person("ann@example.com", "Ada", "222");
+    both_hold(keeper, root, &expected);
+    root.night(&[]).is("OK", 0);
+    both_hold(keeper, root, &expected);
+    root.keeps_the_secret();
 }

@@ -2,6 +2,7 @@
 //!
 //! Each trap is a whole night, and a second one without it: whatever the first one ended with, nothing is lost, doubled or cleared.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -16,6 +17,8 @@ const PAGE: usize = 2;
 pub struct Plain {
     records: Vec<Json>,
     made: usize,
+    /// By key what was said to a create.
+    keys: BTreeMap<String, Said>,
 }
 
 impl Plain {
@@ -46,10 +49,16 @@ impl Animal for Plain {
                 said(200, json!({"items": page, "total": self.records.len()}).to_string())
             }
             ("POST", None) => {
+                let key = asked.headers.get("idempotency-key").cloned();
+                if let Some(reply) = key.as_ref().and_then(|key| self.keys.get(key)) {
+                    return reply.clone();
+                }
                 let mut record = self.blank(&person("", "", ""));
                 merge(&mut record, &asked.json());
-                self.records.push(record.clone());
-                said(201, record.to_string())
+                let reply = said(201, record.to_string());
+                self.records.push(record);
+                self.keys.extend(key.map(|key| (key, reply.clone())));
+                reply
             }
             (_, Some(None)) => unknown(),
             ("GET", Some(Some(at))) => said(200, self.records[at].to_string()),
@@ -120,9 +129,9 @@ fn after() -> Vec<Person> {
 struct Template(Root, Vec<Json>);
 
 impl Template {
-    fn new(retry_for_s: u32) -> Template {
+    fn new(job: &str, retry_for_s: u32) -> Template {
         let keeper = Keeper::of(Plain::with(&before()));
-        let root = Root::new(&keeper, JOB, ["email", "name", "phone"]);
+        let root = Root::new(&keeper, job, ["email", "name", "phone"]);
         let job = root.path().join("jobs/people.toml");
         std::fs::write(&job, format!("{}\n[apply]\nretry_for_s = {retry_for_s}\n", std::fs::read_to_string(&job).unwrap())).unwrap();
         root.write_books(&before());
@@ -148,7 +157,7 @@ impl Template {
     fn copy(&self) -> (Root, Keeper) {
         let folder = tempfile::tempdir().unwrap();
         copy(self.0.path(), folder.path());
-        let keeper = Keeper::of(Plain { records: self.1.clone(), made: 100 });
+        let keeper = Keeper::of(Plain { records: self.1.clone(), made: 100, ..Plain::default() });
         (Root { folder }, keeper)
     }
 }
@@ -199,21 +208,21 @@ const TRAPS: &[Trap] = &[
     Trap {
         name: "an empty list",
         verdict: "FAILED",
-        code: 3,
-        words: &["empty"],
+        code: 4,
+        words: &["shrink"],
         disturb: || Box::new(|asked, _| is_list(asked).then(|| said(200, r#"{"items": [], "total": 0}"#))),
     },
     Trap {
         name: "a lost page",
         verdict: "FAILED",
-        code: 3,
-        words: &["7"],
+        code: 4,
+        words: &["announced"],
         disturb: || Box::new(|asked, _| is_page(asked, "4").then(|| said(200, r#"{"items": [], "total": 7}"#))),
     },
     Trap {
         name: "a parameter that is ignored, so that pages go round",
         verdict: "FAILED",
-        code: 3,
+        code: 2,
         words: &["go round in a circle"],
         disturb: || {
             Box::new(|asked, animal| {
@@ -310,7 +319,7 @@ const TRAPS: &[Trap] = &[
             let mut lagging: Option<Plain> = None;
             Box::new(move |asked, animal| {
                 if asked.method != "GET" && lagging.is_none() {
-                    lagging = Some(Plain { records: animal.records().clone(), made: 0 });
+                    lagging = Some(Plain { records: animal.records().clone(), ..Plain::default() });
                 }
                 lagging.as_mut().filter(|_| is_list(asked)).map(|lagging| lagging.answer(asked))
             })
@@ -359,7 +368,7 @@ const TRAPS: &[Trap] = &[
     Trap {
         name: "a body that is huge when it is unpacked",
         verdict: "FAILED",
-        code: 3,
+        code: 2,
         words: &["is larger than 1 megabytes"],
         disturb: || Box::new(|asked, _| is_list(asked).then(|| said(200, packed(&vec![b' '; 3 << 20])).with("Content-Encoding", "gzip"))),
     },
@@ -387,15 +396,15 @@ const TRAPS: &[Trap] = &[
     Trap {
         name: "a search that leads no further than its first records",
         verdict: "FAILED",
-        code: 3,
+        code: 2,
         words: &["refuses this call", "beyond the first 10000"],
         disturb: || Box::new(|asked, _| is_page(asked, "4").then(|| said(400, r#"{"message": "cannot page beyond the first 10000 results"}"#))),
     },
     Trap {
         name: "an insert while pages are read",
         verdict: "FAILED",
-        code: 3,
-        words: &["8"],
+        code: 4,
+        words: &["announced"],
         disturb: || {
             let mut is_first = true;
             Box::new(move |asked, animal| {
@@ -407,10 +416,10 @@ const TRAPS: &[Trap] = &[
         },
     },
     Trap {
-        name: "an API that writes phones in its own way and trims names",
-        verdict: "ACTION",
-        code: 1,
-        words: &["cem@example.com"],
+        name: "an API that writes phones in its own way",
+        verdict: "SYNCED",
+        code: 0,
+        words: &[],
         disturb: || {
             Box::new(|asked, animal| {
                 (asked.method == "PATCH").then(|| {
@@ -449,15 +458,24 @@ fn fall(template: &Template, trap: &Trap) -> Vec<String> {
     }
     keeper.calm();
     let second = root.night_at(&keeper, &[]);
-    say(!["OK", "SYNCED"].contains(&second.verdict.as_str()), format!("the night after it ends with {}", second.told));
+    if trap.name == "a connection that is cut before a create is done" {
+        // Nobody knows whether it was made, and without a key it is never sent again: a person looks, and enters it.
+        say(second.verdict != "ACTION" || !second.told.contains("nothing is created a second time"), format!("the night after it: {}", second.told));
+        keeper.edit(|records| records.push(json!({"id": "p92", "email": "hal@example.com", "name": "Hal", "phone": null, "note": "kept"})));
+        root.night_at(&keeper, &[]);
+    } else {
+        say(!["OK", "SYNCED"].contains(&second.verdict.as_str()), format!("the night after it ends with {}", second.told));
+    }
     let mut expected = after();
     if has_new {
         expected.push(person("zoe@example.com", "Zoe", "8"));
     }
+    let mut in_the_api = expected.clone();
     if trap.name.contains("its own way") {
-        expected[2].2 = keeper.people()[2].2.clone();
+        // What the API made of a value is remembered as that value, and is no edit.
+        in_the_api[2].2 = Some("+90-33".to_owned());
     }
-    say(keeper.people() != expected, format!("the API holds {:?}", keeper.people()));
+    say(keeper.people() != in_the_api, format!("the API holds {:?}", keeper.people()));
     say(root.books() != expected, format!("the file holds {:?}", root.books()));
     say(!keeper.records().iter().all(|record| record["note"] == "kept" || record["note"].is_null()), "what no field names was changed".to_owned());
     let calls = keeper.calls();
@@ -469,7 +487,7 @@ fn fall(template: &Template, trap: &Trap) -> Vec<String> {
 
 #[test]
 fn every_trap_ends_as_its_line_says_and_the_night_after_it_is_whole() {
-    let template = Template::new(3);
+    let template = Template::new(JOB, 3);
     let chosen: Vec<&Trap> = TRAPS.iter().filter(|trap| std::env::var("TIEOUT_TRAP").map_or(true, |part| trap.name.contains(&part))).collect();
     let failures = try_all(&chosen, |trap| {
         let wrong = fall(&template, trap);
@@ -524,7 +542,7 @@ fn recovers(template: &Template, death: Death) -> Option<String> {
 
 #[test]
 fn whenever_the_server_dies_the_next_night_makes_both_sides_equal() {
-    let template = Template::new(1);
+    let template = Template::new(&format!("{JOB}idempotency = \"Idempotency-Key\"\n"), 1);
     let (root, keeper) = template.copy();
     root.night_at(&keeper, &[]).is("SYNCED", 0);
     both_hold(&keeper, &root, &after());
