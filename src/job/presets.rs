@@ -19,8 +19,15 @@ use crate::error::{Error, Remedy};
 pub(super) const KEY: &str = "preset";
 
 /// The presets by their names, each as it could stand below `[systems.NAME]`.
-const PRESETS: &[(&str, &str)] =
-    &[("stripe.customers", include_str!("presets/stripe.customers.toml")), ("stripe.invoices", include_str!("presets/stripe.invoices.toml"))];
+const PRESETS: &[(&str, &str)] = &[
+    ("airtable.table", include_str!("presets/airtable.table.toml")),
+    ("hubspot.companies", include_str!("presets/hubspot.companies.toml")),
+    ("hubspot.contacts", include_str!("presets/hubspot.contacts.toml")),
+    ("stripe.customers", include_str!("presets/stripe.customers.toml")),
+    ("stripe.invoices", include_str!("presets/stripe.invoices.toml")),
+    ("xero.contacts", include_str!("presets/xero.contacts.toml")),
+    ("xero.invoices", include_str!("presets/xero.invoices.toml")),
+];
 
 /// Tables that are one of several ways, and the keys that are a way.
 const WAYS: &[(&str, &[&str])] =

@@ -210,9 +210,10 @@ impl Root {
         let report: Json = serde_json::from_str(&text).unwrap_or_default();
         let word = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
         let told = format!(
-            "{}: {}\nstopped by {}\nbreaks {}\nchanges {}\n{}",
+            "{}: {}\n{}\nstopped by {}\nbreaks {}\nchanges {}\n{}",
             word("verdict"),
             word("sentence"),
+            report["errors"],
             report["stopped_by"],
             report["breaks"],
             report["changes"],

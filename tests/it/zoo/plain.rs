@@ -209,7 +209,7 @@ const TRAPS: &[Trap] = &[
         name: "an empty list",
         verdict: "FAILED",
         code: 4,
-        words: &["shrink"],
+        words: &["`api` is empty, the last run knew 6 records there"],
         disturb: || Box::new(|asked, _| is_list(asked).then(|| said(200, r#"{"items": [], "total": 0}"#))),
     },
     Trap {
