@@ -7,9 +7,13 @@
 //!
 //! Nothing is resolved here: references stay as they are written.
 
+mod batch;
+
 use url::Url;
 
-use super::read::{At, Named, Page, Span, closed, table};
+use self::batch::Places;
+pub use self::batch::{HttpBatch, HttpBy, template_place};
+use super::read::{At, Named, Names, Page, Span, closed, table};
 use super::ready::{JsonColumn, JsonNull, Mode, Role};
 use super::settings::is_loopback;
 use super::spelling::{PathStep, has_literal_secret, has_reference, read_path};
@@ -44,6 +48,8 @@ table! {
         Optional "update" update: HttpWriteTable,
         /// How a record is removed.
         Optional "delete" delete: HttpWriteTable,
+        /// How a record is marked as no longer in use, with `policy = "archive"` under `[deletes]`; by an update of the field, if not given.
+        Optional "archive" archive: HttpWriteTable,
         /// What tells the version of a record, so that a newer one is never overwritten.
         Optional "version" version: HttpVersionTable,
         /// The header with the key of a new record, by which the API knows a call that is made again, such as `Idempotency-Key`.
@@ -144,7 +150,7 @@ table! {
 }
 
 table! {
-    /// How a record is created, updated or deleted.
+    /// How a record is created, updated, archived or deleted.
     HttpWriteTable {
         /// `POST`, `PUT`, `PATCH` or `DELETE`; what is usual, if not given.
         Optional "method" method: String,
@@ -152,8 +158,20 @@ table! {
         Required "path" path: String,
         /// How the body is written; `json` if not given.
         Optional "body" body: HttpBody,
-        /// A key round the whole body, such as `contact`.
+        /// Where in the body the fields are put, such as `contact`; they are the body, if not given.
         Optional "wrap" wrap: String,
+        /// What stands in the body besides the fields, as JSON, such as `{"sparse": true, "Id": "{id}"}`. `"{id}"` in it is the id of the record,
+        /// `"{version}"` its version, `"{email}"` what the column `email` holds.
+        Optional "with" with: String,
+        /// Whether the whole record is sent, as it is now with what changes: for APIs that clear what is left out. It needs `get`.
+        Optional "whole" whole: bool,
+        /// With `whole`: what of the record is not sent, such as `created_at`.
+        Optional "without" without: Names,
+        /// With `create`: whether the API updates the record that has this key already, instead of making a second one (an upsert). Then a
+        /// call of which nobody knows what became is made again.
+        Optional "upsert" upsert: bool,
+        /// How several records are written with one call; each has a call of its own, if not given.
+        Optional "batch" batch: HttpBatchTable,
         /// Where in the answer the record is, as it is now; the answer is the record, if not given.
         Optional "record" record: String,
         /// Where in the answer to a create the id of the new record is; where it is in every record, if not given.
@@ -162,6 +180,57 @@ table! {
         Optional "errors" errors: String,
         /// How an empty value is sent here; as `null` of the system says, if not given.
         Optional "null" null: JsonNull,
+    }
+}
+
+table! {
+    /// How several records are written with one call. The calls hold records in the order of the changes.
+    HttpBatchTable {
+        /// The most records of one call.
+        Required "size" size: u32,
+        /// `POST`, `PUT`, `PATCH` or `DELETE`; `POST` if not given.
+        Optional "method" method: String,
+        /// The path, added to `base_url`; that of the operation if not given.
+        Optional "path" path: String,
+        /// Where in the body the array of records is put, such as `$.inputs`; the body is the array, if not given.
+        Optional "items" items: String,
+        /// The body round the array, as JSON: what stands in it besides the array.
+        Optional "with" with: String,
+        /// What stands in an element besides the fields, as JSON, such as `{"id": "{id}"}`. `"{id}"` in it is the id of the record, `"{version}"` its
+        /// version, `"{name}"` a name of our own for the element, `"{email}"` what the column `email` holds. That of the operation if not given.
+        Optional "item" item: String,
+        /// Where in the answer the array is that says what became of each; the answer is the array, if not given. Several arrays are read
+        /// one after the other.
+        Optional "answers" answers: Names,
+        /// By what an element of the answer belongs to a record: `place` (default; both have the same order), `id`, `name` (the place
+        /// `{name}`), or a column whose value is in both, such as `email`. `all`: the answer says nothing about single records, and a good status
+        /// is good for all.
+        Optional "by" by: String,
+        /// Where in an element of the answer stands what it belongs by; where it is in a record, if not given.
+        Optional "at" at: String,
+        /// Where in an element of the answer the record is, as it is now; the element is the record, if not given.
+        Optional "record" record: String,
+        /// Where in an element of the answer the id of a new record is; where it is in every record, if not given.
+        Optional "id" id: String,
+        /// Where in an element of the answer its errors stand, such as `errors`. An element without errors was done.
+        Optional "errors" errors: String,
+        /// Where in an element of the answer its status stands, as a number such as 404.
+        Optional "status" status: String,
+        /// A further array of the answer with those that failed.
+        Optional "failures" failures: HttpFailuresTable,
+        /// Whether an API that refuses a call has done nothing of it. Then the call is halved until what is at fault is alone. If not given,
+        /// some of it may have been done, and that is looked at record by record.
+        Optional "atomic" atomic: bool,
+    }
+}
+
+table! {
+    /// A further array of an answer with those that failed.
+    HttpFailuresTable {
+        /// Where in the answer the array is, such as `$.errors`.
+        Required "path" path: String,
+        /// Where in an element of it stands what it belongs by, such as `context.ids`: a text, or an array of them.
+        Required "at" at: String,
     }
 }
 
@@ -199,7 +268,18 @@ table! {
     }
 }
 
-closed!(HttpAuthTable, HttpBasicTable, HttpListTable, HttpPageTable, HttpGetTable, HttpWriteTable, HttpVersionTable, HttpLimitsTable);
+closed!(
+    HttpAuthTable,
+    HttpBasicTable,
+    HttpListTable,
+    HttpPageTable,
+    HttpGetTable,
+    HttpWriteTable,
+    HttpBatchTable,
+    HttpFailuresTable,
+    HttpVersionTable,
+    HttpLimitsTable
+);
 
 /// An API and how it is called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -222,6 +302,8 @@ pub struct HttpSettings {
     pub update: Option<HttpWrite>,
     /// How a record is removed.
     pub delete: Option<HttpWrite>,
+    /// How a record is marked as no longer in use.
+    pub archive: Option<HttpWrite>,
     /// What tells the version of a record.
     pub version: Option<HttpVersion>,
     /// The header with the key of a new record.
@@ -370,9 +452,11 @@ pub enum HttpBody {
     Json,
     /// As a form.
     Form,
+    /// There is none: the address says everything.
+    None,
 }
 
-/// How a record is created, updated or deleted.
+/// How a record is created, updated, archived or deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpWrite {
     /// The method.
@@ -381,8 +465,18 @@ pub struct HttpWrite {
     pub path: String,
     /// How the body is written.
     pub body: HttpBody,
-    /// What the body is put into.
+    /// What the fields are put into.
     pub wrap: Vec<PathStep>,
+    /// The template of what stands in the body besides the fields.
+    pub with: Option<String>,
+    /// Whether the whole record is sent.
+    pub whole: bool,
+    /// What of the whole record is not sent.
+    pub without: Vec<Vec<PathStep>>,
+    /// Whether a create updates the record that has its key already.
+    pub upsert: bool,
+    /// How several records are written with one call.
+    pub batch: Option<HttpBatch>,
     /// Where in the answer the record is.
     pub record: Vec<PathStep>,
     /// Where in the answer the id of a new record is.
@@ -391,6 +485,13 @@ pub struct HttpWrite {
     pub errors: Option<Vec<PathStep>>,
     /// How an empty value is sent here, where that differs from the rest.
     pub null: Option<JsonNull>,
+}
+
+impl HttpWrite {
+    /// Whether the body of the operation of this name holds no fields.
+    pub fn sends_no_fields(&self, key: &str) -> bool {
+        key == "delete" || self.body == HttpBody::None || (key == "archive" && self.method == "DELETE")
+    }
 }
 
 /// What tells the version of a record.
@@ -437,6 +538,9 @@ struct Checks<'c, 'f> {
     key: String,
     page: &'c mut Page<'f>,
     has_id: bool,
+    has_get: bool,
+    /// Whether records have a version; if so, whether it is sent in a header.
+    has_version: Option<bool>,
 }
 
 /// Checks the settings of an API. Nothing if it has no address or no list.
@@ -448,7 +552,8 @@ pub(super) fn check_http(
     mode: Mode,
     page: &mut Page<'_>,
 ) -> Option<HttpSettings> {
-    let mut checks = Checks { key: format!("systems.{}", name.value), page, has_id: id.is_some() };
+    let has_version = table.version.as_ref().map(|version| version.value.header.is_some());
+    let mut checks = Checks { key: format!("systems.{}", name.value), page, has_id: id.is_some(), has_get: table.get.is_some(), has_version };
     if let Some(base_url) = &table.base_url {
         checks.base_url(base_url);
     }
@@ -462,6 +567,7 @@ pub(super) fn check_http(
     let create = table.create.as_ref().map(|write| checks.write(write, "create", "POST"));
     let update = table.update.as_ref().map(|write| checks.write(write, "update", "PATCH"));
     let delete = table.delete.as_ref().map(|write| checks.write(write, "delete", "DELETE"));
+    let archive = table.archive.as_ref().map(|write| checks.write(write, "archive", "PATCH"));
     let version = table.version.as_ref().map(|version| checks.version(version));
     if let Some(header) = &table.idempotency {
         checks.header_name(&header.value, &header.span, "idempotency");
@@ -470,7 +576,7 @@ pub(super) fn check_http(
         checks.page.refuse(&get.span, format!("`{}.get` reads a record by its id, and the system has no `id`", checks.key)).hint("for example `id = \"id\"`");
     }
     let is_written = mode == Mode::Sync && role.is_some_and(Role::is_written);
-    if is_written && create.is_none() && update.is_none() && delete.is_none() {
+    if is_written && create.is_none() && update.is_none() && delete.is_none() && archive.is_none() {
         checks
             .page
             .refuse(&name.span, format!("system `{}` is written, and has neither `create`, `update` nor `delete`", name.value))
@@ -487,6 +593,7 @@ pub(super) fn check_http(
         create,
         update,
         delete,
+        archive,
         version,
         idempotency: table.idempotency.as_ref().map(|header| header.value.clone()),
         null: table.null.as_ref().map_or(JsonNull::Null, |null| null.value),
@@ -768,15 +875,58 @@ impl Checks<'_, '_> {
         if let Some(id) = table.id.as_ref().filter(|_| !is_create) {
             self.page.refuse(&id.span, format!("`{}.{key}.id` is for `create`", self.key));
         }
-        HttpWrite {
-            method: self.method(table.method.as_ref(), key, usual, &["POST", "PUT", "PATCH", "DELETE"]),
-            path: self.call_path(table.path.as_ref(), key, !is_create),
+        if let Some(upsert) = table.upsert.as_ref().filter(|upsert| upsert.value && !is_create) {
+            self.page.refuse(&upsert.span, format!("`{}.{key}.upsert` is for `create`", self.key));
+        }
+        let method = self.method(table.method.as_ref(), key, usual, &["POST", "PUT", "PATCH", "DELETE"]);
+        // What is addressed by the body alone needs no id in its path.
+        let has_id_in_body = table.with.as_ref().is_some_and(|with| with.value.contains("\"{")) || table.batch.is_some();
+        let needs_id = !is_create && (!has_id_in_body || table.path.as_ref().is_some_and(|path| path.value.contains("{id}")));
+        let path = self.call_path(table.path.as_ref(), key, needs_id);
+        let mut write = HttpWrite {
+            method,
+            path,
             body: table.body.as_ref().map_or(HttpBody::Json, |body| body.value),
             wrap: self.path(table.wrap.as_ref(), &format!("{key}.wrap")).unwrap_or_default(),
             record: self.path(table.record.as_ref(), &format!("{key}.record")).unwrap_or_default(),
             id: self.path(table.id.as_ref(), &format!("{key}.id")),
             errors: self.path(table.errors.as_ref(), &format!("{key}.errors")),
             null: table.null.as_ref().map(|null| null.value),
+            upsert: table.upsert.as_ref().is_some_and(|upsert| upsert.value),
+            ..HttpWrite::default()
+        };
+        let places = Places { has_id: !is_create, has_version: self.has_version.is_some() && !is_create, has_columns: true, ..Places::default() };
+        write.with = self.template(table.with.as_ref(), &format!("{key}.with"), places);
+        if let Some(with) = table.with.as_ref().filter(|_| write.body != HttpBody::Json) {
+            self.page.refuse(&with.span, format!("`{}.{key}.with` is JSON, and the body is none", self.key)).hint("leave `body` out");
+        }
+        self.whole(table, &mut write, key);
+        write.batch = self.batch(table, &write, key, self.has_version);
+        write
+    }
+
+    /// Whether the whole record is sent.
+    fn whole(&mut self, table: &HttpWriteTable, write: &mut HttpWrite, key: &str) {
+        let whole = table.whole.as_ref().filter(|whole| whole.value);
+        write.whole = whole.is_some();
+        for path in table.without.iter().flat_map(|without| &without.value.0) {
+            write.without.extend(self.path(Some(path), &format!("{key}.without")));
+        }
+        if let Some(without) = table.without.as_ref().filter(|_| whole.is_none()) {
+            self.page.refuse(&without.span, format!("`{}.{key}.without` is for operations that send the whole record", self.key)).hint("say `whole = true`");
+        }
+        let Some(whole) = whole else { return };
+        let name = format!("{}.{key}.whole", self.key);
+        if key == "create" || write.sends_no_fields(key) {
+            self.page.refuse(&whole.span, format!("`{name}` is for operations that send fields of a record that is there"));
+        } else if !self.has_get {
+            self.page
+                .refuse(&whole.span, format!("`{name}` needs `get`: a list may show only a part of a record, and the rest would be cleared"))
+                .hint("for example `get = { path = \"/contacts/{id}\" }`");
+        } else if write.body == HttpBody::Form {
+            self.page.refuse(&whole.span, format!("`{name}` needs a body of JSON, and it is a form"));
+        } else if table.with.is_some() && write.wrap.is_empty() {
+            self.page.refuse(&whole.span, format!("`{name}` and `with` are both the body")).hint("say with `wrap` where in the body the record is put");
         }
     }
 

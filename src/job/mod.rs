@@ -20,7 +20,10 @@ mod written;
 
 pub use check::{NULL_TOKENS, tolerance_of};
 pub use database::{DatabaseUrl, Engine, table_parts};
-pub use http::{HttpAuth, HttpBody, HttpGet, HttpLimits, HttpList, HttpPage, HttpParameter, HttpSettings, HttpVersion, HttpWrite, joined, url_problem};
+pub use http::{
+    HttpAuth, HttpBatch, HttpBody, HttpBy, HttpGet, HttpLimits, HttpList, HttpPage, HttpParameter, HttpSettings, HttpVersion, HttpWrite, joined,
+    template_place, url_problem,
+};
 pub use presets::{preset, preset_names};
 pub use ready::*;
 pub use settings::{MailSettings, Security, ServerSettings, Settings, Thread, is_loopback, read_settings};

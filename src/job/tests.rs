@@ -1159,8 +1159,9 @@ ca = "h.pem"
 list = { method = "POST", path = "/query", query = { limit = "100" }, body = "{}", records = "$.items", unwrap = "node", page = { cursor = "$.next", param = "$.after", more = "$.more", pages_max = 9 }, total = "$.total", errors = "$.errors" }
 get = { path = "/people/{id}", record = "$.person" }
 create = { method = "POST", path = "/people", body = "form", wrap = "person", record = "$.person", id = "$.person.id", errors = "$.errors" }
-update = { path = "/people/{id}" }
+update = { method = "PUT", path = "/people/{id}", with = '{"sparse": true}', wrap = "person", whole = true, without = ["created_at"] }
 delete = { path = "/people/{id}" }
+archive = { method = "POST", path = "/people/{id}/archive", body = "none" }
 version = { path = "etag", header = "If-Match" }
 idempotency = "Idempotency-Key"
 limits = { rate = "60/min", calls_max = 100, busy = [429], busy_if_empty = [403], connect_s = 5, read_s = 5, call_s = 9, body_max_mb = 8 }
@@ -1172,9 +1173,17 @@ role = "target"
 base_url = "https://i.example.com"
 auth = { basic = { user = "ann", password = "${env:I_PASSWORD}" } }
 list = { path = "/people", page = { number = "page", first = 0 }, total_header = "X-Total" }
-update = { path = "/people/{id}" }
 version = { path = "version", field = "version" }
 id = "id"
+
+[systems.i.create]
+path = "/people"
+upsert = true
+batch = { size = 10, with = '{"performUpsert": {"fieldsToMergeOn": ["nr"]}}', items = "$.records", by = "name", item = '{"bId": "{name}"}', at = "bId", record = "fields", id = "id" }
+
+[systems.i.update]
+path = "/people/{id}"
+batch = { size = 100, method = "POST", path = "/people/batch/update", items = "$.inputs", item = '{"id": "{id}"}', answers = ["$.results"], by = "id", errors = "errors", status = "status", failures = { path = "$.errors", at = "context.ids" }, atomic = true }
 
 [systems.j]
 kind = "http"

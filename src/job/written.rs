@@ -617,6 +617,7 @@ words! {
     HttpBody {
         "json" => HttpBody::Json, "As JSON.";
         "form" => HttpBody::Form, "As a form: names and values, `address[city]` for what is inside.";
+        "none" => HttpBody::None, "There is none: the address says everything.";
     }
     JsonNull {
         "null" => JsonNull::Null, "As `null`.";

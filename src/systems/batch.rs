@@ -47,6 +47,11 @@ impl Rejections {
         self.count += usize::from(matches!(outcome, Outcome::Rejected { .. }));
     }
 
+    /// How many more are borne.
+    pub fn left(&self) -> usize {
+        self.borne.saturating_sub(self.count)
+    }
+
     /// Takes back rejections that came to nothing: the changes were made after all.
     pub fn forgive(&mut self, count: usize) {
         self.count = self.count.saturating_sub(count);

@@ -9,6 +9,7 @@ mod diff;
 mod errors;
 mod explain;
 mod http;
+mod http_writes;
 mod laws;
 mod ledger;
 mod mail;

@@ -29,9 +29,9 @@ use url::Url;
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
 use crate::job::{HttpAuth, HttpLimits, HttpSettings, is_loopback, url_problem};
+use crate::systems::encryption::encryption;
 use crate::systems::json::read::find;
 use crate::systems::json::scan::{Scanner, Sort, Span, unquoted};
-use crate::systems::encryption::encryption;
 use crate::systems::{Opening, resolved_telling, shown};
 
 /// So many redirects are followed.
@@ -182,8 +182,7 @@ impl Client {
             list_query.push((name.clone(), resolve(value)?));
         }
         let list_body = settings.list.body.as_deref().map(&resolve).transpose()?;
-        let bad =
-            headers.iter().find(|(name, value)| HeaderName::try_from(name.as_str()).is_err() || HeaderValue::try_from(value.as_str()).is_err());
+        let bad = headers.iter().find(|(name, value)| HeaderName::try_from(name.as_str()).is_err() || HeaderValue::try_from(value.as_str()).is_err());
         if let Some((name, _)) = bad {
             return Err(Error::new(
                 Remedy::GiveAccess,

@@ -1,7 +1,7 @@
 //! The `http` kind: records behind an HTTP API that speaks JSON, declared in the job file without code.
 //!
 //! A snapshot is a listing read page by page (`pages`), every call of it goes through one `client` (who we are, how often, how
-//! long, what is never shown), and a write is one call a record (`write`).
+//! long, what is never shown), and a write is one call a record (`write`) or one for several (`batch`).
 //!
 //! A column is a path into a record, and a cell is what the `json` kind makes of it: a number by its digits, never through a binary
 //! float; null and an absent key are null.
@@ -17,6 +17,7 @@
 //! - Before a record is written it is read and compared with what the change expects, so that an edit made since the pull is not
 //!   overwritten. Between the two calls somebody may still edit it; only an API with a version (`If-Match`, a field) closes that gap.
 
+mod batch;
 mod client;
 mod pages;
 mod write;
@@ -141,7 +142,12 @@ impl HttpApi {
     /// Errors that stand in an answer that says it is fine.
     fn errors_in(&self, reply: &Reply, path: Option<&Vec<PathStep>>) -> Option<String> {
         let text = &reply.text;
-        let there = find(text, whole(text)?, path?)?;
+        self.errors_at(text, whole(text)?, path?)
+    }
+
+    /// Errors that stand below a value of an answer.
+    fn errors_at(&self, text: &str, value: Span, path: &[PathStep]) -> Option<String> {
+        let there = find(text, value, path)?;
         let value = there.of(text);
         let is_none = matches!(value, "null" | "false" | "\"\"" | "0") || value.trim_matches(['[', ']', '{', '}', ' ', '\n', '\r', '\t']).is_empty();
         (!is_none).then(|| client::shortened(&self.client.redacted(&client::said(text, there, 0).unwrap_or_else(|| value.to_owned()))))
@@ -283,7 +289,7 @@ impl HttpApi {
 
 impl System for HttpApi {
     fn describe(&self) -> Description {
-        let writes = [&self.settings.create, &self.settings.update, &self.settings.delete];
+        let writes = [&self.settings.create, &self.settings.update, &self.settings.delete, &self.settings.archive];
         Description { atomic: false, writable: writes.iter().any(|write| write.is_some()), fills_id: self.settings.create.is_some() && self.id.is_some() }
     }
 

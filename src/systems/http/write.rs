@@ -15,21 +15,25 @@
 
 use hashbrown::HashMap;
 
+use super::batch::together;
 use super::client::{Call, Ended, Reply, whole};
 use super::pages::{Listing, with_id};
 use super::{HttpApi, NOTHING};
 use crate::change::{Action, AddressPart, CellChange, Change, Outcome, created_values};
 use crate::error::{Error, Remedy};
-use crate::job::{HttpBody, HttpWrite, JsonNull, PathStep};
+use crate::job::{HttpBody, HttpWrite, JsonNull, PathStep, read_path, template_place};
 use crate::systems::WriteSet;
 use crate::systems::batch::Rejections;
-use crate::systems::json::edit::number;
+use crate::systems::json::edit::{number, with_values};
 use crate::systems::json::read::{Cell, beginning, cell, find};
-use crate::systems::json::scan::{Sort, Span, quoted};
+use crate::systems::json::scan::{Sort, Span, quoted, unquoted};
 use crate::value::{FieldType, Raw, Storage, Value};
 
 /// So often an update or a delete is sent whose connection breaks.
-const SENDS_MAX: u32 = 3;
+pub(super) const SENDS_MAX: u32 = 3;
+
+/// The type of a body of JSON.
+pub(super) const JSON: &str = "application/json";
 
 /// A value of a body and where it stands in it.
 type Placed = (Vec<PathStep>, String);
@@ -38,17 +42,26 @@ type Placed = (Vec<PathStep>, String);
 type Part<'p> = (&'p [PathStep], &'p str);
 
 /// The records of the API while a set is written.
-struct Current {
+pub(super) struct Current {
     /// What was listed, where records cannot be read one by one.
-    listing: Option<Listing>,
+    pub listing: Option<Listing>,
     /// By id the places in the listing.
     places: HashMap<String, Vec<usize>>,
 }
 
 /// What is known of a record before it is written.
-enum Seen {
+pub(super) enum Seen {
     Record(String),
     Outcome(Outcome),
+}
+
+/// Where what a body holds comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Source<'s> {
+    /// The record as it is now; nothing for one that is created.
+    pub record: Option<&'s str>,
+    /// The name of an element of a batch.
+    pub name: Option<&'s str>,
 }
 
 impl HttpApi {
@@ -58,21 +71,29 @@ impl HttpApi {
         let mut rejections = Rejections::none(set.failures_max);
         let mut current = Current { listing: None, places: HashMap::new() };
         let mut failure: Option<Error> = None;
-        for change in set.changes {
-            let outcome = match (&failure, rejections.stop()) {
-                (Some(error), _) => Outcome::Skipped { reason: format!("it was not sent: {}", error.headline()) },
-                (None, Some(stopped)) => stopped,
-                (None, None) => match self.make(change, &mut current) {
-                    Ok(outcome) => outcome,
-                    Err(error) => {
+        while let Some(change) = set.changes.get(outcomes.len()) {
+            let rest = &set.changes[outcomes.len()..];
+            let new = match (&failure, rejections.stop()) {
+                (Some(error), _) => vec![Outcome::Skipped { reason: format!("it was not sent: {}", error.headline()) }],
+                (None, Some(stopped)) => vec![stopped],
+                (None, None) => {
+                    let batch = self.operation(change.action).0.and_then(|operation| operation.batch.clone().map(|batch| (operation.clone(), batch)));
+                    let made = match batch {
+                        Some((operation, batch)) => {
+                            let part = &rest[..together(rest, batch.size)];
+                            self.make_together(part, &operation, &batch, rejections.left(), &mut current, &mut failure)
+                        }
+                        None => self.make(change, &mut current).map(|outcome| vec![outcome]),
+                    };
+                    made.unwrap_or_else(|error| {
                         let outcome = Outcome::Skipped { reason: error.headline().to_owned() };
                         failure = Some(error);
-                        outcome
-                    }
-                },
+                        vec![outcome]
+                    })
+                }
             };
-            rejections.count(&outcome);
-            outcomes.push(outcome);
+            new.iter().for_each(|outcome| rejections.count(outcome));
+            outcomes.extend(new);
         }
         let is_written = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Done { .. } | Outcome::Unknown { .. }));
         match failure {
@@ -81,14 +102,20 @@ impl HttpApi {
         }
     }
 
+    /// What the job file says about an action, and a word for it.
+    fn operation(&self, action: Action) -> (Option<&HttpWrite>, &'static str) {
+        match action {
+            Action::Create => (self.settings.create.as_ref(), "created"),
+            Action::Update => (self.settings.update.as_ref(), "updated"),
+            Action::Archive => (self.settings.archive.as_ref().or(self.settings.update.as_ref()), "archived"),
+            Action::Delete => (self.settings.delete.as_ref(), "deleted"),
+        }
+    }
+
     /// An error means that this change was not made.
     fn make(&mut self, change: &Change, current: &mut Current) -> Result<Outcome, Error> {
-        let (operation, what) = match change.action {
-            Action::Create => (&self.settings.create, "created"),
-            Action::Update | Action::Archive => (&self.settings.update, "updated"),
-            Action::Delete => (&self.settings.delete, "deleted"),
-        };
-        let Some(operation) = operation.clone() else {
+        let (operation, what) = self.operation(change.action);
+        let Some(operation) = operation.cloned() else {
             return Ok(Outcome::Rejected { reason: format!("the job file does not say how a record is {what}") });
         };
         if change.action == Action::Create {
@@ -139,7 +166,7 @@ impl HttpApi {
     }
 
     /// The record of a change as it is now.
-    fn current(&mut self, change: &Change, current: &mut Current) -> Result<Seen, Error> {
+    pub(super) fn current(&mut self, change: &Change, current: &mut Current) -> Result<Seen, Error> {
         let gone = || Seen::Outcome(Outcome::Stale { reason: "the record is not there any more".to_owned() });
         let id = self.id_in(&change.address).map(str::to_owned).or_else(|| change.row_id.clone());
         if let (Some(id), true) = (&id, self.settings.get.is_some()) {
@@ -174,7 +201,7 @@ impl HttpApi {
     }
 
     /// What stands in a column of a record; nothing for a column that was not asked for.
-    fn text_at(&self, record: &str, column: &str) -> Option<Raw> {
+    pub(super) fn text_at(&self, record: &str, column: &str) -> Option<Raw> {
         let wanted = self.required.iter().find(|wanted| wanted.name == column)?;
         let there = find(record, Span { start: 0, end: record.len() }, &wanted.path).map(|span| span.of(record));
         Some(match there.map_or(Cell::Absent, |value| cell(value, wanted.is_list)) {
@@ -185,7 +212,7 @@ impl HttpApi {
     }
 
     /// The outcome of a change whose record no longer holds what the change expects.
-    fn moved(&self, record: &str, change: &Change) -> Option<Outcome> {
+    pub(super) fn moved(&self, record: &str, change: &Change) -> Option<Outcome> {
         for change in &change.cells {
             let Some(before) = &change.before_raw else { continue };
             let Some(now) = self.text_at(record, &change.column) else {
@@ -203,25 +230,22 @@ impl HttpApi {
         is_newer.then(|| Outcome::Stale { reason: "the record has a newer version than was read".to_owned() })
     }
 
-    fn is_made(&self, record: &str, change: &Change) -> bool {
+    pub(super) fn is_made(&self, record: &str, change: &Change) -> bool {
         change.cells.iter().all(|cell| self.text_at(record, &cell.column).is_some_and(|now| now.text == cell.after_raw.text))
     }
 
     fn create(&mut self, change: &Change, operation: &HttpWrite) -> Result<Outcome, Error> {
-        let placed = match self.placed(change, operation) {
-            Ok(placed) => placed,
-            Err(outcome) => return Ok(outcome),
-        };
         let mut headers = Vec::new();
         if let Some(header) = &self.settings.idempotency {
-            headers.push((header.clone(), self.key_of(change)));
+            headers.push((header.clone(), self.key_of(&[change])));
         }
         let url = self.client.url(&operation.path)?;
-        let body = match body_of(operation, placed) {
+        let body = match self.body(change, operation, operation.with.as_deref(), &Source::default()) {
             Ok(body) => body,
-            Err(reason) => return Ok(Outcome::Rejected { reason }),
+            Err(outcome) => return Ok(outcome),
         };
-        let call = Call { method: operation.method.clone(), url, body: Some(body), is_harmless: !headers.is_empty(), headers };
+        let is_harmless = operation.upsert || !headers.is_empty();
+        let call = Call { method: operation.method.clone(), url, body, is_harmless, headers };
         match self.client.call(&call)? {
             Ended::Reply(reply) => self.outcome(change, operation, &reply),
             Ended::Unknown(reason) => Ok(Outcome::Unknown { reason }),
@@ -229,11 +253,13 @@ impl HttpApi {
     }
 
     /// By what the API knows a create that is made again: the same for the same record with the same values.
-    fn key_of(&self, change: &Change) -> String {
+    pub(super) fn key_of(&self, changes: &[&Change]) -> String {
         let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-        for part in [self.job.as_str(), self.system.as_str(), &change.record.to_string(), &created_values(&change.cells)] {
-            hasher.update(part.as_bytes());
-            hasher.update(&[0]);
+        for change in changes {
+            for part in [self.job.as_str(), self.system.as_str(), &change.record.to_string(), &created_values(&change.cells)] {
+                hasher.update(part.as_bytes());
+                hasher.update(&[0]);
+            }
         }
         format!("tieout-{:032x}", hasher.digest128())
     }
@@ -242,47 +268,116 @@ impl HttpApi {
     fn call_of(&self, change: &Change, operation: &HttpWrite, record: &str, id: &str) -> Result<Result<Call, Outcome>, Error> {
         let url = self.client.url(&with_id(&operation.path, id))?;
         let mut headers = Vec::new();
-        let mut placed = Vec::new();
-        if change.action != Action::Delete {
-            match self.placed(change, operation) {
-                Ok(cells) => placed = cells,
-                Err(outcome) => return Ok(Err(outcome)),
-            }
-        }
         if let Some(version) = &self.settings.version {
-            let there = find(record, Span { start: 0, end: record.len() }, &version.path).map(|there| there.of(record));
-            let Some(there) = there.filter(|there| *there != "null") else {
-                return Ok(Err(Outcome::Rejected { reason: "the record has no version, and without one it could overwrite a newer one".to_owned() }));
+            let there = match self.version_of(record) {
+                Ok(there) => there,
+                Err(outcome) => return Ok(Err(outcome)),
             };
-            if let (Some(header), Cell::Text(text, _)) = (&version.header, cell(there, false)) {
+            if let (Some(header), Some(Cell::Text(text, _))) = (&version.header, there.map(|there| cell(there, false))) {
                 headers.push((header.clone(), text));
             }
-            if let Some(field) = version.field.as_ref().filter(|_| change.action != Action::Delete || operation.method != "DELETE") {
-                placed.push((field.clone(), there.to_owned()));
-            }
         }
-        let body = if placed.is_empty() {
-            None
-        } else {
-            match body_of(operation, placed) {
-                Ok(body) => Some(body),
-                Err(reason) => return Ok(Err(Outcome::Rejected { reason })),
-            }
+        let body = match self.body(change, operation, operation.with.as_deref(), &Source { record: Some(record), name: None }) {
+            Ok(body) => body,
+            Err(outcome) => return Ok(Err(outcome)),
         };
         Ok(Ok(Call { method: operation.method.clone(), url, body, headers, is_harmless: false }))
     }
 
+    /// The version of a record as it is spelled; nothing where records have none.
+    fn version_of<'r>(&self, record: &'r str) -> Result<Option<&'r str>, Outcome> {
+        let Some(version) = &self.settings.version else { return Ok(None) };
+        let there = find(record, Span { start: 0, end: record.len() }, &version.path).map(|there| there.of(record));
+        match there.filter(|there| *there != "null") {
+            Some(there) => Ok(Some(there)),
+            None => Err(Outcome::Rejected { reason: "the record has no version, and without one it could overwrite a newer one".to_owned() }),
+        }
+    }
+
+    /// The type of a body and the body; nothing for a call without one.
+    pub(super) fn body(
+        &self,
+        change: &Change,
+        operation: &HttpWrite,
+        template: Option<&str>,
+        source: &Source<'_>,
+    ) -> Result<Option<(&'static str, String)>, Outcome> {
+        let rejected = |reason: String| Outcome::Rejected { reason };
+        let (name, is_create) = match change.action {
+            Action::Create => ("create", true),
+            Action::Update => ("update", false),
+            // Without a way of its own it is an update.
+            Action::Archive => (if self.settings.archive.is_some() { "archive" } else { "update" }, false),
+            Action::Delete => ("delete", false),
+        };
+        if operation.body == HttpBody::None {
+            return Ok(None);
+        }
+        let mut placed = if operation.sends_no_fields(name) { Vec::new() } else { self.placed(change, operation, source.record)? };
+        if let (Some(version), Some(record), false) = (&self.settings.version, source.record, operation.method == "DELETE" || is_create)
+            && let (Some(field), Some(there)) = (&version.field, self.version_of(record)?)
+        {
+            placed.push((field.clone(), there.to_owned()));
+        }
+        if let (true, Some(record)) = (operation.whole, source.record) {
+            placed = vec![(Vec::new(), with_values(record, &placed, &operation.without).map_err(rejected)?)];
+        }
+        let base = template.map(|template| self.filled(template, change, source)).transpose()?;
+        match (base, placed.is_empty()) {
+            (None, true) => Ok(None),
+            (Some(base), true) => Ok(Some((JSON, base))),
+            (None, false) if !operation.whole => body_of(operation, placed).map(Some).map_err(rejected),
+            (base, false) => {
+                let wrapped: Vec<Placed> = placed.into_iter().map(|(path, value)| (operation.wrap.iter().cloned().chain(path).collect(), value)).collect();
+                Ok(Some((JSON, with_values(base.as_deref().unwrap_or("{}"), &wrapped, &[]).map_err(rejected)?)))
+            }
+        }
+    }
+
+    /// A template with everything in its places.
+    fn filled(&self, template: &str, change: &Change, source: &Source<'_>) -> Result<String, Outcome> {
+        let at = |path: &[PathStep]| {
+            let record = source.record?;
+            find(record, Span { start: 0, end: record.len() }, path).map(|there| there.of(record).to_owned())
+        };
+        let value_of = |place: &str| match place {
+            "id" => self.id.as_ref().and_then(|(_, path)| at(path)),
+            "version" => self.settings.version.as_ref().and_then(|version| at(&version.path)),
+            "name" => source.name.map(|name| quoted(name, false)),
+            column => {
+                let changed = change.cells.iter().find(|cell| cell.column == column && change.action != Action::Delete);
+                match (changed, self.required.iter().position(|wanted| wanted.name == column)) {
+                    (Some(cell), Some(index)) => cell.after_raw.text.as_ref().map(|text| self.value_of(index, cell, text)),
+                    (_, index) => at(&index.map(|index| self.required[index].path.clone()).or_else(|| read_path(column).ok())?),
+                }
+            }
+        };
+        let (mut filled, mut from) = (String::with_capacity(template.len()), 0);
+        for text in texts(template) {
+            let spelled = text.of(template);
+            let unspelled = unquoted(spelled);
+            let Some(place) = unspelled.as_deref().and_then(template_place) else { continue };
+            let Some(value) = value_of(place).filter(|value| value != "null") else {
+                return Err(Outcome::Rejected { reason: format!("the record has no `{place}`, and the call needs it") });
+            };
+            filled.push_str(&template[from..text.start]);
+            filled.push_str(&value);
+            from = text.end;
+        }
+        filled.push_str(&template[from..]);
+        Ok(filled)
+    }
+
     /// The values of a change, each where it stands in a record.
-    fn placed(&self, change: &Change, operation: &HttpWrite) -> Result<Vec<Placed>, Outcome> {
+    fn placed(&self, change: &Change, operation: &HttpWrite, record: Option<&str>) -> Result<Vec<Placed>, Outcome> {
         let null = operation.null.unwrap_or(self.settings.null);
         let mut placed = Vec::with_capacity(change.cells.len());
+        // By the way to an array what is written into it.
+        let mut arrays: Vec<(Vec<PathStep>, Vec<Placed>)> = Vec::new();
         for cell in &change.cells {
             let refuse = |why: &str| Outcome::Rejected { reason: format!("`{}` {why}", cell.column) };
             let Some(index) = self.required.iter().position(|wanted| wanted.name == cell.column) else { return Err(refuse("is no column")) };
             let path = &self.required[index].path;
-            if path.iter().any(|step| matches!(step, PathStep::Index(_))) {
-                return Err(refuse("is an element of an array, and is not written by itself"));
-            }
             let value = match &cell.after_raw.text {
                 Some(text) => self.value_of(index, cell, text),
                 None => match (null, change.action) {
@@ -292,7 +387,22 @@ impl HttpApi {
                     (JsonNull::Omit, _) => return Err(refuse("cannot be cleared: the job file says that what is empty is left out")),
                 },
             };
-            placed.push((path.clone(), value));
+            match path.iter().position(|step| matches!(step, PathStep::Index(_))) {
+                None => placed.push((path.clone(), value)),
+                Some(at) => {
+                    let (array, rest) = path.split_at(at);
+                    match arrays.iter_mut().find(|(there, _)| there == array) {
+                        Some((_, values)) => values.push((rest.to_vec(), value)),
+                        None => arrays.push((array.to_vec(), vec![(rest.to_vec(), value)])),
+                    }
+                }
+            }
+        }
+        for (path, values) in arrays {
+            // An array is sent as a whole: its other elements are those of this moment.
+            let there = record.and_then(|record| find(record, Span { start: 0, end: record.len() }, &path).map(|there| there.of(record)));
+            let array = with_values(there.unwrap_or("null"), &values, &[]).map_err(|reason| Outcome::Rejected { reason })?;
+            placed.push((path, array));
         }
         // A new record has what every other one has.
         if change.action == Action::Create && null != JsonNull::Omit {
@@ -340,11 +450,7 @@ impl HttpApi {
     }
 
     /// What a reply says about a change. An error means that it was not made.
-    fn outcome(&self, change: &Change, operation: &HttpWrite, reply: &Reply) -> Result<Outcome, Error> {
-        let told = |reply: &Reply| {
-            let words = self.client.words(reply).map(|words| format!(": {words}")).unwrap_or_default();
-            format!("status {}{words}", reply.status)
-        };
+    pub(super) fn outcome(&self, change: &Change, operation: &HttpWrite, reply: &Reply) -> Result<Outcome, Error> {
         let is_create = change.action == Action::Create;
         Ok(match reply.status {
             200..=299 => {
@@ -352,33 +458,45 @@ impl HttpApi {
                     return Ok(Outcome::Rejected { reason: words });
                 }
                 let text = reply.text.strip_prefix('\u{feff}').unwrap_or(&reply.text);
-                let there = whole(text);
-                let record = there.and_then(|value| find(text, value, &operation.record)).filter(|record| Sort::of(record.of(text)) == Sort::Object);
-                let record = record.map(|record| record.of(text));
-                let answer = record.filter(|_| change.action != Action::Delete).map(|record| self.answer_of(record, change)).unwrap_or_default();
-                let id = match (is_create, &operation.id, there) {
-                    (false, ..) => None,
-                    (true, Some(path), Some(value)) => find(text, value, path).and_then(|id| match cell(id.of(text), false) {
-                        Cell::Text(id, _) => Some(id),
-                        _ => None,
-                    }),
-                    (true, ..) => record.and_then(|record| self.id_of(record)),
-                };
-                Outcome::Done { answer, id }
+                match whole(text) {
+                    Some(value) => self.done(change, text, value, &operation.record, operation.id.as_deref()),
+                    None => Outcome::Done { answer: Vec::new(), id: None },
+                }
             }
             401 | 403 => return Err(self.refused(reply, &operation.path).seen(NOTHING)),
-            404 | 410 if !is_create => Outcome::Stale { reason: "the record is not there any more".to_owned() },
-            409 | 412 if !is_create => Outcome::Stale { reason: told(reply) },
-            404 | 405 | 300..=399 if is_create => {
-                return Err(self.client.error(Remedy::MendJob, &operation.path, format!("system `{}` does not take this call", self.system)).seen(told(reply)));
-            }
-            408 | 500 | 502 | 503 | 504 => Outcome::Unknown { reason: told(reply) },
-            _ => Outcome::Rejected { reason: told(reply) },
+            404 | 405 | 300..=399 if is_create => return Err(self.not_taken(&operation.path, reply)),
+            status => outcome_of(status, is_create, self.told(reply)),
         })
     }
 
+    /// A status and the words of the API.
+    pub(super) fn told(&self, reply: &Reply) -> String {
+        let words = self.client.words(reply).map(|words| format!(": {words}")).unwrap_or_default();
+        format!("status {}{words}", reply.status)
+    }
+
+    /// The error of an address that does not take a call.
+    pub(super) fn not_taken(&self, path: &str, reply: &Reply) -> Error {
+        self.client.error(Remedy::MendJob, path, format!("system `{}` does not take this call", self.system)).seen(self.told(reply))
+    }
+
+    /// A change that was made, with what an answer shows of its record.
+    pub(super) fn done(&self, change: &Change, text: &str, answer: Span, record: &[PathStep], id: Option<&[PathStep]>) -> Outcome {
+        let record = find(text, answer, record).map(|record| record.of(text)).filter(|record| Sort::of(record) == Sort::Object);
+        let id = match (change.action, id) {
+            (Action::Create, Some(path)) => find(text, answer, path).and_then(|id| match cell(id.of(text), false) {
+                Cell::Text(id, _) => Some(id),
+                _ => None,
+            }),
+            (Action::Create, None) => record.and_then(|record| self.id_of(record)),
+            _ => None,
+        };
+        let answer = record.filter(|_| change.action != Action::Delete).map(|record| self.answer_of(record, change)).unwrap_or_default();
+        Outcome::Done { answer, id }
+    }
+
     /// What a record holds in the columns of a change, as far as it shows them.
-    fn answer_of(&self, record: &str, change: &Change) -> Vec<AddressPart> {
+    pub(super) fn answer_of(&self, record: &str, change: &Change) -> Vec<AddressPart> {
         let all = Span { start: 0, end: record.len() };
         let shows = |cell: &&CellChange| {
             let wanted = self.required.iter().find(|wanted| wanted.name == cell.column);
@@ -389,14 +507,45 @@ impl HttpApi {
     }
 }
 
+/// What a status other than of success says about a change.
+pub(super) fn outcome_of(status: u16, is_create: bool, reason: String) -> Outcome {
+    match status {
+        404 | 410 if !is_create => Outcome::Stale { reason: "the record is not there any more".to_owned() },
+        409 | 412 if !is_create => Outcome::Stale { reason },
+        408 | 500 | 502 | 503 | 504 => Outcome::Unknown { reason },
+        _ => Outcome::Rejected { reason },
+    }
+}
+
+/// The texts of a JSON text, with their quotes. Keys are among them.
+fn texts(text: &str) -> Vec<Span> {
+    let bytes = text.as_bytes();
+    let (mut spans, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        if bytes[at] != b'"' {
+            at += 1;
+            continue;
+        }
+        let start = at;
+        at += 1;
+        while at < bytes.len() && bytes[at] != b'"' {
+            at += if bytes[at] == b'\\' { 2 } else { 1 };
+        }
+        at = (at + 1).min(bytes.len());
+        spans.push(Span { start, end: at });
+    }
+    spans
+}
+
 /// The type of a body, and the body.
 fn body_of(operation: &HttpWrite, placed: Vec<Placed>) -> Result<(&'static str, String), String> {
     let placed: Vec<Placed> = placed.into_iter().map(|(path, value)| (operation.wrap.iter().cloned().chain(path).collect(), value)).collect();
     match operation.body {
         HttpBody::Json => {
             let parts: Vec<Part<'_>> = placed.iter().map(|(path, value)| (path.as_slice(), value.as_str())).collect();
-            Ok(("application/json", object(&parts)?))
+            Ok((JSON, object(&parts)?))
         }
+        HttpBody::None => Err("there is no body for it".to_owned()),
         HttpBody::Form => {
             let mut form = url::form_urlencoded::Serializer::new(String::new());
             for (path, value) in &placed {

@@ -478,6 +478,20 @@ fn container(text: &str, inside: Span, pieces: impl Iterator<Item = Piece>, adde
     written
 }
 
+/// A JSON text with values put in at these paths, each JSON itself, and without what stands at those `without`. Objects on the way are made where
+/// there are none; everything else stays as it is spelled.
+///
+/// # Errors
+/// Why it cannot be done, in words.
+pub(in crate::systems) fn with_values(text: &str, values: &[(Vec<PathStep>, String)], without: &[Vec<PathStep>]) -> Result<String, String> {
+    let style = Style { colon: ":".to_owned(), comma: ",", is_ascii: false };
+    let removed = without.iter().map(|path| (path.as_slice(), Edit::Remove));
+    // What is sent is sent, even below what is left out.
+    let removed = removed.filter(|(path, _)| !values.iter().any(|(given, _)| given.starts_with(path)));
+    let edits: Vec<Placed<'_>> = values.iter().map(|(path, value)| (path.as_slice(), Edit::Set(value.clone()))).chain(removed).collect();
+    rewritten(text, &edits, &style)
+}
+
 /// A value with edits made in it. At most one edit is made at each place.
 fn rewritten(value: &str, edits: &[Placed<'_>], style: &Style) -> Result<String, String> {
     if let Some((_, Edit::Set(new))) = edits.iter().find(|(path, _)| path.is_empty()) {

@@ -334,9 +334,9 @@ const TRAPS: &[Trap] = &[
     },
     Trap {
         name: "a connection that is cut in the answer to a create",
-        verdict: "ACTION",
-        code: 1,
-        words: &["hal@example.com"],
+        verdict: "SYNCED",
+        code: 0,
+        words: &[],
         disturb: || {
             Box::new(|asked, animal| {
                 (asked.method == "POST" && asked.body.contains("Hal")).then(|| {
