@@ -744,9 +744,9 @@ fn with_preset(mut schema: JsonValue) -> JsonValue {
         }
     }
     without_duties(&mut schema);
-    let names: Vec<&str> = preset_names().collect();
+    let names: Vec<JsonValue> = preset_names().map(|name| json!({ "const": name })).collect();
     let about = "The settings of an API that is known here; what stands beside it goes before them, key by key. `tieout schema --preset NAME` prints them.";
-    schema["properties"][presets::KEY] = json!({ "description": about, "enum": names });
+    schema["properties"][presets::KEY] = json!({ "description": about, "oneOf": names });
     schema["required"] = json!(["kind", "role", presets::KEY]);
     schema
 }
