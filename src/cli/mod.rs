@@ -17,6 +17,7 @@ mod history;
 mod mail;
 mod review;
 mod run;
+mod schema;
 mod serve;
 mod show;
 mod status;
@@ -71,8 +72,8 @@ enum Command {
     Mail(mail::Mail),
     /// Compare two files of any kind by a key, no job needed: what was added, removed and changed.
     Diff(diff::DiffFiles),
-    /// Print the JSON Schema of the job file, for editors.
-    Schema,
+    /// Print the JSON Schema of the job file, for editors; with --preset the settings of an API that is known here.
+    Schema(schema::Schema),
 }
 
 /// What every command needs.
@@ -143,10 +144,7 @@ pub fn main() -> ExitCode {
         Command::Undo(command) => command.run(&context),
         Command::Mail(command) => command.run(&context),
         Command::Diff(command) => command.run(&context),
-        Command::Schema => {
-            print(&tieout::job::schema());
-            Ok(0)
-        }
+        Command::Schema(command) => command.run(),
     };
     let code = result.unwrap_or_else(|error| fail(&context, &error));
     ExitCode::from(code)

@@ -187,6 +187,8 @@ table! {
         Optional "id" id: String,
         /// Where errors stand in an answer that says it is fine.
         Optional "errors" errors: String,
+        /// How an empty value is sent here; as `null` of the system says, if not given.
+        Optional "null" null: JsonNull,
     }
 }
 
@@ -347,8 +349,11 @@ impl HttpSettings {
     }
 }
 
-/// An address and a path behind it, with one slash between them.
+/// An address and a path behind it, with one slash between them; the address alone where there is no path.
 pub fn joined(base: &str, path: &str) -> String {
+    if path.is_empty() {
+        return base.trim_end_matches('/').to_owned();
+    }
     format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'))
 }
 
@@ -498,6 +503,8 @@ pub struct HttpWrite {
     pub id: Option<Vec<PathStep>>,
     /// Where errors stand in an answer that says it is fine.
     pub errors: Option<Vec<PathStep>>,
+    /// How an empty value is sent here, where that differs from the rest.
+    pub null: Option<JsonNull>,
 }
 
 impl HttpWrite {
@@ -916,6 +923,7 @@ impl Checks<'_, '_> {
             record: self.path(table.record.as_ref(), &format!("{key}.record")).unwrap_or_default(),
             id: self.path(table.id.as_ref(), &format!("{key}.id")),
             errors: self.path(table.errors.as_ref(), &format!("{key}.errors")),
+            null: table.null.as_ref().map(|null| null.value),
             upsert: table.upsert.as_ref().is_some_and(|upsert| upsert.value),
             ..HttpWrite::default()
         };
@@ -1062,5 +1070,6 @@ mod tests {
     fn one_slash_joins() {
         assert_eq!(joined("https://a.example/api/", "/contacts"), "https://a.example/api/contacts");
         assert_eq!(joined("https://a.example", "contacts"), "https://a.example/contacts");
+        assert_eq!(joined("https://a.example/base/table", ""), "https://a.example/base/table");
     }
 }

@@ -11,6 +11,7 @@ mod across;
 mod check;
 mod database;
 mod http;
+mod presets;
 mod read;
 mod ready;
 mod settings;
@@ -23,6 +24,7 @@ pub use http::{
     HttpAuth, HttpBatch, HttpBody, HttpBy, HttpClientProof, HttpGet, HttpGrant, HttpJwt, HttpLimits, HttpList, HttpOauth2, HttpPage, HttpParameter,
     HttpSettings, HttpVersion, HttpWrite, joined, template_place, url_problem,
 };
+pub use presets::{preset, preset_names};
 pub use ready::*;
 pub use settings::{MailSettings, Security, ServerSettings, Settings, Thread, is_loopback, read_settings};
 pub use spelling::{EPOCH_FORMATS, PathStep, Reference, has_short_year, read_cron, read_path, resolve, spell_path, year_of};

@@ -1209,6 +1209,7 @@ list = { path = "/people", page = { next = "$.next" } }
 [systems.m]
 kind = "http"
 role = "witness"
+preset = "stripe.invoices"
 base_url = "https://m.example.com"
 list = { path = "/people", page = { link = true } }
 

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::http::{HttpBody, HttpTable};
+use super::presets::{self, Merged, preset_names};
 use super::read::{At, Named, Names, Page, Presence, Row, Rows, Table, Word, Written, closed, described, object_schema, prose, read_table, refuse_sort, table};
 use super::ready::{Blank, CleanRule, Credit, Dedupe, Dst, FirstContact, JsonNull, Limit, Mode, OnDrift, Permission, ReportWhen, Role, Round, Unit};
 use crate::value::{Decimal, FieldType, SCALE_MAX};
@@ -656,12 +657,23 @@ pub(super) enum Settings {
     Memory(MemoryTable),
 }
 
+/// The keys of kind `http`: those of its table, and the one that names a preset.
+const HTTP_KEYS: &[&str] = &{
+    let mut keys = [presets::KEY; HttpTable::KEYS.len() + 1];
+    let mut index = 0;
+    while index < HttpTable::KEYS.len() {
+        keys[index + 1] = HttpTable::KEYS[index];
+        index += 1;
+    }
+    keys
+};
+
 /// The kinds that this version supports, each with the keys of its own.
 const KINDS: &[(&str, &[&str])] = &[
     ("csv", CsvTable::KEYS),
     ("excel", ExcelTable::KEYS),
     ("sql", SqlTable::KEYS),
-    ("http", HttpTable::KEYS),
+    ("http", HTTP_KEYS),
     ("json", JsonTable::KEYS),
     ("parquet", ParquetTable::KEYS),
 ];
@@ -669,10 +681,13 @@ const KINDS: &[(&str, &[&str])] = &[
 impl Written for System {
     fn read(value: &Spanned<DeValue<'_>>, name: &str, page: &mut Page<'_>) -> Option<System> {
         let mistakes = page.mistakes();
+        let is_http = value.get_ref().as_table().and_then(|table| table.get("kind")?.get_ref().as_str()) == Some("http");
+        let merged = if is_http { presets::merged(value, name, page) } else { Merged::Plain };
+        let value = if let Merged::Table(merged) = &merged { merged } else { value };
         let mut rows = Rows::of(value, name, page)?;
         let common = SystemTable::take(&mut rows, page);
         let without_settings = |common| Some(System { common, settings: None, is_whole: false });
-        let Some(kind) = common.kind.clone() else { return without_settings(common) };
+        let Some(kind) = common.kind.clone().filter(|_| !matches!(merged, Merged::Unknown)) else { return without_settings(common) };
         let settings = match kind.as_str() {
             "csv" => Settings::Csv(Box::new(CsvTable::take(&mut rows, page))),
             "excel" => Settings::Excel(ExcelTable::take(&mut rows, page)),
@@ -708,11 +723,32 @@ impl Written for System {
                 kind("excel", ExcelTable::ABOUT, ExcelTable::properties()),
                 kind("sql", SqlTable::ABOUT, SqlTable::properties()),
                 kind("http", HttpTable::ABOUT, HttpTable::properties()),
+                with_preset(kind("http", HttpTable::ABOUT, HttpTable::properties())),
                 kind("json", JsonTable::ABOUT, JsonTable::properties()),
                 kind("parquet", ParquetTable::ABOUT, ParquetTable::properties()),
             ]
         })
     }
+}
+
+/// The schema of a system of kind `http` that names a preset: it need not say anything else.
+fn with_preset(mut schema: JsonValue) -> JsonValue {
+    fn without_duties(schema: &mut JsonValue) {
+        match schema {
+            JsonValue::Object(keys) => {
+                keys.remove("required");
+                keys.values_mut().for_each(without_duties);
+            }
+            JsonValue::Array(items) => items.iter_mut().for_each(without_duties),
+            _ => {}
+        }
+    }
+    without_duties(&mut schema);
+    let names: Vec<JsonValue> = preset_names().map(|name| json!({ "const": name })).collect();
+    let about = "The settings of an API that is known here; what stands beside it goes before them, key by key. `tieout schema --preset NAME` prints them.";
+    schema["properties"][presets::KEY] = json!({ "description": about, "oneOf": names });
+    schema["required"] = json!(["kind", "role", presets::KEY]);
+    schema
 }
 
 fn refuse_system_key(row: &Row<'_>, name: &str, kind: &str, known: &[&str], page: &mut Page<'_>) {

@@ -313,7 +313,7 @@ impl HttpApi {
         if operation.body == HttpBody::None {
             return Ok(None);
         }
-        let mut placed = if operation.sends_no_fields(name) { Vec::new() } else { self.placed(change, source.record)? };
+        let mut placed = if operation.sends_no_fields(name) { Vec::new() } else { self.placed(change, operation, source.record)? };
         if let (Some(version), Some(record), false) = (&self.settings.version, source.record, operation.method == "DELETE" || is_create)
             && let (Some(field), Some(there)) = (&version.field, self.version_of(record)?)
         {
@@ -369,7 +369,8 @@ impl HttpApi {
     }
 
     /// The values of a change, each where it stands in a record.
-    fn placed(&self, change: &Change, record: Option<&str>) -> Result<Vec<Placed>, Outcome> {
+    fn placed(&self, change: &Change, operation: &HttpWrite, record: Option<&str>) -> Result<Vec<Placed>, Outcome> {
+        let null = operation.null.unwrap_or(self.settings.null);
         let mut placed = Vec::with_capacity(change.cells.len());
         // By the way to an array what is written into it.
         let mut arrays: Vec<(Vec<PathStep>, Vec<Placed>)> = Vec::new();
@@ -379,7 +380,7 @@ impl HttpApi {
             let path = &self.required[index].path;
             let value = match &cell.after_raw.text {
                 Some(text) => self.value_of(index, cell, text),
-                None => match (self.settings.null, change.action) {
+                None => match (null, change.action) {
                     (JsonNull::Null, _) => "null".to_owned(),
                     (JsonNull::Empty, _) => "\"\"".to_owned(),
                     (JsonNull::Omit, Action::Create) => continue,
@@ -404,13 +405,13 @@ impl HttpApi {
             placed.push((path, array));
         }
         // A new record has what every other one has.
-        if change.action == Action::Create && self.settings.null != JsonNull::Omit {
+        if change.action == Action::Create && null != JsonNull::Omit {
             for (wanted, _) in self.required.iter().zip(&self.everywhere).filter(|(_, everywhere)| **everywhere) {
                 let is_field = self.settings.columns.iter().any(|column| column.name == wanted.name);
                 let is_id = self.id.as_ref().is_some_and(|(id, _)| *id == wanted.name);
                 let is_given = placed.iter().any(|(given, _)| given.starts_with(&wanted.path) || wanted.path.starts_with(given));
                 if is_field && !is_id && !is_given {
-                    placed.push((wanted.path.clone(), if self.settings.null == JsonNull::Empty { "\"\"" } else { "null" }.to_owned()));
+                    placed.push((wanted.path.clone(), if null == JsonNull::Empty { "\"\"" } else { "null" }.to_owned()));
                 }
             }
         }
