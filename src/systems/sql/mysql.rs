@@ -326,6 +326,7 @@ fn failure(error: &mysql::Error, password: Option<&str>, is_connecting: bool) ->
     let untrusted = match error {
         mysql::Error::TlsError(mysql::error::tls::TlsError::Tls(error)) => why_untrusted(error),
         mysql::Error::IoError(error) => why_untrusted(error),
+        mysql::Error::CodecError(error) => why_untrusted(error),
         _ => None,
     };
     if let Some((words, hint)) = untrusted {
