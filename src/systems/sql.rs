@@ -1,4 +1,4 @@
-//! The `sql` kind: a table, a view or a query of a database. What is said here is about SQLite; [`server`] does the same for
+//! The `sql` kind: a table, a view or a query of a database. What is said here is about SQLite; `server` does the same for
 //! PostgreSQL, MariaDB and MySQL.
 //!
 //! A pull is one consistent transaction. Each cell is delivered as its text with its storage class: integers as digits, reals
