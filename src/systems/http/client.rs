@@ -62,7 +62,7 @@ pub(super) struct Call {
     pub body: Option<(&'static str, String)>,
     pub headers: Vec<(String, String)>,
     pub is_harmless: bool,
-    /// Whether it changes records. Then it is never said not to have been made where it may have been.
+    /// Whether it changes records. Then an answer that cannot be used says nothing of whether it was made.
     pub changes: bool,
 }
 
@@ -409,21 +409,16 @@ impl Client {
     /// Makes a call, and makes it again for as long as the API is busy, or something passes and it is harmless.
     ///
     /// # Errors
-    /// Nothing was done, as far as records are changed: the API cannot be reached, stays busy, or the budget of calls is spent.
+    /// Nothing was done, or what may be done again without harm: the API cannot be reached, stays busy, or the budget of calls is spent.
     pub fn call(&mut self, call: &Call) -> Result<Ended, Error> {
         let (mut requests, mut is_renewed) = (0, false);
-        // Why an earlier request may have done it, although it is made again.
-        let mut may_be_done: Option<String> = None;
         loop {
             requests += 1;
             let (what, at_least) = match self.request(call) {
-                Err(Fault::Stop(error)) => return may_be_done.map_or(Err(error), |why| Ok(Ended::Unknown(why))),
+                Err(Fault::Stop(error)) => return Err(error),
                 Err(Fault::Broken(broken)) => {
                     if broken.may_have_arrived && !call.is_harmless {
                         return Ok(Ended::Unknown(broken.why));
-                    }
-                    if broken.may_have_arrived && call.changes {
-                        may_be_done = Some(broken.why.clone());
                     }
                     (broken.why, None)
                 }
@@ -447,11 +442,7 @@ impl Client {
                         }
                         return Ok(Ended::Reply(reply));
                     }
-                    let what = format!("the API answered with status {}", reply.status);
-                    if call.changes && !is_busy {
-                        may_be_done = Some(what.clone());
-                    }
-                    (what, retry_after(&reply))
+                    (format!("the API answered with status {}", reply.status), retry_after(&reply))
                 }
             };
             let give_up = |client: &Client, why: String| {
@@ -465,9 +456,6 @@ impl Client {
             };
             let wait = at_least.unwrap_or_else(|| back_off(requests));
             if requests >= REQUESTS_MAX || self.waited + wait > self.patience {
-                if let Some(why) = may_be_done {
-                    return Ok(Ended::Unknown(why));
-                }
                 let message = match at_least {
                     Some(wait) => format!("system `{}` asks to wait {} seconds", self.system, wait.as_secs()),
                     None => format!("system `{}` cannot be reached", self.system),
