@@ -1192,6 +1192,13 @@ base_url = "https://j.example.com"
 auth = { header = "X-Key", key = "${env:J_KEY}" }
 list = { path = "/people", page = { offset = "skip" } }
 
+[systems.o]
+kind = "http"
+role = "witness"
+base_url = "https://o.example.com"
+auth = { cookie = "session", key = "${env:O_SESSION}" }
+list = { path = "/people" }
+
 [systems.k]
 kind = "http"
 role = "witness"
@@ -1204,6 +1211,8 @@ id = "id"
 kind = "http"
 role = "witness"
 base_url = "https://l.example.com"
+auth = { oauth2 = { token_url = "https://login.example.com/token", client_id = "tieout", client_secret = "${env:L_SECRET}", client = "body", refresh_token = "${file:secrets/l}", scope = "people.read", params = { resource = "l" } } }
+hosts = ["login.example.com"]
 list = { path = "/people", page = { next = "$.next" } }
 
 [systems.m]
@@ -1213,9 +1222,16 @@ preset = "stripe.invoices"
 base_url = "https://m.example.com"
 list = { path = "/people", page = { link = true } }
 
+[systems.n]
+kind = "http"
+role = "witness"
+base_url = "https://n.example.com"
+auth = { oauth2 = { token_url = "https://login.example.com/token", jwt = { key = "${file:secrets/key.pem}", issuer = "ours", subject = "ann@example.com", audience = "theirs" } } }
+list = { path = "/people" }
+
 [fields.nr]
 type = "text"
-columns = { e = "nr", a = "nr", b = "nr", c = { name = "nr", fixed_width = 8 }, d = "nr", f = "ids[0].nr", g = "nr", h = "nr", i = "nr", j = "nr", k = "nr", l = "nr", m = "nr" }
+columns = { e = "nr", a = "nr", b = "nr", c = { name = "nr", fixed_width = 8 }, d = "nr", f = "ids[0].nr", g = "nr", h = "nr", i = "nr", j = "nr", k = "nr", l = "nr", m = "nr", n = "nr", o = "nr" }
 clean = ["digits", "upper"]
 null_tokens = ["leer"]
 placeholders = ["00000"]

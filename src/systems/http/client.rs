@@ -50,8 +50,10 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// A secret shorter than this is not looked for in texts: it would be found everywhere.
 const SECRET_CHARS_MIN: usize = 3;
 
-/// Statuses after which a harmless call is made again.
-const PASSING: [u16; 5] = [408, 500, 502, 503, 504];
+/// Whether after this status nobody knows what was done: something between us and the API may have lost its answer.
+pub(super) fn is_uncertain(status: u16) -> bool {
+    matches!(status, 408 | 499 | 302 | 303) || (status >= 500 && !matches!(status, 501 | 505))
+}
 
 /// One call.
 #[derive(Clone, Debug)]
@@ -411,7 +413,7 @@ impl Client {
     /// # Errors
     /// Nothing was done, or what may be done again without harm: the API cannot be reached, stays busy, or the budget of calls is spent.
     pub fn call(&mut self, call: &Call) -> Result<Ended, Error> {
-        let (mut requests, mut is_renewed) = (0, false);
+        let (mut requests, mut is_renewed, mut may_be_done) = (0, false, false);
         loop {
             requests += 1;
             let (what, at_least) = match self.request(call) {
@@ -420,6 +422,7 @@ impl Client {
                     if broken.may_have_arrived && !call.is_harmless {
                         return Ok(Ended::Unknown(broken.why));
                     }
+                    may_be_done |= broken.may_have_arrived;
                     (broken.why, None)
                 }
                 Ok(reply) => {
@@ -434,14 +437,16 @@ impl Client {
                     // 503 without a word about when may come from something in between, after the API has done it.
                     let is_clear = call.is_harmless || reply.status != 503 || retry_after(&reply).is_some();
                     let is_busy = is_clear && (is_bare || self.limits.busy.contains(&reply.status));
-                    let is_tried_again = is_busy || (call.is_harmless && PASSING.contains(&reply.status));
+                    let is_tried_again = is_busy || (call.is_harmless && reply.status >= 400 && is_uncertain(reply.status));
                     if !is_tried_again {
-                        if !call.is_harmless && PASSING.contains(&reply.status) {
+                        // An answer to a repetition says nothing of what became of the first one.
+                        if call.changes && (is_uncertain(reply.status) || (may_be_done && !reply.is_fine())) {
                             let words = self.words(&reply).map(|words| format!(": {words}")).unwrap_or_default();
                             return Ok(Ended::Unknown(format!("the API answered with status {}{words}", reply.status)));
                         }
                         return Ok(Ended::Reply(reply));
                     }
+                    may_be_done |= !is_busy;
                     (format!("the API answered with status {}", reply.status), retry_after(&reply))
                 }
             };

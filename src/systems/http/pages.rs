@@ -14,6 +14,9 @@ use crate::job::{HttpPage, HttpParameter, PathStep, spell_path};
 use crate::systems::json::read::{NoElements, elements_of_array, find};
 use crate::systems::json::scan::{Scanner, Sort, Span, unquoted};
 
+/// How often a list is read whose records change their pages.
+const READINGS_MAX: u32 = 3;
+
 /// A listing that can no longer be told apart by its rows' numbers.
 const RECORDS_MAX: usize = u32::MAX as usize - 1;
 
@@ -50,8 +53,29 @@ enum Next {
 }
 
 impl HttpApi {
-    /// All records.
+    /// All records. A list whose records change their pages while it is read, and which does not say how many there are, is read anew:
+    /// of the records that moved to a page that was read before, nothing would be known.
+    ///
+    /// # Errors
+    /// What stops a listing; `GiveAccess` if the records move each time.
     pub(super) fn list(&mut self) -> Result<Listing, Error> {
+        for _ in 0..READINGS_MAX {
+            let (listing, has_moved) = self.list_once()?;
+            if !has_moved {
+                return Ok(listing);
+            }
+        }
+        let path = self.settings.list.path.clone();
+        Err(self
+            .client
+            .error(Remedy::GiveAccess, &path, format!("the list of system `{}` is edited while it is read, and records change their pages", self.system))
+            .seen(format!("it was read {READINGS_MAX} times"))
+            .seen(NOTHING)
+            .hint("ask for an order that edits do not change, such as by id, or say with `total` how many records there are"))
+    }
+
+    /// All records, read once, and whether some may be missing because others changed their pages.
+    fn list_once(&mut self) -> Result<(Listing, bool), Error> {
         let list = self.settings.list.clone();
         let first = self.client.url(&list.path)?;
         let mut listing = Listing::default();
@@ -131,7 +155,8 @@ impl HttpApi {
                         .seen(NOTHING)
                         .hint("correct `total` or `total_header` of its `list`"));
                 }
-                listing.total = number;
+                // Records that are removed while pages are read move others onto pages that were read: then the count tells.
+                listing.total = listing.total.max(number);
             }
             let count = listing.spans.len() - before;
             let begins = listing.spans.get(before).map(|span| span.of(&listing.text)).map(|record| self.id_of(record).unwrap_or_else(|| record.to_owned()));
@@ -168,6 +193,7 @@ impl HttpApi {
                 Next::Value(_) => {}
             }
         }
+        let has_moved = !superseded.is_empty() && listing.total.is_none() && matches!(list.page, HttpPage::Number(..) | HttpPage::Offset(_));
         if !superseded.is_empty() {
             let count = superseded.len();
             let were = if count == 1 { "record came" } else { "records came" };
@@ -180,7 +206,7 @@ impl HttpApi {
             let per_page = listing.spans.len().div_ceil(page as usize);
             listing.notes.push(format!("a full pull is {calls} {}, with {per_page} records a page", if calls == 1 { "call" } else { "calls" }));
         }
-        Ok(listing)
+        Ok((listing, has_moved))
     }
 
     fn call_of_page(&self, address: &Url, first: &Url, next: &Next) -> Result<Call, Error> {
@@ -261,6 +287,18 @@ impl HttpApi {
                 .error(Remedy::Look, &list.path, format!("system `{}` says that there are more pages, and page {page} {what}", self.system))
                 .seen(NOTHING)
         };
+        // What is no text and no number leads nowhere, and is not the end either.
+        if let HttpPage::Cursor(path, _) | HttpPage::Next(path) = &list.page
+            && let Some(value) = at(path).filter(|value| matches!(Sort::of(value), Sort::Object | Sort::Array) || *value == "true")
+        {
+            let message = format!("system `{}` has {} where the way to the next page should be", self.system, Sort::of(value).words());
+            return Err(self
+                .client
+                .error(Remedy::MendJob, &list.path, message)
+                .seen(format!("page {page}, at `${}`", spell_path(path, true)))
+                .seen(NOTHING)
+                .hint("correct `cursor` or `next` of its `page`: it must lead to a text or a number"));
+        }
         match &list.page {
             HttpPage::Single => Ok(Next::None),
             HttpPage::Number(..) | HttpPage::Offset(_) | HttpPage::LastId(_) if count == 0 => {

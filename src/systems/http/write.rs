@@ -16,7 +16,7 @@
 use hashbrown::HashMap;
 
 use super::batch::together;
-use super::client::{Call, Ended, Reply, whole};
+use super::client::{Call, Ended, Reply, is_uncertain, whole};
 use super::pages::{Listing, with_id};
 use super::{HttpApi, NOTHING};
 use crate::change::{Action, AddressPart, CellChange, Change, Outcome, created_values};
@@ -464,7 +464,7 @@ impl HttpApi {
                 }
             }
             401 | 403 => return Err(self.refused(reply, &operation.path).seen(NOTHING)),
-            404 | 405 | 300..=399 if is_create => return Err(self.not_taken(&operation.path, reply)),
+            404 | 405 | 300..=399 if is_create && !is_uncertain(reply.status) => return Err(self.not_taken(&operation.path, reply)),
             status => outcome_of(status, is_create, self.told(reply)),
         })
     }
@@ -512,7 +512,7 @@ pub(super) fn outcome_of(status: u16, is_create: bool, reason: String) -> Outcom
     match status {
         404 | 410 if !is_create => Outcome::Stale { reason: "the record is not there any more".to_owned() },
         409 | 412 if !is_create => Outcome::Stale { reason },
-        408 | 500 | 502 | 503 | 504 => Outcome::Unknown { reason },
+        status if is_uncertain(status) => Outcome::Unknown { reason },
         _ => Outcome::Rejected { reason },
     }
 }
