@@ -87,6 +87,23 @@ pub fn open(settings: &SqlSettings, opening: &Opening<'_>) -> Result<Box<dyn Sys
     Ok(Box::new(SqlTable::open(settings, opening)?))
 }
 
+/// The columns that the job needs, each once.
+fn requested(opening: &Opening<'_>) -> Vec<String> {
+    let mut requested: Vec<String> = Vec::with_capacity(opening.columns.len());
+    for column in &opening.columns {
+        if !requested.contains(column) {
+            requested.push(column.clone());
+        }
+    }
+    requested
+}
+
+/// The error of a system that does not say what of its database is meant.
+fn names_nothing(system: &str, origin: &str) -> Error {
+    let message = format!("system `{system}` names neither a `table` nor a `query`");
+    Error::new(Remedy::MendJob, Place::of(origin), message).seen("nothing was read").hint(r#"add `table = "..."`"#)
+}
+
 /// A table, a view or a query of a SQLite database.
 #[derive(Debug)]
 pub struct SqlTable {
@@ -195,17 +212,9 @@ impl SqlTable {
                 order: if table.is_ordinary { table.identity.iter().map(|expression| format!("{ROW}.{expression}")).collect() } else { Vec::new() },
                 types: table.columns.iter().map(|column| (column.name.clone(), column.declared.clone())).collect(),
             },
-            (None, None) => {
-                let message = format!("system `{system}` names neither a `table` nor a `query`");
-                return Err(Error::new(Remedy::MendJob, Place::of(&origin), message).seen("nothing was read").hint(r#"add `table = "..."`"#));
-            }
+            (None, None) => return Err(names_nothing(&system, &origin)),
         };
-        let mut requested: Vec<String> = Vec::with_capacity(opening.columns.len());
-        for column in &opening.columns {
-            if !requested.contains(column) {
-                requested.push(column.clone());
-            }
-        }
+        let requested = requested(opening);
         let known = opening.known.clone();
         Ok(SqlTable { connection, system, origin, requested, id: opening.spec.id.clone(), known, source, table, may_write })
     }

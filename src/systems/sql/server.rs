@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use polars::prelude::{StringChunkedBuilder, UInt8Chunked};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-use super::{FOUND_COLUMNS, WANTED_MAX, lost_digits, place_of, shown, significant, swap};
+use super::{FOUND_COLUMNS, WANTED_MAX, lost_digits, names_nothing, place_of, requested, shown, significant, swap};
 use crate::change::{Action, AddressPart, CellChange, Change, Outcome};
 use crate::diagnostic::{Place, did_you_mean};
 use crate::error::{Error, Remedy};
@@ -462,17 +462,9 @@ impl ServerTable {
                 (from, columns, Vec::new())
             }
             (None, Some(table)) => (table.from.clone(), table.columns.clone(), table.key.iter().map(|name| dialect.column(name)).collect()),
-            (None, None) => {
-                let message = format!("system `{system}` names neither a `table` nor a `query`");
-                return Err(Error::new(Remedy::MendJob, Place::of(&origin), message).seen("nothing was read").hint(r#"add `table = "..."`"#));
-            }
+            (None, None) => return Err(names_nothing(&system, &origin)),
         };
-        let mut requested: Vec<String> = Vec::with_capacity(opening.columns.len());
-        for column in &opening.columns {
-            if !requested.contains(column) {
-                requested.push(column.clone());
-            }
-        }
+        let requested = requested(opening);
         let (id, known) = (opening.spec.id.clone(), opening.known.clone());
         Ok(ServerTable {
             dialect,
