@@ -16,6 +16,8 @@
 //!   the handful of neighbours among which the entry is: an index of a byte a row, and no pointers.
 //! - A part is never doubled when it is full: it grows by an eighth.
 
+use std::hint::black_box;
+
 /// How many bits of a key hash say to which part it belongs.
 pub const PART_BITS: u32 = 8;
 
@@ -95,6 +97,10 @@ const PLACE: u64 = CROWDED - 1;
 /// So many neighbours are looked through one by one; among more it is halved.
 const NEIGHBOURS_MAX: usize = 16;
 
+/// So many rows are looked up side by side: where each is to be found is fetched for all of them before the first is looked at, so that
+/// the memory is waited for once and not for each.
+const TOGETHER: usize = 32;
+
 /// One part of the entries.
 #[derive(Debug, Default)]
 pub struct Part {
@@ -162,29 +168,42 @@ impl Part {
 
     /// Looks rows of B up.
     pub fn meet(&mut self, rows: &[Hashed]) {
-        for row in rows {
-            let number = neighbourhood(row.key, self.bits);
-            let near = &mut self.entries[self.starts[number] as usize..self.starts[number + 1] as usize];
-            let at = match near.len() {
-                0..=NEIGHBOURS_MAX => near.iter().position(|entry| entry.key == row.key).unwrap_or(near.len()),
-                _ => near.partition_point(|entry| entry.key < row.key),
-            };
-            match near.get_mut(at).filter(|entry| entry.key == row.key) {
-                None => {
-                    make_room(&mut self.unknown, 1);
-                    self.unknown.push((row.key, row.place));
+        for together in rows.chunks(TOGETHER) {
+            let mut spans = [(0, 0); TOGETHER];
+            for (span, row) in spans.iter_mut().zip(together) {
+                let number = neighbourhood(row.key, self.bits);
+                *span = (self.starts[number] as usize, self.starts[number + 1] as usize);
+            }
+            let first_keys = spans[..together.len()].iter().map(|(start, _)| self.entries.get(*start).map_or(0, |entry| entry.key));
+            black_box(first_keys.fold(0, |all, key| all ^ key));
+            for (row, (start, end)) in together.iter().zip(spans) {
+                self.meet_one(row, start, end);
+            }
+        }
+    }
+
+    /// Looks a row of B up among the neighbours that it would have.
+    fn meet_one(&mut self, row: &Hashed, start: usize, end: usize) {
+        let near = &mut self.entries[start..end];
+        let at = match near.len() {
+            0..=NEIGHBOURS_MAX => near.iter().position(|entry| entry.key == row.key).unwrap_or(near.len()),
+            _ => near.partition_point(|entry| entry.key < row.key),
+        };
+        match near.get_mut(at).filter(|entry| entry.key == row.key) {
+            None => {
+                make_room(&mut self.unknown, 1);
+                self.unknown.push((row.key, row.place));
+            }
+            Some(entry) if entry.a & CROWDED != 0 => self.crowded.push((row.key, row.place)),
+            Some(entry) if entry.b == NONE => {
+                entry.b = row.place;
+                if entry.row == row.row {
+                    entry.a |= ALIKE;
                 }
-                Some(entry) if entry.a & CROWDED != 0 => self.crowded.push((row.key, row.place)),
-                Some(entry) if entry.b == NONE => {
-                    entry.b = row.place;
-                    if entry.row == row.row {
-                        entry.a |= ALIKE;
-                    }
-                }
-                Some(entry) => {
-                    self.crowded.extend([(row.key, entry.b), (row.key, row.place)]);
-                    (entry.a, entry.b) = ((entry.a & PLACE) | CROWDED, NONE);
-                }
+            }
+            Some(entry) => {
+                self.crowded.extend([(row.key, entry.b), (row.key, row.place)]);
+                (entry.a, entry.b) = ((entry.a & PLACE) | CROWDED, NONE);
             }
         }
     }
@@ -249,7 +268,9 @@ mod tests {
         let mut parts: Vec<Part> = (0..PARTS).map(|_| Part::default()).collect();
         hashed(a).iter().for_each(|row| parts[row.part()].take(&[*row]));
         parts.iter_mut().for_each(Part::close);
-        hashed(b).iter().for_each(|row| parts[row.part()].meet(&[*row]));
+        let mut of_parts = vec![Vec::new(); PARTS];
+        hashed(b).iter().for_each(|row| of_parts[row.part()].push(*row));
+        parts.iter_mut().zip(&of_parts).for_each(|(part, rows)| part.meet(rows));
         let mut found = candidates(parts, alike_too);
         found.pairs.sort_unstable();
         found.only_a.sort_unstable();
