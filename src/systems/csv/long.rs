@@ -205,9 +205,9 @@ impl LongText {
             let WalkedWindow { walked: made, next, next_line } = loop {
                 self.read_into(&mut buffer, from, self.window + below).map_err(Halt::Text)?;
                 let is_last = from + buffer.len() >= self.length;
-                let text = match std::str::from_utf8(&buffer) {
+                let text = match simdutf8::compat::from_utf8(&buffer) {
                     Ok(text) => text,
-                    Err(error) if error.error_len().is_none() && !is_last => std::str::from_utf8(&buffer[..error.valid_up_to()]).unwrap_or_default(),
+                    Err(error) if error.error_len().is_none() && !is_last => simdutf8::basic::from_utf8(&buffer[..error.valid_up_to()]).unwrap_or_default(),
                     Err(_) => return Err(Halt::Text(Unreadable::OtherEncoding)),
                 };
                 if let Some(nul) = memchr::memchr(0, text.as_bytes()) {
@@ -259,7 +259,7 @@ impl LongText {
             }
             let (piece, others) = rest.split_at(together);
             self.read_into(&mut buffer, from as usize, (end - from) as usize)?;
-            let text = std::str::from_utf8(&buffer).map_err(|_| Unreadable::Changing)?;
+            let text = simdutf8::basic::from_utf8(&buffer).map_err(|_| Unreadable::Changing)?;
             let mut rows = layout.rows_alone(text);
             for number in piece {
                 let is_there = rows.go_to((starts[*number as usize].start - from) as usize);

@@ -7,6 +7,8 @@
 //! - Each thread takes the next block of the file and walks over it from the beginning of its first line, as if that were the
 //!   beginning of a row. It was, if the walk over the block before ended just there; else the block is walked once more, from
 //!   where that walk ended. Nothing of a block is handed on before that is known.
+//! - A line end after an odd number of quotes is taken for one within a cell, because texts with line ends would mislead nearly every
+//!   block. Where quotes stand for something else, that misleads: from the first time on, they are counted no more.
 //! - Text is read as UTF-8 until a byte says that it is none. Then the file is spelled anew in UTF-8 into a nameless temporary
 //!   file ([`RowFile::respelled`]), and everything begins once more.
 //! - Where lines begin is noted once in some thousand bytes: enough to tell the line of any place, and little to keep.
@@ -21,7 +23,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use encoding_rs::{DecoderResult, Encoding, UTF_8};
 
-use super::rows::{Expected, Layout, Limits, NoLayout, Rows, Sight, Stopped, Why, after_line_end, line_breaks};
+use super::rows::{Expected, Layout, Limits, NoLayout, Rows, Sight, Stopped, Why, after_line_end, is_odd, line_breaks, line_end_outside};
 use super::text::{self, PIECE_GUESSED_BYTES};
 use crate::diagnostic::Place;
 use crate::disk;
@@ -29,6 +31,9 @@ use crate::error::{Error, Remedy};
 use crate::reconcile::pairing::Hashed;
 use crate::reconcile::rowwise::{Form, Room};
 use crate::systems::shown;
+
+/// What quotes cells.
+const QUOTE: u8 = b'"';
 
 /// How much of a file is walked at once.
 const BLOCK_BYTES: u64 = 1 << 20;
@@ -160,9 +165,20 @@ struct Proved {
     /// Where the next row begins, and on which line.
     at: u64,
     line: u64,
+    /// Up to which block quotes are counted, and whether it begins within them; nothing once that misled.
+    quotes: Option<(u64, bool)>,
     scanned: Scanned,
     noted: Vec<(u64, u64)>,
     halt: Option<Halt>,
+}
+
+/// Where the first row of a block begins.
+#[derive(Clone, Copy)]
+enum Beginning<'b> {
+    /// There.
+    Known(u64),
+    /// At its first line that is not within quotes. Whether the block is, is told to who shows its text.
+    Guessed(&'b dyn Fn(&[u8]) -> bool),
 }
 
 /// What stops the walk over a block.
@@ -235,7 +251,7 @@ impl RowFile {
         if let Some(nul) = memchr::memchr(0, text.as_bytes()) {
             return Err(nul_error(&place, 1 + line_breaks(&head[..nul])));
         }
-        let expected = Expected { pinned: pinned.delimiter, quote: b'"', header: 1, required: &pinned.needed, ..Expected::default() };
+        let expected = Expected { pinned: pinned.delimiter, quote: QUOTE, header: 1, required: &pinned.needed, ..Expected::default() };
         let layout = Layout::find(text, &expected).map_err(|problem| no_layout(&place, &problem, length))?;
         let names = &layout.names[usize::from(is_numbered).min(layout.names.len())..];
         for (at, name) in names.iter().enumerate() {
@@ -322,7 +338,9 @@ impl RowFile {
     pub fn scan(&mut self, form: &Form<'_>, threads: usize, deliver: &(dyn Fn(usize, &[Hashed]) + Sync)) -> Result<Scanned, Halt> {
         let body = self.base + self.layout.body as u64;
         let blocks = (self.length - body.min(self.length)).div_ceil(self.block_bytes);
-        let proved = Mutex::new(Proved { block: 0, at: body, line: self.layout.body_line, scanned: Scanned::default(), noted: Vec::new(), halt: None });
+        let proved =
+            Proved { block: 0, at: body, line: self.layout.body_line, quotes: Some((0, false)), scanned: Scanned::default(), noted: Vec::new(), halt: None };
+        let proved = Mutex::new(proved);
         let (turn, next) = (Condvar::new(), AtomicU64::new(0));
         let this: &RowFile = self;
         let work = |thread: usize| {
@@ -334,8 +352,24 @@ impl RowFile {
                 if block >= blocks {
                     return;
                 }
-                let guess = this.walk(body, block, None, form, &mut buffer, &mut room);
+                let is_within = |text: &[u8]| {
+                    let is_odd = is_odd(QUOTE, text);
+                    let mut so_far = lock(&proved);
+                    while so_far.quotes.is_some_and(|(next, _)| next != block) && so_far.halt.is_none() {
+                        so_far = turn.wait(so_far).unwrap_or_else(PoisonError::into_inner);
+                    }
+                    let Some((next, is_within)) = &mut so_far.quotes else { return false };
+                    let begins_within = std::mem::replace(is_within, *is_within ^ is_odd);
+                    *next += 1;
+                    turn.notify_all();
+                    begins_within
+                };
+                let guess = this.walk(body, block, Beginning::Guessed(&is_within), form, &mut buffer, &mut room);
                 let mut so_far = lock(&proved);
+                if so_far.quotes.is_some_and(|(next, _)| next <= block) {
+                    so_far.quotes = None;
+                    turn.notify_all();
+                }
                 while so_far.block != block && so_far.halt.is_none() {
                     so_far = turn.wait(so_far).unwrap_or_else(PoisonError::into_inner);
                 }
@@ -345,7 +379,11 @@ impl RowFile {
                 let walked = match guess {
                     Ok(walked) if walked.span.0 == so_far.at => Ok(walked),
                     Err((start, stop)) if start == so_far.at => Err(stop),
-                    _ => this.walk(body, block, Some(so_far.at), form, &mut buffer, &mut room).map_err(|(_, stop)| stop),
+                    _ => {
+                        so_far.quotes = None;
+                        turn.notify_all();
+                        this.walk(body, block, Beginning::Known(so_far.at), form, &mut buffer, &mut room).map_err(|(_, stop)| stop)
+                    }
                 };
                 match walked {
                     Err(stop) => {
@@ -383,15 +421,17 @@ impl RowFile {
         Ok(proved.scanned)
     }
 
-    /// Walks over the rows that begin in a block: from a known place, or from the first line that begins in it.
-    fn walk(&self, body: u64, block: u64, from: Option<u64>, form: &Form<'_>, buffer: &mut Vec<u8>, room: &mut Room) -> Result<Walked, (u64, Stop)> {
+    /// Walks over the rows that begin in a block.
+    fn walk(&self, body: u64, block: u64, from: Beginning<'_>, form: &Form<'_>, buffer: &mut Vec<u8>, room: &mut Room) -> Result<Walked, (u64, Stop)> {
         let begin = body + block * self.block_bytes;
         let end = (begin + self.block_bytes).min(self.length);
         // The byte before it tells whether a line begins with the block.
-        let low = from.unwrap_or(begin - u64::from(block > 0));
-        if low >= end && from.is_some() {
-            return Ok(Walked { span: (low, low), ..Walked::default() });
-        }
+        let low = match from {
+            Beginning::Known(place) if place >= end => return Ok(Walked { span: (place, place), ..Walked::default() }),
+            Beginning::Known(place) => place,
+            Beginning::Guessed(_) => begin - u64::from(block > 0),
+        };
+        let mut begins_within = None;
         let mut beyond = self.beyond_bytes;
         loop {
             let wanted = usize::try_from((end - low).saturating_add(beyond as u64).min(self.length - low)).unwrap_or(usize::MAX);
@@ -409,7 +449,15 @@ impl RowFile {
                 memchr::memchr2(b'\r', b'\n', piece.get(near..)?).map(|at| after_line_end(piece, near + at))
             };
             let whole = || is_end.then_some(wanted);
-            let start = if from.is_some() || block == 0 { Some(0) } else { line_start(low).or_else(whole) };
+            let start = match from {
+                Beginning::Known(_) => Some(0),
+                Beginning::Guessed(is_within) => {
+                    let before = usize::from(block > 0);
+                    let of_block = &piece[before..usize::try_from(end - low).unwrap_or(wanted).min(wanted)];
+                    let mut is_within = *begins_within.get_or_insert_with(|| is_within(of_block)) ^ (block > 0 && piece[0] == QUOTE);
+                    if block == 0 { Some(0) } else { line_end_outside(piece, 0, QUOTE, &mut is_within).map(|at| after_line_end(piece, at)).or_else(whole) }
+                }
+            };
             let until = if end == self.length { Some(wanted) } else { line_start(end - 1).or_else(whole) };
             if let (Some(start), Some(until)) = (start, until)
                 && let Some(walked) = self.walk_piece(&buffer[..wanted], low, (start, until), is_end, form, room)
@@ -434,12 +482,12 @@ impl RowFile {
         room: &mut Room,
     ) -> Option<Result<Walked, Stop>> {
         // The piece may begin within a character, and end within one.
-        let text = match std::str::from_utf8(piece.get(start..)?) {
+        let text = match simdutf8::compat::from_utf8(piece.get(start..)?) {
             Ok(text) => text,
             Err(error) => {
                 let valid = start + error.valid_up_to();
                 match error.error_len() {
-                    None if !is_end => std::str::from_utf8(&piece[start..valid]).ok()?,
+                    None if !is_end => simdutf8::basic::from_utf8(&piece[start..valid]).ok()?,
                     length => {
                         let bytes = piece[valid..][..length.unwrap_or(piece.len() - valid)].to_vec();
                         return Some(Err(Stop::Encoding { line: line_breaks(&piece[start..valid]), bytes }));
@@ -556,7 +604,7 @@ impl RowFile {
                 fetched.text.push(b'\n');
                 spans.push((start, start + valid, is_end));
             }
-            let text = std::str::from_utf8(&fetched.text).map_err(|_| still_written(&self.origin))?;
+            let text = simdutf8::basic::from_utf8(&fetched.text).map_err(|_| still_written(&self.origin))?;
             let mut rows = self.layout.rows_between(text, (from, text.len()), 1, LIMITS);
             let mut rest = Vec::new();
             for (number, (start, end, is_end)) in order.iter().zip(spans) {
@@ -608,7 +656,7 @@ impl Fetched<'_> {
     /// # Errors
     /// `GiveAccess` if the file is no longer as it was.
     pub fn reader(&self) -> Result<Reader<'_>, Error> {
-        let text = std::str::from_utf8(&self.text).map_err(|_| still_written(&self.of.origin))?;
+        let text = simdutf8::basic::from_utf8(&self.text).map_err(|_| still_written(&self.of.origin))?;
         Ok(Reader { fetched: self, rows: self.of.layout.rows_between(text, (0, text.len()), 1, LIMITS) })
     }
 }

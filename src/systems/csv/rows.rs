@@ -194,6 +194,8 @@ pub(super) enum Sight<'t> {
 pub(super) struct Rows<'t> {
     text: &'t str,
     reader: csv_core::Reader,
+    /// Whether cells were read without the parser since it was last in use.
+    is_reader_behind: bool,
     delimiter: u8,
     quote: u8,
     next: usize,
@@ -237,6 +239,7 @@ impl<'t> Rows<'t> {
         Rows {
             text,
             reader,
+            is_reader_behind: false,
             delimiter,
             quote,
             next: from,
@@ -331,8 +334,7 @@ impl<'t> Rows<'t> {
             self.clear_until = start;
         }
         self.next = start;
-        self.reader.reset();
-        self.reader.read_field(b"\n", &mut [0]);
+        self.is_reader_behind = true;
         self.advance()
     }
 
@@ -387,38 +389,19 @@ impl<'t> Rows<'t> {
         let mut said_start = 0;
         loop {
             let start = self.next;
-            self.make_room(said_start + CELL_BYTES_MAX + 1);
-            let (mut result, mut read, mut written) = self.reader.read_field(&bytes[start..], &mut self.said[said_start..]);
-            while result == ReadFieldResult::OutputFull && written <= self.limits.bytes {
-                self.make_room(self.said.len() * 2);
-                let (more, read_more, written_more) = self.reader.read_field(&bytes[start + read..], &mut self.said[said_start + written..]);
-                (result, read, written) = (more, read + read_more, written + written_more);
-            }
-            let room = &mut self.said[said_start..];
-            // A text that ends in a delimiter has one more cell, of which nothing is left to read.
-            let at_end = start == bytes.len() || result == ReadFieldResult::InputEmpty;
-            if result == ReadFieldResult::InputEmpty {
-                (result, _, _) = self.reader.read_field(&[], &mut room[written..]);
-            }
-            let ReadFieldResult::Field { record_end } = result else {
-                return Err(Stopped { line: self.next_line, why: Why::Endless });
-            };
-            self.next = start + read;
-            let end = if at_end { self.next } else { self.next - 1 };
-            let raw = &bytes[start..end];
-            if raw.len() > self.limits.bytes {
-                return Err(Stopped { line: self.next_line, why: Why::Endless });
-            }
-            if raw.first() == Some(&self.quote) {
-                let said = &room[..written];
-                let doubled = said.iter().filter(|byte| **byte == self.quote).count();
-                if raw.last() != Some(&self.quote) || raw.len() != said.len() + doubled + 2 {
-                    self.sound = false;
-                    if at_end && !is_closed(raw, self.quote) {
-                        return Err(Stopped { line: self.next_line, why: Why::Unclosed });
-                    }
+            let (end, written, at_end, record_end) = match self.read_sound_cell(said_start) {
+                Some((end, written)) => {
+                    self.is_reader_behind = true;
+                    self.next = if end < bytes.len() { end + 1 } else { end };
+                    (end, written, end == bytes.len(), bytes.get(end) != Some(&self.delimiter))
                 }
-                let breaks = line_breaks(raw);
+                None => self.parse_cell(said_start)?,
+            };
+            if end - start > self.limits.bytes {
+                return Err(Stopped { line: self.next_line, why: Why::Endless });
+            }
+            if bytes.get(start) == Some(&self.quote) {
+                let breaks = line_breaks(&bytes[start..end]);
                 if breaks > self.limits.lines {
                     return Err(Stopped { line: self.next_line, why: Why::Endless });
                 }
@@ -438,6 +421,78 @@ impl<'t> Rows<'t> {
                 return Ok(true);
             }
         }
+    }
+
+    /// Reads the cell that begins here if it is written as cells should be: what it says is put to `said_start`. Gives where it ends, and
+    /// how much it says. Of all others nothing is told: the parser has to say what they are.
+    fn read_sound_cell(&mut self, said_start: usize) -> Option<(usize, usize)> {
+        let bytes = self.text.as_bytes();
+        let start = self.next;
+        if bytes.get(start) != Some(&self.quote) {
+            let length = memchr::memchr3(self.delimiter, b'\r', b'\n', &bytes[start..]).unwrap_or(bytes.len() - start);
+            self.make_room(said_start + length + 1);
+            self.said[said_start..said_start + length].copy_from_slice(&bytes[start..start + length]);
+            return Some((start + length, length));
+        }
+        let (mut from, mut written) = (start + 1, 0);
+        loop {
+            // Up to the next quote, which is said if it stands there twice.
+            let quote = from + memchr::memchr(self.quote, &bytes[from..])?;
+            let is_doubled = bytes.get(quote + 1) == Some(&self.quote);
+            let until = quote + usize::from(is_doubled);
+            let length = until - from;
+            self.make_room(said_start + written + length + 1);
+            self.said[said_start + written..][..length].copy_from_slice(&bytes[from..until]);
+            written += length;
+            if !is_doubled {
+                let is_closed = bytes.get(quote + 1).is_none_or(|next| *next == self.delimiter || matches!(next, b'\r' | b'\n'));
+                return is_closed.then_some((quote + 1, written));
+            }
+            if written > self.limits.bytes {
+                return None;
+            }
+            from = quote + 2;
+        }
+    }
+
+    /// Has the cell that begins here read by the parser. Gives where it ends, how much it says, and whether the text or the row ends with it.
+    fn parse_cell(&mut self, said_start: usize) -> Result<(usize, usize, bool, bool), Stopped> {
+        let bytes = self.text.as_bytes();
+        let start = self.next;
+        if std::mem::take(&mut self.is_reader_behind) {
+            self.reader.reset();
+            self.reader.read_field(if self.cells.is_empty() { b"\n" } else { std::slice::from_ref(&self.delimiter) }, &mut [0]);
+        }
+        self.make_room(said_start + CELL_BYTES_MAX + 1);
+        let (mut result, mut read, mut written) = self.reader.read_field(&bytes[start..], &mut self.said[said_start..]);
+        while result == ReadFieldResult::OutputFull && written <= self.limits.bytes {
+            self.make_room(self.said.len() * 2);
+            let (more, read_more, written_more) = self.reader.read_field(&bytes[start + read..], &mut self.said[said_start + written..]);
+            (result, read, written) = (more, read + read_more, written + written_more);
+        }
+        let room = &mut self.said[said_start..];
+        // A text that ends in a delimiter has one more cell, of which nothing is left to read.
+        let at_end = start == bytes.len() || result == ReadFieldResult::InputEmpty;
+        if result == ReadFieldResult::InputEmpty {
+            (result, _, _) = self.reader.read_field(&[], &mut room[written..]);
+        }
+        let ReadFieldResult::Field { record_end } = result else {
+            return Err(Stopped { line: self.next_line, why: Why::Endless });
+        };
+        self.next = start + read;
+        let end = if at_end { self.next } else { self.next - 1 };
+        let raw = &bytes[start..end];
+        if raw.first() == Some(&self.quote) && raw.len() <= self.limits.bytes {
+            let said = &room[..written];
+            let doubled = said.iter().filter(|byte| **byte == self.quote).count();
+            if raw.last() != Some(&self.quote) || raw.len() != said.len() + doubled + 2 {
+                self.sound = false;
+                if at_end && !is_closed(raw, self.quote) {
+                    return Err(Stopped { line: self.next_line, why: Why::Unclosed });
+                }
+            }
+        }
+        Ok((end, written, at_end, record_end))
     }
 
     /// Reads the row that begins here if no quote is in its line: then it ends with its line, and its cells say what stands there.
@@ -499,7 +554,7 @@ impl<'t> Rows<'t> {
             0 => &self.text[start..end],
             2 if self.sound => &self.text[start + 1..end - 1],
             // The parser only takes ASCII characters away, so that what is left is text.
-            _ => std::str::from_utf8(&self.said[said_start..said_end]).unwrap_or_default(),
+            _ => simdutf8::basic::from_utf8(&self.said[said_start..said_end]).unwrap_or_default(),
         }
     }
 
@@ -692,7 +747,7 @@ impl Layout {
         stretches: usize,
         walk: impl Fn(&mut Rows<'t>) -> Result<T, E> + Sync,
     ) -> Result<Vec<(u64, T)>, E> {
-        self.walks_between(text, &line_starts(text, self.body, stretches, STRETCH_BYTES_MIN), walk)
+        self.walks_between(text, &line_starts(text, self.body, self.quote, stretches, STRETCH_BYTES_MIN), walk)
     }
 
     /// The walks of the stretches between these beginnings of lines.
@@ -714,7 +769,7 @@ impl Layout {
         stretches: usize,
         walk: impl Fn(&mut Rows<'t>) -> Result<T, E> + Sync,
     ) -> Result<WalkedWindow<T>, E> {
-        self.walk_spans(text, (0, line, until), &line_starts(&text[..until], 0, stretches, STRETCH_BYTES_MIN), walk)
+        self.walk_spans(text, (0, line, until), &line_starts(&text[..until], 0, self.quote, stretches, STRETCH_BYTES_MIN), walk)
     }
 
     fn walk_spans<'t, T: Send, E: Send>(
@@ -775,19 +830,42 @@ pub(super) struct WalkedWindow<T> {
 /// A stretch of a text is at least so long.
 const STRETCH_BYTES_MIN: usize = 1 << 20;
 
-/// Where a text is cut into stretches of about one length: each the beginning of a line, ascending.
-fn line_starts(text: &str, body: usize, stretches: usize, length_min: usize) -> Vec<usize> {
+/// Where a text is cut into stretches of about one length: each the beginning of a line, ascending. A line end after an odd number of
+/// quotes is taken for one within a cell.
+fn line_starts(text: &str, body: usize, quote: u8, stretches: usize, length_min: usize) -> Vec<usize> {
     let bytes = text.as_bytes();
     let length = ((bytes.len() - body) / stretches.max(1)).max(length_min);
     let mut starts: Vec<usize> = Vec::new();
+    let (mut counted_until, mut is_within) = (body, false);
     for near in (1..stretches).map(|number| body + number * length) {
-        let Some(end) = bytes.get(near..).and_then(|rest| memchr::memchr2(b'\r', b'\n', rest)) else { break };
-        let start = after_line_end(bytes, near + end);
+        let Some(between) = bytes.get(counted_until.min(near)..near) else { break };
+        is_within ^= is_odd(quote, between);
+        let Some(end) = line_end_outside(bytes, near, quote, &mut is_within) else { break };
+        let start = after_line_end(bytes, end);
+        counted_until = end;
         if start < bytes.len() && starts.last().is_none_or(|last| *last < start) {
             starts.push(start);
         }
     }
     starts
+}
+
+/// Whether there is an odd number of quotes in it.
+pub(super) fn is_odd(quote: u8, text: &[u8]) -> bool {
+    memchr::memchr_iter(quote, text).count() % 2 == 1
+}
+
+/// The first line end from this place on that is not within quotes, if `is_within` says whether the place is; afterwards it says it of that line end.
+pub(super) fn line_end_outside(text: &[u8], from: usize, quote: u8, is_within: &mut bool) -> Option<usize> {
+    let mut from = from;
+    loop {
+        let end = from + memchr::memchr2(b'\r', b'\n', text.get(from..)?)?;
+        *is_within ^= is_odd(quote, &text[from..end]);
+        if !*is_within {
+            return Some(end);
+        }
+        from = end + 1;
+    }
 }
 
 /// Excel's first line `sep=;`: the delimiter and where the next line begins.
@@ -1120,7 +1198,7 @@ mod tests {
                 }
                 Ok::<_, Stopped>(all)
             };
-            let cuts = line_starts(&text, layout.body, stretches, 1);
+            let cuts = line_starts(&text, layout.body, layout.quote, stretches, 1);
             let joined = layout.walks_between(&text, &cuts, rows_of).map(|walked| {
                 let shifted = walked.into_iter().flat_map(|(lines, rows)| rows.into_iter().map(move |(line, at, raw, hash)| (line + lines, at, raw, hash)));
                 shifted.collect::<Vec<_>>()

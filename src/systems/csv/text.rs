@@ -188,7 +188,7 @@ fn found(body: &[u8], known: Option<&str>) -> (&'static Encoding, &'static str) 
     let wide = if has_nul { utf16_by_nuls(body) } else { None };
     let encoding = if let Some(wide) = wide {
         wide
-    } else if std::str::from_utf8(body).is_ok() {
+    } else if simdutf8::basic::from_utf8(body).is_ok() {
         UTF_8
     } else {
         let first = body.iter().position(|byte| !byte.is_ascii()).unwrap_or(0);
