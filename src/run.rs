@@ -1440,11 +1440,22 @@ pub struct Connected {
     pub place: String,
     /// How many rows it delivered.
     pub rows: u64,
+    /// Whether there are more, because only the first ones were asked for.
+    pub is_part: bool,
+    /// The columns that the job reads.
+    pub columns: Vec<String>,
+    /// Columns that are there and that the job does not read, as far as they were seen.
+    pub others: Vec<String>,
+    /// What the first rows hold in the columns that the job reads; nothing for an empty cell, and no value of a sensitive field.
+    pub first_rows: Vec<Vec<Option<String>>>,
     /// What a person should know, a sentence each.
     pub notes: Vec<String>,
 }
 
-/// Opens and reads every system of a job, and changes nothing but a login that has to be renewed, in the folder with the state of all jobs.
+/// So many rows are shown of a system that is tried.
+const FIRST_ROWS: usize = 5;
+
+/// Opens every system of a job and reads it, of an API the first page, and changes nothing but a login that has to be renewed, in the folder with the state of all jobs.
 ///
 /// # Errors
 /// Everything that would stop a run before its plan, of all systems at once; and a system that can never be written although
@@ -1452,14 +1463,21 @@ pub struct Connected {
 pub fn connect(root: &Path, state: &Path, job: &Job) -> Result<Vec<Connected>, Error> {
     gather(job.systems.iter().enumerate().map(|(index, spec)| {
         let columns = needed_columns(job, index);
-        let mut system = systems::open(Opening { root, job: &job.name, spec, columns, known: BTreeMap::new(), state: Some(state) })?;
+        let mut system = systems::open(Opening { root, job: &job.name, spec, columns: columns.clone(), known: BTreeMap::new(), state: Some(state) })?;
         let is_written = job.mode == Mode::Sync && spec.role.is_written();
         let may_write = is_written && [spec.may.create, spec.may.update, spec.may.delete].iter().any(|may| *may != Permission::Never);
         if may_write && !system.describe().writable {
             // It refuses before it touches anything, and in its own words.
             system.prepare()?;
         }
-        let pulled = system.pull()?.whole()?;
+        let look = system.look()?;
+        let pulled = look.pulled;
+        let is_sensitive = |name: &String| {
+            let mut fields = job.fields.iter().filter(|field| field.columns[index].as_ref().is_some_and(|column| column.name == *name));
+            fields.any(|field| field.sensitive)
+        };
+        let cell = |name: &String, row: u32| pulled.raw(name, row).text.map(|text| if is_sensitive(name) { crate::report::MASK.to_owned() } else { text });
+        let first_rows = (0..pulled.height().min(FIRST_ROWS) as u32).map(|row| columns.iter().map(|name| cell(name, row)).collect()).collect();
         let mut job = job.clone();
         Marks::find(&job, index, &pulled, &BTreeMap::new())?.tell(&mut job);
         let rows = clean(&job, index, Arc::new(pulled));
@@ -1470,7 +1488,17 @@ pub fn connect(root: &Path, state: &Path, job: &Job) -> Result<Vec<Connected>, E
         if rows.quarantined.len() > 5 {
             notes.push(format!("… {} more cells could not be read", rows.quarantined.len() - 5));
         }
-        Ok(Connected { name: spec.name.clone(), place: spec.kind.place(), rows: rows.pulled.evidence.rows_read, notes })
+        let rows_read = rows.pulled.evidence.rows_read;
+        Ok(Connected {
+            name: spec.name.clone(),
+            place: spec.kind.place(),
+            rows: rows_read,
+            is_part: look.is_part,
+            columns,
+            others: look.others,
+            first_rows,
+            notes,
+        })
     }))
 }
 

@@ -64,6 +64,17 @@ pub struct Wanted {
     pub addresses: Vec<Address>,
 }
 
+/// What a first look at a system shows.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Rows, and notes about what all of them would cost.
+    pub pulled: Pulled,
+    /// Whether there are more.
+    pub is_part: bool,
+    /// Columns that are there and that the job does not read, as far as they were seen.
+    pub others: Vec<String>,
+}
+
 /// One place that holds records.
 pub trait System: Send {
     /// What it can do. Opens nothing.
@@ -74,6 +85,15 @@ pub trait System: Send {
 
     /// A full snapshot.
     fn pull(&mut self) -> Result<Pulled, Error>;
+
+    /// What a person sees who tries a job: all rows where that costs little, else the first ones.
+    ///
+    /// # Errors
+    /// As [`System::pull`].
+    fn look(&mut self) -> Result<Look, Error> {
+        let pulled = self.pull()?.whole()?;
+        Ok(Look { pulled, is_part: false, others: Vec::new() })
+    }
 
     /// Proves, without changing anything, that it can be written: asked before the first write to any system.
     ///

@@ -769,3 +769,49 @@ fn a_file_and_an_api_agree_after_edits_on_both_sides() {
         assert!(!text.contains("s3cr3t"), "the token is in {report}");
     }
 }
+
+#[test]
+fn who_tries_a_job_sees_the_first_page_and_what_all_pages_cost() {
+    let records: Records = Arc::new(Mutex::new(
+        people(1..=5)
+            .into_iter()
+            .map(|mut person| {
+                person["balance"] = json!(1.5);
+                person["nickname"] = json!("none\u{1b}[31m");
+                person
+            })
+            .collect(),
+    ));
+    let server = well_behaved(Arc::clone(&records), "\u{2603}");
+    let folder = with_secret();
+    let root = folder.path();
+    for folder in ["jobs", "data"] {
+        std::fs::create_dir(root.join(folder)).unwrap();
+    }
+    let job = JOB.replace("ADDRESS", &server.address).replace("columns = { crm = \"balance\"", "sensitive = true\ncolumns = { crm = \"balance\"");
+    std::fs::write(root.join("jobs/people.toml"), &job).unwrap();
+    std::fs::write(root.join("data/books.csv"), "email,name,balance\nann@example.com,Ann,10.50\n").unwrap();
+    let told = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_tieout")).current_dir(root).args(arguments).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text, errors) = told(&["check", "--connect", "people"]);
+    assert_eq!((code, errors.as_str()), (0, ""), "{text}");
+    assert_eq!(server.count("GET"), 1, "only the first page is read");
+    for words in
+        ["crm: the first 2 rows from", "email", "also there: nickname", "a full pull of 5 records is 3 calls, with 2 records a page", "books: 1 row from"]
+    {
+        assert!(text.contains(words), "`{words}` is not in\n{text}");
+    }
+    assert!(!text.contains("1.5") && !text.contains("10.50") && text.contains("•"), "a sensitive field is masked: {text}");
+    assert!(!text.contains('\u{1b}') && !text.contains("s3cr3t"), "{text}");
+
+    std::fs::write(root.join("jobs/people.toml"), job.replace("crm = \"balance\"", "crm = \"balanc\"")).unwrap();
+    let (code, text, _) = told(&["check", "--connect", "people"]);
+    assert_eq!(code, 0, "a record further down may have it");
+    assert!(text.contains("column `balanc` is not in system `crm`: no record of the first page has it; did you mean `balance`?"), "{text}");
+    records.lock().unwrap().truncate(2);
+    let (code, _, errors) = told(&["check", "--connect", "people"]);
+    assert_eq!(code, 2, "all pages are read, and none has it");
+    assert!(errors.contains("did you mean `balance`?"), "{errors}");
+}

@@ -59,7 +59,7 @@ const RAW_CHARS_MAX: usize = 200;
 const LINES_TOLD_MAX: usize = 5;
 
 /// A read-back of more addresses than this delivers all rows.
-const ADDRESSES_MAX: usize = 100_000;
+const ADDRESSES_MAX: usize = 1_000_000;
 
 /// A CSV file.
 #[derive(Debug)]

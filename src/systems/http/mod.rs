@@ -35,7 +35,7 @@ use crate::frame::{Evidence, Pulled, Quarantined};
 use crate::job::{HttpSettings, JsonNull, PathStep, read_path};
 use crate::systems::json::read::{self, Cell, Elements, NAMES_MAX, Rows, cell, find};
 use crate::systems::json::scan::{Sort, Span};
-use crate::systems::{Description, Opening, System, Wanted, WriteSet, missing_columns, shown};
+use crate::systems::{Description, Look, Opening, System, Wanted, WriteSet, missing_columns, shown};
 use crate::value::FieldType;
 
 use self::client::{Call, Client, Ended, Reply, whole};
@@ -306,6 +306,26 @@ impl System for HttpApi {
             }
         }
         Ok(names)
+    }
+
+    /// The first page.
+    fn look(&mut self) -> Result<Look, Error> {
+        self.client.begin();
+        let listing = self.first_page()?;
+        let rows = self.rows(&listing);
+        let mut notes = listing.notes.clone();
+        match self.missing(&rows) {
+            Ok(()) => {}
+            // A record further down may have it.
+            Err(error) if listing.has_more => notes.extend(error.diagnostics.into_iter().map(|diagnostic| {
+                let hint = diagnostic.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                format!("{}: no record of the first page has it{hint}", diagnostic.message)
+            })),
+            Err(error) => return Err(error),
+        }
+        let others = rows.names.iter().filter(|name| !self.required.iter().any(|wanted| wanted.name == **name)).cloned().collect();
+        notes.extend(self.client.notes());
+        Ok(Look { pulled: self.pulled_of(&listing, rows, notes), is_part: listing.has_more, others })
     }
 
     fn pull(&mut self) -> Result<Pulled, Error> {

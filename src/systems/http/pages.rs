@@ -11,6 +11,7 @@ use super::client::{Call, Ended, Reply, whole};
 use super::{HttpApi, NOTHING};
 use crate::error::{Error, Remedy};
 use crate::job::{HttpPage, HttpParameter, PathStep, spell_path};
+use crate::reconcile::gates::count;
 use crate::systems::json::read::{NoElements, elements_of_array, find};
 use crate::systems::json::scan::{Scanner, Sort, Span, unquoted};
 
@@ -29,6 +30,8 @@ pub(super) struct Listing {
     pub refused: Vec<(Span, String)>,
     /// How many records the API announced.
     pub total: Option<u64>,
+    /// Whether there are pages that were not read.
+    pub has_more: bool,
     pub notes: Vec<String>,
 }
 
@@ -42,6 +45,16 @@ impl Listing {
         self.spans.push(span);
         span
     }
+}
+
+/// So many seconds as people say it.
+fn seconds_in_words(seconds: u64) -> String {
+    let (number, unit) = match seconds {
+        0..=119 => (seconds, "second"),
+        120..=7199 => (seconds.div_ceil(60), "minute"),
+        _ => (seconds.div_ceil(3600), "hour"),
+    };
+    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Where the next page is.
@@ -60,7 +73,7 @@ impl HttpApi {
     /// What stops a listing; `GiveAccess` if the records move each time.
     pub(super) fn list(&mut self) -> Result<Listing, Error> {
         for _ in 0..READINGS_MAX {
-            let (listing, has_moved) = self.list_once()?;
+            let (listing, has_moved) = self.list_once(None)?;
             if !has_moved {
                 return Ok(listing);
             }
@@ -74,8 +87,43 @@ impl HttpApi {
             .hint("ask for an order that edits do not change, such as by id, or say with `total` how many records there are"))
     }
 
-    /// All records, read once, and whether some may be missing because others changed their pages.
-    fn list_once(&mut self) -> Result<(Listing, bool), Error> {
+    /// The records of the first page, with a note about what all pages would cost.
+    ///
+    /// # Errors
+    /// What stops a listing.
+    pub(super) fn first_page(&mut self) -> Result<Listing, Error> {
+        let (mut listing, _) = self.list_once(Some(1))?;
+        if listing.has_more {
+            let note = self.cost(listing.spans.len() as u64, listing.total);
+            listing.notes.push(note);
+        }
+        Ok(listing)
+    }
+
+    /// What a full pull costs, if the first of several pages has so many records.
+    fn cost(&self, per_page: u64, total: Option<u64>) -> String {
+        let limits = &self.settings.limits;
+        let Some(total) = total else {
+            let rate = limits.rate.map(|(calls, seconds)| format!(", at most {calls} calls in {}", seconds_in_words(u64::from(seconds)))).unwrap_or_default();
+            return format!("there are more pages, and the API does not say how many: a full pull is one call for each {per_page} records{rate}");
+        };
+        let calls = total.div_ceil(per_page.max(1));
+        let pace = limits.rate.map(|(at_once, seconds)| {
+            let waited = (calls.saturating_sub(1) / u64::from(at_once.max(1))) * u64::from(seconds);
+            format!("; `rate` lets them through in {} or more", seconds_in_words(waited.max(1)))
+        });
+        let budget = limits.calls_max.filter(|most| u64::from(*most) < calls).map(|most| format!("; `calls_max` allows {most} a run: a run would stop"));
+        format!(
+            "a full pull of {} records is {} calls, with {per_page} records a page{}{}",
+            count(total),
+            count(calls),
+            pace.unwrap_or_default(),
+            budget.unwrap_or_default()
+        )
+    }
+
+    /// All records, or those of so many pages, read once, and whether some may be missing because others changed their pages.
+    fn list_once(&mut self, pages: Option<u32>) -> Result<(Listing, bool), Error> {
         let list = self.settings.list.clone();
         let first = self.client.url(&list.path)?;
         let mut listing = Listing::default();
@@ -187,6 +235,10 @@ impl HttpApi {
                     .seen(NOTHING)
                     .hint(hint));
             }
+            if pages == Some(page) && !matches!(next, Next::None) {
+                listing.has_more = true;
+                break;
+            }
             match &next {
                 Next::None => break,
                 Next::At(url) => address = url.clone(),
@@ -202,7 +254,7 @@ impl HttpApi {
             listing.spans.retain(|span| !starts.contains(&span.start));
         }
         let calls = self.client.requests - requests;
-        if self.known.is_empty() {
+        if self.known.is_empty() && !listing.has_more {
             let per_page = listing.spans.len().div_ceil(page as usize);
             listing.notes.push(format!("a full pull is {calls} {}, with {per_page} records a page", if calls == 1 { "call" } else { "calls" }));
         }
