@@ -457,6 +457,31 @@ fn a_secret_is_in_no_message_whatever_the_api_echoes() {
 }
 
 #[test]
+fn a_secret_is_hidden_in_every_spelling_and_where_it_is_cut() {
+    let folder = with_secret();
+    let echoes = [
+        r#"{"message": "bad s3cr3t\\/token+x"}"#,
+        r#"{"message": "bad s3cr3t%2ftoken%2bx"}"#,
+        r#"{"message": "bad YW5uOnMzY3IzdC90b2tlbit4"}"#,
+        r#"{"message": "bad czNjcjN0L3Rva2VuK3g="}"#,
+        r#"{"message": "bad s3cr3t/tok..."}"#,
+    ];
+    for echo in echoes {
+        let server = Server::start(move |_| said(400, echo));
+        let settings = HttpSettings { auth: HttpAuth::Bearer("${file:token}".to_owned()), ..listed(&server.address, HttpPage::Single) };
+        let error = opened_at(folder.path(), settings).unwrap().pull().unwrap_err();
+        tells(&error, &["bad ", "***"]);
+        let told = error.to_string().to_lowercase();
+        assert!(!["s3cr", "token", "y3izdc90", "jnjzi", "jcjn0l3rv"].iter().any(|part| told.contains(part)), "{told}");
+    }
+    // A text that is no JSON is shown by its beginning, and the secret hangs over the end of that.
+    let server = Server::start(|_| said(200, format!("{}s3cr3t/token+x", "-".repeat(73))));
+    let settings = HttpSettings { auth: HttpAuth::Bearer("${file:token}".to_owned()), ..listed(&server.address, HttpPage::Single) };
+    let error = opened_at(folder.path(), settings).unwrap().pull().unwrap_err();
+    assert!(!error.to_string().contains("s3cr"), "{error}");
+}
+
+#[test]
 fn a_login_never_goes_to_another_place() {
     let elsewhere = Server::start(|_| page_of(&people(0..1)));
     let other = elsewhere.address.clone();

@@ -509,3 +509,56 @@ fn an_upsert_whose_connection_breaks_is_sent_again() {
     assert!(outcomes.iter().all(is_done), "{outcomes:?}");
     assert_eq!((names(&records).len(), batches(&server).len()), (2, 2));
 }
+
+// ── looks and waits ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn what_somebody_edits_while_a_busy_api_makes_us_wait_is_never_overwritten() {
+    for in_batch in [false, true] {
+        let mut first = true;
+        let busy = move |records: &mut Vec<Json>| {
+            std::mem::take(&mut first).then(|| {
+                records[0]["name"] = json!("Somebody was here");
+                said(429, "").with("Retry-After", "1")
+            })
+        };
+        let (server, records) = match in_batch {
+            true => {
+                let mut busy = busy;
+                batching(1, move |records, asked| busy(records).unwrap_or_else(|| results(&applied(records, asked, "\u{2603}"))))
+            }
+            false => {
+                let records: Records = Arc::new(Mutex::new(vec![json!({"id": "1", "name": "Person 1", "email": "p1@example.com"})]));
+                let (kept, mut busy) = (Arc::clone(&records), busy);
+                let server = Server::start(move |asked| {
+                    let mut records = kept.lock().unwrap();
+                    match (asked.method.as_str(), asked.path.as_str()) {
+                        ("GET", "/api/people") => said(200, json!({"items": *records, "total": 1}).to_string()),
+                        ("GET", _) => said(200, records[0].to_string()),
+                        _ => busy(&mut records).unwrap_or_else(|| {
+                            records[0]["name"] = asked.json()["name"].clone();
+                            said(200, records[0].to_string())
+                        }),
+                    }
+                });
+                (server, records)
+            }
+        };
+        let how = HttpSettings { retry_for_s: 9, version: None, ..if in_batch { batched(&server, batch(HttpBy::Id)) } else { settings(&server.address) } };
+        let mut system = opened(HttpSettings { retry_for_s: 9, ..how });
+        let pulled = pull(&mut *system);
+        let outcomes = write(&mut *system, &renamed(&pulled, &[0]));
+        assert!(is_stale(&outcomes[0]), "{in_batch}: {outcomes:?}");
+        assert_eq!(names(&records), ["Somebody was here"]);
+    }
+}
+
+#[test]
+fn a_keyed_create_that_is_refused_after_a_bare_503_is_unknown() {
+    let with_key = |server: &Server| HttpSettings { idempotency: Some("Idempotency-Key".to_owned()), retry_for_s: 5, ..settings(&server.address) };
+    // What stands in between said 503, and the API then refuses the repetition.
+    let mut first = true;
+    let server = Server::start(move |_| if std::mem::take(&mut first) { said(503, "") } else { said(409, r#"{"message": "there is one already"}"#) });
+    let outcomes = write(&mut *opened(with_key(&server)), &created(&["Ann"]));
+    assert!(is_unknown(&outcomes[0]), "{outcomes:?}");
+}

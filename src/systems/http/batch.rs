@@ -13,6 +13,8 @@
 //! - A call that broke is treated as one that may have been done in part.
 //! - No two changes of one record are in one call, because an API may make them in any order.
 
+use std::time::Instant;
+
 use hashbrown::{HashMap, HashSet};
 
 use super::client::{Call, Ended, Reply, whole};
@@ -112,8 +114,15 @@ impl HttpApi {
             let reason = format!("it was not sent: {}", error.headline());
             return Ok(Answer::Each(part.iter().map(|_| Outcome::Skipped { reason: reason.clone() }).collect()));
         }
-        for call in 0.. {
+        let compares = self.compares(batch.item.as_deref().or(operation.with.as_deref()));
+        let mut calls = 0;
+        loop {
             let mut ready = Vec::new();
+            // What has to be waited for is waited for before the look.
+            let (requests, is_create) = (self.client.requests, part[0].action == Action::Create);
+            if !is_create {
+                self.client.reserve(self.look_calls + 1);
+            }
             for (place, change) in part.iter().enumerate().filter(|(place, _)| outcomes[*place].is_none()).collect::<Vec<_>>() {
                 match self.ready(place, change, operation, batch, current, sent.changes.contains(&numbers[place])) {
                     Ok(Ok(one)) => ready.push(one),
@@ -121,7 +130,11 @@ impl HttpApi {
                     Err(error) => return settled(outcomes, numbers, sent, error, broke),
                 }
             }
-            if let (Some(why), true) = (&broke, call >= SENDS_MAX) {
+            let looked = Instant::now();
+            if !is_create {
+                self.look_calls = (self.client.requests - requests).max(1);
+            }
+            if let (Some(why), true) = (&broke, calls >= SENDS_MAX) {
                 ready.iter().for_each(|one| outcomes[one.place] = Some(Outcome::Unknown { reason: why.clone() }));
                 ready.clear();
             }
@@ -129,14 +142,18 @@ impl HttpApi {
                 break;
             }
             let (call, is_harmless) = match self.call_together(&ready, operation, batch) {
-                Ok(call) => call,
+                Ok((call, is_harmless)) => (Call { looked: (!is_create && !compares).then_some(looked), ..call }, is_harmless),
                 Err(error) => return settled(outcomes, numbers, sent, error, broke),
             };
             // What was written is no longer what was listed.
             current.listing = None;
-            let is_create = ready[0].change.action == Action::Create;
+            calls += 1;
             let reply = match self.client.call(&call) {
                 Err(error) => return settled(outcomes, numbers, sent, error, broke),
+                Ok(Ended::Late) => {
+                    calls -= 1;
+                    continue;
+                }
                 Ok(Ended::Unknown(why)) => {
                     sent.changes.extend(ready.iter().map(|one| numbers[one.place]));
                     if is_create {
@@ -275,7 +292,7 @@ impl HttpApi {
         }
         let is_harmless = is_create && (operation.upsert || !headers.is_empty());
         let url = self.client.url(&batch.path)?;
-        Ok((Call { method: batch.method.clone(), url, body: Some((JSON, body)), headers, is_harmless, changes: true }, is_harmless))
+        Ok((Call { method: batch.method.clone(), url, body: Some((JSON, body)), headers, is_harmless, changes: true, looked: None }, is_harmless))
     }
 
     /// What an answer says about each of the changes.

@@ -11,6 +11,8 @@
 //!   its last page would never end. All waiting of one pull or write comes out of one budget; pacing by `rate` is none of it.
 //! - A request that cannot be repeated without harm never goes over a connection that was used before: one that the API has just
 //!   closed would leave nobody knowing whether it arrived.
+//! - Whoever edits a record between a look at it and its write loses that edit, unless the API compares. So all waiting for the rate, for a
+//!   token or for a busy API is done before the look: a call that rests on a look which is older than a moment is not sent.
 //! - The library answers for the bytes of HTTP alone. Redirects, packing and statuses are looked at here. It is synchronous, as
 //!   everything that calls it.
 
@@ -20,7 +22,7 @@ use std::io::Read;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use flate2::read::MultiGzDecoder;
 use reqwest::blocking::{Client as Agent, Response};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -47,6 +49,18 @@ const WAIT_FIRST: Duration = Duration::from_millis(500);
 /// The longest wait where nobody says how long.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// So many characters of base64 tell a secret.
+const BASE64_CHARS_MIN: usize = 6;
+
+/// So many characters from the beginning of a secret tell it at the end of a text.
+const CUT_CHARS_MIN: usize = 6;
+
+/// A look at a record is good for so long.
+const MOMENT: Duration = Duration::from_millis(150);
+
+/// So many calls in a row come too late after their looks.
+const LATE_MAX: u32 = 8;
+
 /// A secret shorter than this is not looked for in texts: it would be found everywhere.
 const SECRET_CHARS_MIN: usize = 3;
 
@@ -66,6 +80,8 @@ pub(super) struct Call {
     pub is_harmless: bool,
     /// Whether it changes records. Then an answer that cannot be used says nothing of whether it was made.
     pub changes: bool,
+    /// The moment of the look that it rests on; nothing if it rests on none, or if the API itself compares.
+    pub looked: Option<Instant>,
 }
 
 /// What the API said.
@@ -98,6 +114,8 @@ pub(super) enum Ended {
     Reply(Reply),
     /// It was sent, or part of it, and nobody knows whether it was done.
     Unknown(String),
+    /// It was not sent: since the look that it rests on more than a moment has gone by.
+    Late,
 }
 
 /// Why a request has no reply.
@@ -110,6 +128,7 @@ struct Broken {
 enum Fault {
     Broken(Broken),
     Stop(Error),
+    Late,
 }
 
 /// The client of one API.
@@ -140,6 +159,8 @@ pub(super) struct Client {
     /// When the last requests were made, as many as the rate allows.
     made: VecDeque<Instant>,
     not_before: Option<Instant>,
+    /// How many calls in a row came too late after their looks.
+    late: u32,
     pub requests: u64,
     /// By what was said how often a request was made again.
     again: BTreeMap<String, u64>,
@@ -205,11 +226,8 @@ impl Client {
             .hint("look at what its reference leads to"));
         }
         let mut secrets = secrets.into_inner();
-        let encoded: Vec<String> = secrets.iter().map(|secret| url::form_urlencoded::byte_serialize(secret.as_bytes()).collect()).collect();
-        secrets.extend(encoded);
-        // The longest first: one may be the beginning of another.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets.dedup();
+        secrets = secrets.iter().flat_map(|secret| spellings(secret)).collect();
+        in_order(&mut secrets);
         let authorities = settings.ca.as_deref().map(|written| crate::systems::resolved(written, opening)).transpose()?;
         let encryption = encryption(authorities.map(|path| opening.root.join(path)).as_deref()).map_err(|why| {
             Error::new(
@@ -257,6 +275,7 @@ impl Client {
             waited: Duration::ZERO,
             made: VecDeque::new(),
             not_before: None,
+            late: 0,
             requests: 0,
             again: BTreeMap::new(),
         })
@@ -335,13 +354,8 @@ impl Client {
         if secret.chars().count() < SECRET_CHARS_MIN {
             return;
         }
-        let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        for secret in [secret.to_owned(), encoded] {
-            if !self.secrets.contains(&secret) {
-                self.secrets.push(secret);
-            }
-        }
-        self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        self.secrets.extend(spellings(secret));
+        in_order(&mut self.secrets);
     }
 
     /// Sees to it that the token of the login goes with the next request; another one than before, if that was refused.
@@ -379,15 +393,10 @@ impl Client {
         shown(self.redacted(text).trim())
     }
 
-    /// A text without secrets.
+    /// A text without secrets, in whatever form they stand there. A secret of which only the beginning is there, because somebody cut the
+    /// text, is none that is shown either.
     pub fn redacted(&self, text: &str) -> String {
-        let mut clean = text.to_owned();
-        for secret in &self.secrets {
-            if clean.contains(secret.as_str()) {
-                clean = clean.replace(secret.as_str(), "***");
-            }
-        }
-        clean
+        hide(text, &self.secrets)
     }
 
     /// What the API says about a failure, in its own words; nothing if it says nothing.
@@ -418,6 +427,16 @@ impl Client {
             requests += 1;
             let (what, at_least) = match self.request(call) {
                 Err(Fault::Stop(error)) => return Err(error),
+                Err(Fault::Late) => {
+                    self.late += 1;
+                    if self.late > LATE_MAX {
+                        return Err(self
+                            .error(Remedy::MendJob, path_of(self, call), format!("system `{}` cannot be written just after it was looked at", self.system))
+                            .seen("before each write it makes us wait, and what somebody edits meanwhile would be overwritten")
+                            .hint("give `version`, or let `rate` under its `limits` count more calls over a longer time, such as `60/min` in place of `1/s`"));
+                    }
+                    return Ok(Ended::Late);
+                }
                 Err(Fault::Broken(broken)) => {
                     if broken.may_have_arrived && !call.is_harmless {
                         return Ok(Ended::Unknown(broken.why));
@@ -427,6 +446,9 @@ impl Client {
                 }
                 Ok(reply) => {
                     self.heed(&reply);
+                    if call.looked.is_some() && !self.limits.busy.contains(&reply.status) {
+                        self.late = 0;
+                    }
                     // A token may end between two pages. Nothing was done, so that any call can be made again.
                     if reply.status == 401 && self.login.is_some() && !is_renewed {
                         is_renewed = true;
@@ -446,12 +468,12 @@ impl Client {
                         }
                         return Ok(Ended::Reply(reply));
                     }
-                    may_be_done |= !is_busy;
+                    may_be_done |= !is_busy || (reply.status == 503 && retry_after(&reply).is_none());
                     (format!("the API answered with status {}", reply.status), retry_after(&reply))
                 }
             };
             let give_up = |client: &Client, why: String| {
-                let error = client.error(Remedy::GiveAccess, call.url.path().trim_start_matches(client.base.path().trim_end_matches('/')), why);
+                let error = client.error(Remedy::GiveAccess, path_of(client, call), why);
                 error.seen(what.clone()).seen(format!(
                     "{} {} made, with {:.0} seconds of waiting",
                     requests,
@@ -488,7 +510,17 @@ impl Client {
         }
     }
 
-    /// Waits for the next request, and counts it.
+    /// Waits until so many calls can be made one after the other without a wait, as far as the rate lets that many.
+    pub fn reserve(&mut self, calls: u64) {
+        let Some((most, seconds)) = self.limits.rate else { return };
+        let wanted = usize::try_from(calls).unwrap_or(usize::MAX).clamp(1, (most as usize).max(1));
+        let taken = (self.made.len() + wanted).checked_sub(most as usize + 1).and_then(|index| self.made.get(index));
+        if let Some(made) = taken {
+            std::thread::sleep((*made + Duration::from_secs(u64::from(seconds))).saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Waits for the next request.
     fn pace(&mut self, path: &str) -> Result<(), Error> {
         if let Some(most) = self.limits.calls_max
             && self.requests >= u64::from(most)
@@ -510,14 +542,23 @@ impl Client {
         if let Some((calls, seconds)) = self.limits.rate {
             let window = Duration::from_secs(u64::from(seconds));
             if self.made.len() >= calls as usize
-                && let Some(first) = self.made.pop_front()
+                && let Some(first) = self.made.front()
             {
-                std::thread::sleep((first + window).saturating_duration_since(Instant::now()));
+                std::thread::sleep((*first + window).saturating_duration_since(Instant::now()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a request that is made now.
+    fn count(&mut self) {
+        if let Some((calls, _)) = self.limits.rate {
+            if self.made.len() >= calls as usize {
+                self.made.pop_front();
             }
             self.made.push_back(Instant::now());
         }
         self.requests += 1;
-        Ok(())
     }
 
     fn request(&mut self, call: &Call) -> Result<Reply, Fault> {
@@ -526,6 +567,10 @@ impl Client {
             let path = url.path().trim_start_matches(self.base.path().trim_end_matches('/')).to_owned();
             self.log_in(false).map_err(Fault::Stop)?;
             self.pace(&path).map_err(Fault::Stop)?;
+            if call.looked.is_some_and(|looked| looked.elapsed() > MOMENT) {
+                return Err(Fault::Late);
+            }
+            self.count();
             let reply = self.exchange(call, &url, &path)?;
             let leads_on = matches!(reply.status, 301 | 302 | 307 | 308) && (call.method == "GET" || matches!(reply.status, 307 | 308));
             match reply.header("location").filter(|_| leads_on) {
@@ -635,6 +680,89 @@ impl Client {
             false => format!("no connection could be made: {}", self.clean(&innermost(failure))),
         })
     }
+}
+
+/// The forms in which a secret may be echoed: as it is, within JSON, within an address, packed as base64.
+fn spellings(secret: &str) -> Vec<String> {
+    let plain = secret.trim();
+    let json = serde_json::Value::from(plain).to_string();
+    let json = json[1..json.len() - 1].to_owned();
+    // Not everybody writes the same characters of JSON out.
+    let solidus = json.replace('/', "\\/");
+    let units = |text: &str, is_plain: &dyn Fn(char) -> bool| {
+        text.encode_utf16().fold(String::new(), |mut out, unit| {
+            match char::from_u32(u32::from(unit)).filter(|c| is_plain(*c)) {
+                Some(c) => out.push(c),
+                None => out.push_str(&format!("\\u{unit:04x}")),
+            }
+            out
+        })
+    };
+    let html_safe = units(plain, &|c| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '&' | '\'' | '"' | '\\' | '+' | '=' | '/'));
+    let ascii = units(plain, &|c| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '"' | '\\'));
+    let form: String = url::form_urlencoded::byte_serialize(plain.as_bytes()).collect();
+    let percent = plain.bytes().fold(String::new(), |mut out, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'.' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+        out
+    });
+    let lower = |text: &str| {
+        let mut left = 0;
+        let one = |c: char| {
+            left = if c == '%' { 3 } else { i32::max(left - 1, 0) };
+            if left > 0 { c.to_ascii_lowercase() } else { c }
+        };
+        text.chars().map(one).collect::<String>()
+    };
+    let (form_lower, percent_lower) = (lower(&form), lower(&percent));
+    let mut all = vec![secret.to_owned(), plain.to_owned(), json, solidus, html_safe, ascii, form, percent, form_lower, percent_lower];
+    // Within a longer text base64 begins at one of three places; what hangs over its ends depends on the neighbours.
+    for shift in 0..3 {
+        let packed = STANDARD_NO_PAD.encode([vec![0; shift], plain.as_bytes().to_vec()].concat());
+        let first = [0, 2, 3][shift];
+        let whole = (shift + plain.len()) * 8 / 6;
+        let inner = packed.get(first..whole).unwrap_or_default().to_owned();
+        if inner.len() >= BASE64_CHARS_MIN {
+            all.push(inner.replace('+', "-").replace('/', "_"));
+            all.push(inner.replace('/', "\\/"));
+            all.push(inner.replace('+', "%2B").replace('/', "%2F"));
+            all.push(inner);
+        }
+    }
+    all.retain(|one| one.chars().count() >= SECRET_CHARS_MIN);
+    all
+}
+
+/// The longest first: one may be the beginning of another.
+fn in_order(secrets: &mut Vec<String>) {
+    secrets.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
+    secrets.dedup();
+}
+
+/// A text without these secrets, nor the beginning of one at the end of the text.
+fn hide(text: &str, secrets: &[String]) -> String {
+    let mut clean = text.to_owned();
+    for secret in secrets {
+        if clean.contains(secret.as_str()) {
+            clean = clean.replace(secret.as_str(), "***");
+        }
+    }
+    let end = clean.trim_end_matches(['\u{2026}', '.', '"', '\'', '`', '}', ']', ')', ' ']).len();
+    let beginning = |secret: &String| {
+        let least = (secret.len() / 2).clamp(SECRET_CHARS_MIN, CUT_CHARS_MIN);
+        (least..secret.len()).rev().filter(|length| secret.is_char_boundary(*length)).find(|length| clean[..end].ends_with(&secret[..*length]))
+    };
+    if let Some(length) = secrets.iter().filter_map(beginning).max() {
+        clean.replace_range(end - length..end, "***");
+    }
+    clean
+}
+
+/// The path of a call behind the base.
+fn path_of<'c>(client: &Client, call: &'c Call) -> &'c str {
+    call.url.path().trim_start_matches(client.base.path().trim_end_matches('/'))
 }
 
 /// The body of an answer, read until a moment.

@@ -152,13 +152,14 @@ impl Login {
             }
             Ok::<_, Error>(value)
         };
-        let (mut form, mut headers) = (Vec::new(), Vec::new());
+        let (mut form, mut headers, mut basic) = (Vec::new(), Vec::new(), None);
         let id = oauth2.client_id.as_deref().map(&mut secret).transpose()?;
         let client_secret = oauth2.client_secret.as_deref().map(&mut secret).transpose()?;
         match (&id, client_secret) {
             (Some(id), Some(key)) if oauth2.client == HttpClientProof::Basic => {
                 let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
                 let login = STANDARD.encode(format!("{}:{}", encoded(id), encoded(&key)));
+                basic = Some(login.clone());
                 headers.push(("Authorization".to_owned(), format!("Basic {login}")));
             }
             (Some(id), key) => {
@@ -226,6 +227,7 @@ impl Login {
                 Grant::Jwt { key: Box::new(pair), header, claim }
             }
         };
+        basic.iter().for_each(|login: &String| server.hide(login));
         Ok(Login { server, url, form, headers, grant, access: None, call_s: settings.limits.call_s })
     }
 
@@ -365,10 +367,18 @@ impl Login {
             headers: self.headers.clone(),
             is_harmless: true,
             changes: false,
+            looked: None,
         };
         let unanswered = |error: Error| Failed { error, is_answered: false };
         let reply = match self.server.call(&call).map_err(unanswered)? {
             Ended::Reply(reply) => reply,
+            Ended::Late => {
+                return Err(unanswered(self.server.error(
+                    Remedy::GiveAccess,
+                    "",
+                    format!("the token server of system `{}` was not asked", self.server.system),
+                )));
+            }
             Ended::Unknown(why) => {
                 let error = self.server.error(Remedy::GiveAccess, "", format!("the token server of system `{}` gave no answer", self.server.system));
                 return Err(unanswered(error.seen(why).seen(super::NOTHING)));

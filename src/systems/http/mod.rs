@@ -70,6 +70,8 @@ pub struct HttpApi {
     habits: Vec<Option<Sort>>,
     /// The columns that every record had when it was pulled.
     everywhere: Vec<bool>,
+    /// How many calls the last look at a record took.
+    look_calls: u64,
 }
 
 impl HttpApi {
@@ -99,6 +101,7 @@ impl HttpApi {
             origin: settings.place(),
             habits: vec![None; required.len()],
             everywhere: vec![false; required.len()],
+            look_calls: 1,
             required,
             id,
             known: opening.known.clone(),
@@ -111,6 +114,7 @@ impl HttpApi {
         match self.client.call(call)? {
             Ended::Reply(reply) if reply.is_fine() => Ok(reply),
             Ended::Reply(reply) => Err(self.refused(&reply, path)),
+            Ended::Late => Err(self.client.error(Remedy::GiveAccess, path, format!("system `{}` was not asked", self.system)).seen(NOTHING)),
             // A call that reads is harmless, and is made again instead.
             Ended::Unknown(why) => Err(self.client.error(Remedy::GiveAccess, path, format!("system `{}` gave no answer", self.system)).seen(why).seen(NOTHING)),
         }
@@ -165,7 +169,8 @@ impl HttpApi {
                 .seen(NOTHING)
                 .hint("a login page, or something between us and the API: look at `base_url` in a browser");
         }
-        let beginning: String = text.chars().take(80).collect();
+        // A secret that is cut would no longer be found.
+        let beginning: String = self.client.redacted(text).chars().take(80).collect();
         let error = self.client.error(Remedy::Look, path, format!("an answer of system `{}` is no JSON: {why}", self.system));
         let error = if text.is_empty() { error } else { error.seen(format!("it begins with `{}`", self.client.clean(&beginning))) };
         error.seen(NOTHING)
@@ -232,7 +237,7 @@ impl HttpApi {
             line: number_of(span.start),
             column: None,
             field: None,
-            raw: Some(self.client.redacted(read::beginning(span.of(&listing.text)))),
+            raw: Some(read::beginning(&self.client.redacted(span.of(&listing.text))).to_owned()),
             reason: reason.clone(),
             key: None,
             id: None,

@@ -289,7 +289,15 @@ impl HttpApi {
                 }
             }
         }
-        Ok(Call { method: list.method.clone(), url, body: body.map(|body| ("application/json", body)), headers: Vec::new(), is_harmless: true, changes: false })
+        Ok(Call {
+            method: list.method.clone(),
+            url,
+            body: body.map(|body| ("application/json", body)),
+            headers: Vec::new(),
+            is_harmless: true,
+            changes: false,
+            looked: None,
+        })
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -423,12 +431,13 @@ impl HttpApi {
     pub(super) fn get(&mut self, id: &str) -> Result<Option<String>, Error> {
         let Some(get) = self.settings.get.clone() else { return Ok(None) };
         let url = self.client.url(&with_id(&get.path, id))?;
-        let call = Call { method: "GET".to_owned(), url, body: None, headers: Vec::new(), is_harmless: true, changes: false };
+        let call = Call { method: "GET".to_owned(), url, body: None, headers: Vec::new(), is_harmless: true, changes: false, looked: None };
         let reply = match self.client.call(&call)? {
             Ended::Reply(reply) if matches!(reply.status, 404 | 410) => return Ok(None),
             Ended::Reply(reply) if reply.is_fine() => reply,
             Ended::Reply(reply) => return Err(self.refused(&reply, &get.path)),
             Ended::Unknown(why) => return Err(self.client.error(Remedy::GiveAccess, &get.path, why)),
+            Ended::Late => return Err(self.client.error(Remedy::GiveAccess, &get.path, "the record was not asked for".to_owned())),
         };
         let text = reply.text.strip_prefix('\u{feff}').unwrap_or(&reply.text);
         let Some(value) = whole(text) else { return Err(self.no_json(&reply, &get.path, "it cannot be read")) };

@@ -6,12 +6,14 @@
 //!
 //! # Design
 //! - A record is read just before it is written, by its id or, without `get`, from one listing for the whole set; what no longer holds
-//!   the values that the change expects is stale.
+//!   the values that the change expects is stale. Where a wait came between, it is read again.
 //! - Nobody knows what became of an update or a delete whose connection broke, so it is read again: it was done, it can be sent once more,
 //!   or somebody else was there. A create is only sent again with an idempotency key; without one its outcome is unknown.
 //! - The key of a create is made of the job, the system, the record and its values: it is the same in the next run, so that a create of
 //!   which nobody knows the outcome is not made twice.
 //! - A status that says who we are is not accepted (401, 403) ends the set: every further change would meet it too.
+
+use std::time::Instant;
 
 use hashbrown::HashMap;
 
@@ -121,22 +123,35 @@ impl HttpApi {
         if change.action == Action::Create {
             return self.create(change, &operation);
         }
-        let mut record = match self.current(change, current)? {
+        let compares = self.compares(operation.with.as_deref());
+        let mut record = match self.look(change, current)? {
             Seen::Record(record) => record,
             Seen::Outcome(outcome) => return Ok(outcome),
         };
-        for send in 1.. {
+        // Whether a call may have arrived of which nobody knows the outcome, and why.
+        let (mut send, mut was_sent, mut broke) = (0, false, String::new());
+        loop {
+            let looked = Instant::now();
+            send += 1;
+            if was_sent && change.action != Action::Delete && self.is_made(&record, change) {
+                return Ok(Outcome::Done { answer: self.answer_of(&record, change), id: None });
+            }
             if let Some(stale) = self.moved(&record, change) {
-                return Ok(stale);
+                // Nobody else can be told from us there.
+                return Ok(if was_sent { Outcome::Unknown { reason: broke } } else { stale });
             }
             let Some(id) = self.id_of(&record) else { return Ok(Outcome::Rejected { reason: "the record has no id".to_owned() }) };
             let call = match self.call_of(change, &operation, &record, &id)? {
-                Ok(call) => call,
+                Ok(call) => Call { looked: (!compares).then_some(looked), ..call },
                 Err(outcome) => return Ok(outcome),
             };
             // What was written is no longer what was listed.
             current.listing = None;
-            let why = match self.client.call(&call)? {
+            let ended = match self.client.call(&call) {
+                Err(_) if was_sent => return Ok(Outcome::Unknown { reason: broke }),
+                ended => ended?,
+            };
+            let why = match ended {
                 Ended::Reply(reply) => {
                     let outcome = self.outcome(change, &operation, &reply)?;
                     if matches!(outcome, Outcome::Done { .. }) {
@@ -145,9 +160,24 @@ impl HttpApi {
                     }
                     return Ok(outcome);
                 }
+                Ended::Late => {
+                    send -= 1;
+                    match self.look(change, current) {
+                        Ok(Seen::Record(now)) => record = now,
+                        Ok(Seen::Outcome(outcome)) if !was_sent => return Ok(outcome),
+                        Err(error) if !was_sent => return Err(error),
+                        // It is gone, as it should be.
+                        Ok(Seen::Outcome(Outcome::Stale { .. })) if change.action == Action::Delete => {
+                            return Ok(Outcome::Done { answer: Vec::new(), id: None });
+                        }
+                        Ok(Seen::Outcome(_)) | Err(_) => return Ok(Outcome::Unknown { reason: broke }),
+                    }
+                    continue;
+                }
                 Ended::Unknown(why) => why,
             };
-            match self.current(change, current) {
+            (was_sent, broke) = (true, why.clone());
+            match self.look(change, current) {
                 Ok(Seen::Record(now)) => {
                     if change.action != Action::Delete && self.is_made(&now, change) {
                         return Ok(Outcome::Done { answer: self.answer_of(&now, change), id: None });
@@ -162,7 +192,23 @@ impl HttpApi {
                 Ok(Seen::Outcome(_)) | Err(_) => return Ok(Outcome::Unknown { reason: why }),
             }
         }
-        Ok(Outcome::Unknown { reason: "nobody knows what became of it".to_owned() })
+    }
+
+    /// The record of a change as it is now, with the waiting for the rate done first: a write may follow at once.
+    pub(super) fn look(&mut self, change: &Change, current: &mut Current) -> Result<Seen, Error> {
+        if current.listing.is_none() || self.settings.get.is_some() {
+            self.client.reserve(self.look_calls + 1);
+        }
+        let requests = self.client.requests;
+        let seen = self.current(change, current)?;
+        self.look_calls = (self.client.requests - requests).max(1);
+        Ok(seen)
+    }
+
+    /// Whether the API itself refuses a call whose record was edited after the look.
+    pub(super) fn compares(&self, template: Option<&str>) -> bool {
+        let is_sent = |version: &crate::job::HttpVersion| version.header.is_some() || version.field.is_some();
+        self.settings.version.as_ref().is_some_and(|version| is_sent(version) || template.is_some_and(|template| template.contains("\"{version}\"")))
     }
 
     /// The record of a change as it is now.
@@ -245,10 +291,11 @@ impl HttpApi {
             Err(outcome) => return Ok(outcome),
         };
         let is_harmless = operation.upsert || !headers.is_empty();
-        let call = Call { method: operation.method.clone(), url, body, is_harmless, changes: true, headers };
+        let call = Call { method: operation.method.clone(), url, body, is_harmless, changes: true, headers, looked: None };
         match self.client.call(&call)? {
             Ended::Reply(reply) => self.outcome(change, operation, &reply),
             Ended::Unknown(reason) => Ok(Outcome::Unknown { reason }),
+            Ended::Late => Ok(Outcome::Skipped { reason: "it was not sent".to_owned() }),
         }
     }
 
@@ -281,7 +328,7 @@ impl HttpApi {
             Ok(body) => body,
             Err(outcome) => return Ok(Err(outcome)),
         };
-        Ok(Ok(Call { method: operation.method.clone(), url, body, headers, is_harmless: false, changes: true }))
+        Ok(Ok(Call { method: operation.method.clone(), url, body, headers, is_harmless: false, changes: true, looked: None }))
     }
 
     /// The version of a record as it is spelled; nothing where records have none.
