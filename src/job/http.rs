@@ -604,6 +604,11 @@ pub(super) fn check_http(
             .hint("say how, for example `update = { method = \"PATCH\", path = \"/contacts/{id}\" }`, or make the system a source or a witness");
     }
     let limits = table.limits.as_ref().map_or_else(HttpLimits::default, |limits| checks.limits(&limits.value));
+    let is_overwritten = is_written && version.is_none() && (update.is_some() || delete.is_some() || archive.is_some());
+    if let (true, Some((1, _)), Some(rate)) = (is_overwritten, limits.rate, table.limits.as_ref().and_then(|limits| limits.value.rate.as_ref())) {
+        let message = format!("`{}.limits.rate` lets one call through at a time: between the look at a record and its write somebody may edit it", checks.key);
+        checks.page.refuse(&rate.span, message).hint("count more calls over a longer time, such as `60/min` in place of `1/s`, or give `version`");
+    }
     Some(HttpSettings {
         base_url: table.base_url.as_ref()?.value.clone(),
         ca: table.ca.as_ref().map(|ca| ca.value.clone()),

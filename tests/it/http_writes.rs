@@ -552,13 +552,3 @@ fn what_somebody_edits_while_a_busy_api_makes_us_wait_is_never_overwritten() {
         assert_eq!(names(&records), ["Somebody was here"]);
     }
 }
-
-#[test]
-fn a_keyed_create_that_is_refused_after_a_bare_503_is_unknown() {
-    let with_key = |server: &Server| HttpSettings { idempotency: Some("Idempotency-Key".to_owned()), retry_for_s: 5, ..settings(&server.address) };
-    // What stands in between said 503, and the API then refuses the repetition.
-    let mut first = true;
-    let server = Server::start(move |_| if std::mem::take(&mut first) { said(503, "") } else { said(409, r#"{"message": "there is one already"}"#) });
-    let outcomes = write(&mut *opened(with_key(&server)), &created(&["Ann"]));
-    assert!(is_unknown(&outcomes[0]), "{outcomes:?}");
-}

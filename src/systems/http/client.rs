@@ -468,7 +468,7 @@ impl Client {
                         }
                         return Ok(Ended::Reply(reply));
                     }
-                    may_be_done |= !is_busy || (reply.status == 503 && retry_after(&reply).is_none());
+                    may_be_done |= !is_busy;
                     (format!("the API answered with status {}", reply.status), retry_after(&reply))
                 }
             };
