@@ -240,6 +240,60 @@ impl Drop for Postgres {
     }
 }
 
+/// The commands of README that make and run an example with PostgreSQL, each as `sh` gets it.
+fn commands_of_readme(url: &str) -> Vec<String> {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let block = readme.split("```sh\n").map(|rest| rest.split("```").next().unwrap()).find(|block| block.contains("postgres.sql")).unwrap();
+    let run = format!("'{}'", env!("CARGO_BIN_EXE_tieout"));
+    block.lines().map(|line| line.replace("cargo run --", &run).replace("postgres://USER:PASSWORD@localhost/books", url)).collect()
+}
+
+#[test]
+fn the_example_with_postgresql_runs_as_readme_says() {
+    let Some(server) = Postgres::start("") else { return };
+    let root = tempfile::tempdir().unwrap();
+    for shared in ["jobs", "fixtures"] {
+        std::os::unix::fs::symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join(shared), root.path().join(shared)).unwrap();
+    }
+    let programs = program("psql").unwrap().parent().unwrap().to_owned();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let commands = commands_of_readme(&format!("{}/books", server.url().trim_end_matches("/postgres")));
+    let run = |line: &str| {
+        let output = Command::new("sh")
+            .args(["-c", &format!("{}\n{line}", commands.iter().find(|line| line.starts_with("export ")).unwrap())])
+            .current_dir(root.path())
+            .env("PATH", &path)
+            .envs([("PGHOST", "127.0.0.1"), ("PGUSER", "keeper"), ("PGPASSWORD", PASSWORD), ("PGPORT", &server.port.to_string())])
+            .output()
+            .unwrap();
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(!told.contains("s3cret"), "{told}");
+        (output.status.code().unwrap(), told)
+    };
+    let (runs, made): (Vec<&String>, Vec<&String>) = commands.iter().partition(|line| line.contains("--root books"));
+    for line in made {
+        let (code, told) = run(line);
+        assert_eq!(code, 0, "{line}: {told}");
+    }
+    let [connected, first, second] = runs.as_slice() else { panic!("{runs:?}") };
+    let (code, told) = run(connected);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("accounts: 318 rows") && told.contains("invoice_no"), "{told}");
+    let (code, told) = run(first);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("12 creates, 6 updates") && told.contains("open breaks 3"), "{told}");
+    let books = |query: &str| {
+        let mut config = Postgres::config(server.port);
+        let rows = config.dbname("books").connect(postgres::NoTls).unwrap().query_one(query, &[]).unwrap();
+        rows.get::<_, i64>(0)
+    };
+    assert_eq!(books("SELECT count(*) FROM entries"), 330);
+    assert_eq!(books("SELECT count(*) FROM entries WHERE entry_id > 80000"), 12, "the server numbers what is created");
+    let (code, told) = run(second);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("changed 0"), "{told}");
+}
+
 struct PostgresFixture(Postgres);
 
 impl Fixture for PostgresFixture {
