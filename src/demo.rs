@@ -31,6 +31,8 @@ use crate::run::{self, Finished, Request, World};
 use crate::systems::excel::patch::{CellEdit, CellValue, SheetEdits, patch};
 use crate::value::Value;
 
+mod api;
+
 /// When the nights are, so that every demonstration gives the same reports.
 const FIRST_NIGHT: &str = "2026-03-30T01:00:00Z";
 const SECOND_NIGHT: &str = "2026-03-31T01:00:00Z";
@@ -54,6 +56,9 @@ struct Example {
     nights: &'static str,
     /// The files under `data/`. A `.sql` text becomes a database of that name.
     files: &'static [(&'static str, &'static [u8])],
+    /// The name of a database that is behind an API, its table and the column with the id. Where the API listens is in `NAME.url`, and what
+    /// it asks for in `NAME.token`.
+    api: Option<(&'static str, &'static str, &'static str)>,
 }
 
 const EXAMPLES: &[Example] = &[
@@ -66,6 +71,7 @@ const EXAMPLES: &[Example] = &[
             ("sales.xlsx", include_bytes!("../fixtures/demo/customers/sales.xlsx")),
             ("invoicing.sql", include_bytes!("../fixtures/demo/customers/invoicing.sql")),
         ],
+        api: None,
     },
     Example {
         name: "billing",
@@ -75,6 +81,7 @@ const EXAMPLES: &[Example] = &[
             ("invoices.csv", include_bytes!("../fixtures/demo/billing/invoices.csv")),
             ("accounts.sql", include_bytes!("../fixtures/demo/billing/accounts.sql")),
         ],
+        api: None,
     },
     Example {
         name: "inventory",
@@ -84,12 +91,14 @@ const EXAMPLES: &[Example] = &[
             ("storefront.csv", include_bytes!("../fixtures/demo/inventory/storefront.csv")),
             ("warehouse.sql", include_bytes!("../fixtures/demo/inventory/warehouse.sql")),
         ],
+        api: None,
     },
     Example {
         name: "contacts",
         job: include_str!("../jobs/contacts.toml"),
         nights: include_str!("../fixtures/demo/contacts/nights.toml"),
         files: &[("crm.csv", include_bytes!("../fixtures/demo/contacts/crm.csv")), ("platform.sql", include_bytes!("../fixtures/demo/contacts/platform.sql"))],
+        api: None,
     },
     Example {
         name: "drift",
@@ -100,6 +109,7 @@ const EXAMPLES: &[Example] = &[
             ("payments.sql", include_bytes!("../fixtures/demo/drift/payments.sql")),
             ("register.csv", include_bytes!("../fixtures/demo/drift/register.csv")),
         ],
+        api: None,
     },
     Example {
         name: "migration",
@@ -109,6 +119,14 @@ const EXAMPLES: &[Example] = &[
             ("workbook.xlsx", include_bytes!("../fixtures/demo/migration/workbook.xlsx")),
             ("database.sql", include_bytes!("../fixtures/demo/migration/database.sql")),
         ],
+        api: None,
+    },
+    Example {
+        name: "contacts-api",
+        job: include_str!("../jobs/contacts-api.toml"),
+        nights: include_str!("../fixtures/demo/contacts/nights.toml"),
+        files: &[("crm.csv", include_bytes!("../fixtures/demo/contacts/crm.csv")), ("platform.sql", include_bytes!("../fixtures/demo/contacts/platform.sql"))],
+        api: Some(("platform", "subscribers", "subscriber_id")),
     },
 ];
 
@@ -128,6 +146,9 @@ pub fn show(name: &str, into: &Path, progress: &dyn Fn(&str)) -> Result<Shown, E
     let example = EXAMPLES.iter().find(|example| example.name == name).ok_or_else(|| no_such_example(name))?;
     let expected: Nights = toml::from_str(example.nights).map_err(|error| spoiled(example, error.to_string()))?;
     make(example, into)?;
+    if let Some((database, table, id)) = example.api {
+        serve(into, database, table, id)?;
+    }
     let project = Project { root: into.to_owned(), settings: Settings::default() };
     let job = project.job(example.name)?;
 
@@ -210,6 +231,18 @@ fn make(example: &Example, into: &Path) -> Result<(), Error> {
                 made.map_err(|failure| spoiled(example, format!("{name}: {failure}")))?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Puts a table behind an API, and writes down where it is and what it asks for.
+fn serve(into: &Path, database: &str, table: &'static str, id: &'static str) -> Result<(), Error> {
+    let data = into.join("data");
+    let served = api::Served { database: data.join(format!("{database}.db")), table, id };
+    let address = api::start(served).map_err(|failure| no_access(&data, "the API of the demonstration finds no port", &failure))?;
+    for (name, text) in [("url", address.as_str()), ("token", api::TOKEN)] {
+        let path = data.join(format!("{database}.{name}"));
+        fs::write(&path, text).map_err(|failure| no_access(&path, "the file cannot be written", &failure))?;
     }
     Ok(())
 }
@@ -685,6 +718,9 @@ impl Story<'_> {
         self.line(&format!("  edit a file in {root}/data, then:  tieout --root {root} plan {name}   (writes nothing)"));
         self.line(&format!("                                      tieout --root {root} run {name}"));
         self.line(&format!("  change a rule in {root}/jobs/{name}.toml, then:  tieout --root {root} check {name}"));
+        if example.api.is_some() {
+            self.line(&format!("  the API ends with this command: begin with  tieout demo {name} --stay --into FOLDER  and try these in another terminal"));
+        }
         let others: Vec<&str> = names().filter(|other| *other != name).collect();
         self.line(&format!("  another example:  tieout demo {} --into FOLDER", others.join(" | ")));
     }

@@ -17,6 +17,9 @@ pub struct Demo {
     /// The folder to make. It must not exist yet, or be empty.
     #[arg(long, value_name = "FOLDER", default_value = "tieout-demo")]
     into: PathBuf,
+    /// Keep the API of `contacts-api` running after the nights, until the process is ended: to try the job by hand.
+    #[arg(long)]
+    stay: bool,
 }
 
 impl Demo {
@@ -25,6 +28,11 @@ impl Demo {
         let progress = |step: &str| context.progress(step);
         let shown = demo::show(&self.name, &self.into, &progress)?;
         print(&shown.text);
+        if self.stay {
+            loop {
+                std::thread::park();
+            }
+        }
         Ok(u8::from(!shown.as_it_should))
     }
 }

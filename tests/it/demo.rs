@@ -1,6 +1,7 @@
 //! The examples, from their first night to the quiet one after the second: what the reports say, and what is on disk.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use calamine::{Data, Reader, Xlsx};
@@ -514,6 +515,43 @@ fn a_night_of_another_day_changes_nothing_either() {
         assert!(finished.report.breaks.iter().all(|open| open.age_days >= 1), "{name}: nothing is new");
         assert_eq!(files(&folder.join("data")), before, "{name}");
     }
+}
+
+#[test]
+fn a_platform_behind_an_api_ends_as_the_same_platform_that_is_a_database() {
+    let root = tempfile::tempdir().unwrap();
+    let (here, there) = (root.path().join("here"), root.path().join("there"));
+    shown("contacts", &here);
+    let by_api = shown("contacts-api", &there);
+    let rows = |root: &Path| {
+        let connection = Connection::open(root.join("demo/data/platform.db")).unwrap();
+        let mut statement = connection.prepare("SELECT * FROM subscribers ORDER BY email").unwrap();
+        let row = |row: &rusqlite::Row<'_>| (0..9).map(|column| row.get::<_, rusqlite::types::Value>(column)).collect::<rusqlite::Result<Vec<_>>>();
+        statement.query_map([], row).unwrap().collect::<rusqlite::Result<Vec<_>>>().unwrap()
+    };
+    assert_eq!(rows(&there), rows(&here));
+    assert_eq!(std::fs::read(there.join("demo/data/crm.csv")).unwrap(), std::fs::read(here.join("demo/data/crm.csv")).unwrap());
+    let token = std::fs::read_to_string(there.join("demo/data/platform.token")).unwrap();
+    for night in &by_api.nights {
+        for (name, bytes) in files(&night.folder) {
+            assert!(!String::from_utf8_lossy(&bytes).contains(&token), "the token is in {name}");
+        }
+    }
+    // What the API shows to who asks it by hand.
+    let address = std::fs::read_to_string(there.join("demo/data/platform.url")).unwrap();
+    let ask = |path: &str, token: &str| {
+        let mut stream = std::net::TcpStream::connect(address.trim_start_matches("http://").trim_end_matches("/api")).unwrap();
+        write!(stream, "GET /api/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut told = String::new();
+        stream.read_to_string(&mut told).unwrap();
+        let (head, body) = told.split_once("\r\n\r\n").unwrap();
+        (head.split_whitespace().nth(1).unwrap().to_owned(), body.to_owned())
+    };
+    assert_eq!(ask("subscribers", "wrong").0, "401");
+    assert_eq!(ask("subscribers/1", &token).0, "404");
+    let page: serde_json::Value = serde_json::from_str(&ask("subscribers?after=60001", &token).1).unwrap();
+    assert_eq!((page["data"].as_array().unwrap().len(), page["data"][0]["subscriber_id"].as_i64()), (100, Some(60_002)));
 }
 
 #[test]
