@@ -40,7 +40,7 @@ use crate::report::assemble::{self, Earlier, Facts, Heading};
 use crate::report::{self, JobChange, Report, Verdict, index};
 use crate::state::{self, Below, Ending, JobState, Kept, Knowledge, Leaving, LostMail, Promoted, Promotion, Retention, Saving, SnapshotPlace};
 use crate::systems::{self, Opening, System, Wanted};
-use crate::value::Value;
+use crate::value::{FieldType, Value};
 
 mod adopt;
 mod apply;
@@ -1482,6 +1482,14 @@ pub fn connect(root: &Path, state: &Path, job: &Job) -> Result<Vec<Connected>, E
         Marks::find(&job, index, &pulled, &BTreeMap::new())?.tell(&mut job);
         let rows = clean(&job, index, Arc::new(pulled));
         let mut notes = rows.pulled.evidence.notes.clone();
+        for field in job.fields.iter().filter(|field| matches!(field.field_type, FieldType::Decimal(_))) {
+            if let Some(column) = field.columns[index].as_ref().filter(|column| look.floats.contains(&column.name)) {
+                notes.push(format!(
+                    "column `{}` stores its numbers in binary, where a cent is a near miss: make it an exact one, such as `numeric` or `decimal`",
+                    column.name
+                ));
+            }
+        }
         for row in rows.quarantined.iter().take(5) {
             notes.push(format!("line {}{}: {}", row.line, row.column.as_ref().map(|c| format!(", column `{c}`")).unwrap_or_default(), row.reason));
         }

@@ -56,7 +56,7 @@ impl Night<'_> {
             let Some(wait) = self.obstacles.patience.wait(&format!("{call} {system}"), tries, at_least) else {
                 if tries > 1 {
                     let seconds = gates::count(waited.as_secs());
-                    error = error.seen(format!("it was tried {} times, with {seconds} seconds of waiting", gates::count(u64::from(tries))));
+                    error = error.seen(format!("it was tried {} times, with {seconds} s of waiting", gates::count(u64::from(tries))));
                 }
                 return Err(error);
             };

@@ -73,6 +73,8 @@ pub struct Look {
     pub is_part: bool,
     /// Columns that are there and that the job does not read, as far as they were seen.
     pub others: Vec<String>,
+    /// Columns whose numbers are stored in binary, so that hundredths are near misses.
+    pub floats: Vec<String>,
 }
 
 /// One place that holds records.
@@ -92,7 +94,7 @@ pub trait System: Send {
     /// As [`System::pull`].
     fn look(&mut self) -> Result<Look, Error> {
         let pulled = self.pull()?.whole()?;
-        Ok(Look { pulled, is_part: false, others: Vec::new() })
+        Ok(Look { pulled, is_part: false, others: Vec::new(), floats: Vec::new() })
     }
 
     /// Proves, without changing anything, that it can be written: asked before the first write to any system.

@@ -355,6 +355,10 @@ fn a_wait_beyond_the_patience_of_the_run_is_an_error_and_not_a_wait() {
     let error = trouble(listed(&server.address, HttpPage::Single));
     tells(&error, &["asks to wait 3600 seconds", "status 429", "1 request was made"]);
     assert_eq!((error.remedy, server.count("GET")), (Remedy::GiveAccess, 1));
+    let server = plays(vec![said(429, "").with("Retry-After", "0").with("X-Rate-Limit-Problem", "day"), page_of(&people(0..1))]);
+    let error = trouble(listed(&server.address, HttpPage::Single));
+    tells(&error, &["lets no more calls through today", "run again tomorrow"]);
+    assert_eq!((error.remedy, server.count("GET")), (Remedy::GiveAccess, 1), "a limit of the day is never waited for");
     let server = plays(vec![page_of(&people(0..1)).with("RateLimit-Remaining", "0").with("RateLimit-Reset", "7200")]);
     let error = trouble(listed(&server.address, HttpPage::Number(HttpParameter::Query("page".to_owned()), 1)));
     tells(&error, &["takes no more calls for 7"]);

@@ -129,7 +129,7 @@ fn a_workbook_that_stays_open_is_owed_and_the_other_systems_are_written() {
     assert_eq!(waited.into_inner(), Duration::from_secs(60), "no longer than the run's patience");
     assert_eq!((report.verdict, finished.exit_code), (Verdict::Failed, 3), "{}", report.sentence);
     assert!(report.sentence.ends_with("; nothing was written to `sheet`: the workbook is open in Excel by Ada"), "{}", report.sentence);
-    assert!(report.stopped_by[0].to_string().contains("with 60 seconds of waiting"), "{}", report.stopped_by[0]);
+    assert!(report.stopped_by[0].to_string().contains("with 60 s of waiting"), "{}", report.stopped_by[0]);
     assert_eq!((settled(report, "sheet"), settled(report, "crm")), (vec![Settled::Skipped; 2], vec![Settled::Verified]));
     assert_eq!(report.breaks.len(), 2, "what was not written is open");
     fs::remove_file(&lock).unwrap();

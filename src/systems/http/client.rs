@@ -455,6 +455,12 @@ impl Client {
                         self.log_in(true)?;
                         continue;
                     }
+                    if reply.status == 429 && reply.header("x-rate-limit-problem").is_some_and(|limit| limit.trim().eq_ignore_ascii_case("day")) {
+                        return Err(self
+                            .error(Remedy::GiveAccess, path_of(self, call), format!("system `{}` lets no more calls through today", self.system))
+                            .seen("the API answered with status 429, `X-Rate-Limit-Problem: day`")
+                            .hint("run again tomorrow, or ask for more records a page; `check --connect` tells how many calls a full pull is"));
+                    }
                     let is_bare = reply.text.trim().is_empty() && self.limits.busy_if_empty.contains(&reply.status);
                     // 503 without a word about when may come from something in between, after the API has done it.
                     let is_clear = call.is_harmless || reply.status != 503 || retry_after(&reply).is_some();
@@ -475,7 +481,7 @@ impl Client {
             let give_up = |client: &Client, why: String| {
                 let error = client.error(Remedy::GiveAccess, path_of(client, call), why);
                 error.seen(what.clone()).seen(format!(
-                    "{} {} made, with {:.0} seconds of waiting",
+                    "{} {} made, with {:.0} s of waiting",
                     requests,
                     if requests == 1 { "request was" } else { "requests were" },
                     client.waited.as_secs_f64()

@@ -330,7 +330,7 @@ impl System for HttpApi {
         }
         let others = rows.names.iter().filter(|name| !self.required.iter().any(|wanted| wanted.name == **name)).cloned().collect();
         notes.extend(self.client.notes());
-        Ok(Look { pulled: self.pulled_of(&listing, rows, notes), is_part: listing.has_more, others })
+        Ok(Look { pulled: self.pulled_of(&listing, rows, notes), is_part: listing.has_more, others, floats: Vec::new() })
     }
 
     fn pull(&mut self) -> Result<Pulled, Error> {

@@ -36,7 +36,7 @@ use crate::frame::{Evidence, NO_ROW, Pulled, Quarantined, seed_of_rows};
 use crate::job::{DatabaseUrl, Permission, SqlSettings, table_parts};
 use crate::systems::batch::{self, Answer, Rejections};
 use crate::systems::encryption::{Pem, encryption_as};
-use crate::systems::{Description, Opening, System, Wanted, WriteSet, missing_columns};
+use crate::systems::{Description, Look, Opening, System, Wanted, WriteSet, missing_columns};
 use crate::value::{Raw, Storage};
 
 /// Rows that are written by one statement.
@@ -766,6 +766,12 @@ impl System for ServerTable {
 
     fn pull(&mut self) -> Result<Pulled, Error> {
         self.read(None)
+    }
+
+    fn look(&mut self) -> Result<Look, Error> {
+        let pulled = self.read(None)?.whole()?;
+        let floats = self.names().into_iter().filter(|name| self.column(name).is_some_and(|column| matches!(column.class, Class::Float { .. }))).collect();
+        Ok(Look { pulled, is_part: false, others: Vec::new(), floats })
     }
 
     fn prepare(&mut self) -> Result<(), Error> {

@@ -240,6 +240,16 @@ impl Drop for Postgres {
     }
 }
 
+#[test]
+fn who_looks_is_told_which_columns_store_numbers_in_binary() {
+    let table = "CREATE TABLE t (id integer PRIMARY KEY, part real, amount double precision, price numeric(10, 2), note text);
+        INSERT INTO t VALUES (1, 0.5, 10.1, 10.10, 'a')";
+    let columns = ["id", "part", "amount", "price", "note"];
+    let Some(server) = Postgres::start(table) else { return };
+    let look = server.open("t", Some("id"), &columns).look().unwrap();
+    assert_eq!((look.pulled.height(), look.floats), (1, vec!["part".to_owned(), "amount".to_owned()]));
+}
+
 /// The commands of README that make and run an example with PostgreSQL, each as `sh` gets it.
 fn commands_of_readme(url: &str) -> Vec<String> {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();

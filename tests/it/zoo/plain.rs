@@ -259,7 +259,7 @@ const TRAPS: &[Trap] = &[
         name: "429 for the rest of the day",
         verdict: "FAILED",
         code: 3,
-        words: &["asks to wait 40000 seconds", "1 request was made"],
+        words: &["lets no more calls through today", "run again tomorrow"],
         disturb: || Box::new(|asked, _| is_list(asked).then(|| said(429, "").with("Retry-After", "40000").with("X-Rate-Limit-Problem", "day"))),
     },
     Trap {
