@@ -571,6 +571,20 @@ pub struct Answer {
     pub why: Option<String>,
     /// When, RFC 3339.
     pub at: String,
+    /// The row of a workbook that it was written in; nothing if it was typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<WrittenIn>,
+}
+
+/// Where a decision stands in a workbook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenIn {
+    /// The name of the file.
+    pub file: String,
+    /// Its row on the sheet, as the workbook counts.
+    pub row: u64,
+    /// The SHA-256 of the file.
+    pub sha256: String,
 }
 
 /// Something that an answer is about, before and after our own writes: they make no decision stale.

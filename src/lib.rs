@@ -18,6 +18,7 @@
 //! | shell | [`project`], [`delivery`], [`run`], [`explain`], [`review`], [`undo`], [`diff`], [`serve`], [`demo`] | joins them |
 
 pub mod change;
+pub mod decisions;
 pub mod delivery;
 pub mod demo;
 pub mod diagnostic;

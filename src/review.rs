@@ -183,26 +183,10 @@ pub fn decide(job: &Job, ledger: &Ledger, ids: &[String], say: &Say, by: Signatu
                     );
                     continue;
                 }
-                let about = known.ask.as_ref().map(|ask| about(act, ask)).unwrap_or_default();
-                let answer = Answer {
-                    number: 0,
-                    id: known.id.clone(),
-                    to: known.open.clone(),
-                    about,
-                    // What stays undone while nobody knows what a system holds stays so, too, while it is set aside.
-                    or_about: earlier.filter(|earlier| earlier.holds_undone()).map(|earlier| earlier.or_about.clone()).unwrap_or_default(),
-                    carried: None,
-                    act: act.clone(),
-                    who: by.who.to_owned(),
-                    why: by.why.map(str::to_owned),
-                    at: by.at.to_owned(),
-                };
-                let contradicted = answers.iter().filter(|earlier| contradict(&answer, earlier));
-                replaced.extend(contradicted.clone().map(|earlier| earlier.number));
-                let before: Vec<String> = earlier.into_iter().chain(contradicted).map(|answer| format!("`{}` by {}", answer.act, answer.who)).collect();
-                let instead = if before.is_empty() { String::new() } else { format!(", instead of {}", before.join(", ")) };
-                new.push(answer);
-                sentences.push(format!("{} {name}: {}{instead}", known.id, what_comes_of_it(act, known.ask.as_ref())));
+                let given = give(job, known, act, by, &answers);
+                replaced.extend(given.replaced);
+                new.push(given.answer);
+                sentences.push(given.sentence);
             }
         }
     }
@@ -214,6 +198,41 @@ pub fn decide(job: &Job, ledger: &Ledger, ids: &[String], say: &Say, by: Signatu
         Say::Forget => ledger.forget(&back, by.who, by.at)?,
     }
     Ok(sentences)
+}
+
+/// A decision that fits its break.
+pub(crate) struct Given {
+    /// The decision.
+    pub answer: Answer,
+    /// The numbers of decisions about other breaks whose place it takes, because both cannot be followed.
+    pub replaced: Vec<u64>,
+    /// What comes of it.
+    pub sentence: String,
+}
+
+/// What is decided about a break by an act that fits it. `answers` are those that hold.
+pub(crate) fn give(job: &Job, known: &KnownBreak, act: &Act, by: Signature<'_>, answers: &[Answer]) -> Given {
+    let earlier = answers.iter().rev().find(|answer| answer.id == known.id);
+    let answer = Answer {
+        number: 0,
+        id: known.id.clone(),
+        to: known.open.clone(),
+        about: known.ask.as_ref().map(|ask| about(act, ask)).unwrap_or_default(),
+        // What stays undone while nobody knows what a system holds stays so, too, while it is set aside.
+        or_about: earlier.filter(|earlier| earlier.holds_undone()).map(|earlier| earlier.or_about.clone()).unwrap_or_default(),
+        carried: None,
+        act: act.clone(),
+        who: by.who.to_owned(),
+        why: by.why.map(str::to_owned),
+        at: by.at.to_owned(),
+        written: None,
+    };
+    let contradicted = answers.iter().filter(|earlier| contradict(&answer, earlier));
+    let before: Vec<String> = earlier.into_iter().chain(contradicted.clone()).map(|answer| format!("`{}` by {}", answer.act, answer.who)).collect();
+    let instead = if before.is_empty() { String::new() } else { format!(", instead of {}", before.join(", ")) };
+    let sentence = format!("{} {}: {}{instead}", known.id, name_of(job, &known.open), what_comes_of_it(act, known.ask.as_ref()));
+    let replaced = contradicted.map(|earlier| earlier.number).collect();
+    Given { answer, replaced, sentence }
 }
 
 fn open_breaks(ledger: Option<&Ledger>) -> Result<Vec<KnownBreak>, Error> {

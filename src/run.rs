@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use rayon::prelude::*;
 
 use crate::change::{Action, AddressPart, Break, Change, Decision, Outcome, Plan, PlanHeader, Settled, Undoes, key_for_people};
+use crate::decisions;
 use crate::delivery::{self, Post, Which};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::disk;
@@ -327,6 +328,7 @@ pub fn run(world: &World<'_>, job: &Job, request: &Request) -> Result<Finished, 
         lost_mails,
         allowed: Vec::new(),
         answers: Answers::default(),
+        written: decisions::Found::default(),
         carried: BTreeSet::new(),
         thawed: Vec::new(),
         left: BTreeMap::new(),
@@ -394,6 +396,8 @@ struct Night<'a> {
     allowed: Vec<String>,
     /// What people decided about open breaks, and no run has made use of yet.
     answers: Answers,
+    /// What they wrote into workbooks, which a plan only looks at.
+    written: decisions::Found,
     /// The breaks whose answers were carried over what a run that was cut off had written.
     carried: BTreeSet<String>,
     /// Those that let a frozen field be written again.
@@ -444,6 +448,7 @@ impl Night<'_> {
     /// The mission: pull, clean, dedupe, link, diff, merge, plan, pass the gates, apply, verify, settle.
     fn reconcile(&mut self, interrupted: &[state::Interrupted]) -> Result<(Report, Option<Plan>), Error> {
         self.tidy()?;
+        self.take_what_is_decided()?;
         let mut systems = self.open()?;
         self.stop_if_asked()?;
         let (rest, mut pulled) = self.recall_and_pull(&mut systems, interrupted.is_empty())?;
@@ -536,6 +541,9 @@ impl Night<'_> {
         self.tell_barred(&mut report);
         self.tell_not_taken_back(&mut report);
         self.promote((&before, &after), &nows, &decisions, (&rest, &resting), &breaks, &report, closings, &settlement)?;
+        if let Err(error) = self.offer_decisions(&mut report) {
+            report.notes.push(format!("the workbook offers no decisions: {}", error.headline()));
+        }
         // The writes are made and settled by now: what does not add up is told, not undone.
         if let Err(error) = self.check_arithmetic(&report.identities) {
             assemble::stop_with(
@@ -834,10 +842,36 @@ impl Night<'_> {
         Ok(())
     }
 
+    /// Keeps what people wrote into workbooks since the last run. A plan only looks at it, and an undo leaves it to the next run.
+    fn take_what_is_decided(&mut self) -> Result<(), Error> {
+        if self.request.undo.is_some() {
+            return Ok(());
+        }
+        let folder = self.world.root.join(&self.world.settings.reports).join(&self.job.name);
+        let found = decisions::find(&self.job, &self.state.ledger, &folder, self.started)?;
+        if self.request.plan_only {
+            let found = found.numbered(&self.state.ledger)?;
+            self.notes.extend(found.notes.iter().cloned());
+            self.written = found;
+        } else {
+            self.notes.extend(found.keep(&self.state.ledger, self.id, &self.started.to_string())?);
+        }
+        Ok(())
+    }
+
+    /// What can be decided in the workbook of this report: of the breaks that this run keeps.
+    fn offer_decisions(&self, report: &mut Report) -> Result<(), Error> {
+        let known = self.state.ledger.open_breaks()?;
+        for one in &mut report.breaks {
+            one.decisions = known.get(&one.id).map(decisions::words).unwrap_or_default();
+        }
+        Ok(())
+    }
+
     /// What people decided since the last run, and what holds of it. What a run that was cut off is done with is not done again.
     fn take_in_answers(&mut self, state: &mut State) -> Result<(), Error> {
         let done: BTreeSet<u64> = self.cut_off.iter().flat_map(|cut_off| &cut_off.answered).copied().collect();
-        let mut all = self.state.ledger.answers()?;
+        let mut all = self.written.after(self.state.ledger.answers()?);
         all.extend(self.cut_off.iter().flat_map(|cut_off| cut_off.holds.iter().cloned()));
         // What thawed for a run that was cut off is still frozen in the state.
         self.thawed = Answers::new(all.clone()).unfreeze(&self.job, state);
@@ -1382,6 +1416,11 @@ impl Night<'_> {
         }
         let reports = self.world.root.join(&self.world.settings.reports);
         let folder = reports.join(&self.job.name).join(self.id);
+        if report.breaks.iter().any(|one| !one.decisions.is_empty())
+            && let Err(error) = disk::create_dir_private(&reports.join(&self.job.name).join(decisions::FOLDER))
+        {
+            afterthoughts.push(error);
+        }
         let (workbook, written) = rayon::join(|| report::workbook::render(&report), || write_report(&folder, &report, plan));
         let mut kept = |result: Result<(), Error>| result.map_err(|error| afterthoughts.push(error)).is_ok();
         let on_disk = kept(written);

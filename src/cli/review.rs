@@ -3,6 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 use jiff::civil::Date;
+use tieout::decisions;
 use tieout::diagnostic::Place;
 use tieout::error::{Error, Remedy};
 use tieout::job::Job;
@@ -78,13 +79,10 @@ impl Word {
 
 /// The day that somebody wrote, if it is still to come.
 fn day_after(written: &str, today: Date) -> Result<Date, Error> {
-    let wrong = |message: String| Error::new(Remedy::MendJob, Place::of("--snooze"), message).seen("nothing was kept");
-    let day = written.parse::<Date>().ok().filter(|_| written.len() == 10);
-    let Some(day) = day else { return Err(wrong(format!("`{written}` is no day")).hint("write it as `2026-12-31`")) };
-    if day <= today {
-        return Err(wrong(format!("the day `{written}` has come already")).hint("name the day on which it is to be asked again"));
-    }
-    Ok(day)
+    decisions::day_to_come(written, today).map_err(|wrong| {
+        let hint = if wrong.ends_with("already") { "name the day on which it is to be asked again" } else { "write it as `2026-12-31`" };
+        Error::new(Remedy::MendJob, Place::of("--snooze"), wrong).seen("nothing was kept").hint(hint)
+    })
 }
 
 impl ReviewJob {

@@ -39,7 +39,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::base::{FieldDebt, Open, State};
 use super::link::Linked;
 use super::settle::Fate;
-pub use crate::change::{Act, Answer, Ask, Carried, Hold};
+pub use crate::change::{Act, Answer, Ask, Carried, Hold, WrittenIn};
 use crate::change::{Break, BreakKind, PlanHeader, Settled, SystemValue, key_for_people};
 use crate::frame::{Keyed, NO_ROW};
 use crate::job::{Job, Role};
@@ -635,6 +635,7 @@ mod tests {
             who: "anna".to_owned(),
             why: None,
             at: String::new(),
+            written: None,
         }
     }
 

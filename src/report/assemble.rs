@@ -161,6 +161,7 @@ impl Heading<'_> {
             currency,
             repeats: false,
             set_aside: None,
+            decisions: Vec::new(),
             open: Break { key: key_for_people(&open.key), ..open.clone() },
         }
     }

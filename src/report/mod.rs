@@ -315,6 +315,9 @@ pub struct BreakReport {
     /// What a person decided, if it calls nobody because of that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<SetAside>,
+    /// What can be decided about it, in the words that the workbook offers; nothing where the run did not come to keep it.
+    #[serde(skip)]
+    pub decisions: Vec<String>,
     /// The break.
     #[serde(flatten)]
     pub open: Break,

@@ -48,6 +48,7 @@ pub(super) fn open_break(id: &str, kind: BreakKind, key: &str, field: Option<&st
         important: false,
         repeats: false,
         set_aside: None,
+        decisions: Vec::new(),
         open: Break {
             kind,
             key: key.to_owned(),

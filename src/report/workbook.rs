@@ -26,7 +26,7 @@ use super::document::{self, AGE_BUCKETS, Extent, Piece, age_bucket, kind_words};
 use super::masked::masked;
 use super::shown::{self, plural};
 use super::{BreakReport, Report, Verdict};
-use crate::change::{Action, BreakKind, Settled, SystemValue, key_for_people};
+use crate::change::{Action, Settled, SystemValue, key_for_people};
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
 use crate::value::{Decimal, Value, date_of, datetime_of};
@@ -39,6 +39,14 @@ const CELL_UNITS_MAX: usize = 32_767;
 
 /// Numbers of more significant digits are rounded by spreadsheet programs.
 const DIGITS_MAX: usize = 15;
+
+/// The columns in which people decide, and what tells which report they had before them.
+pub const DECISION_COLUMNS: [&str; 5] = ["Decision", "Reason", "Until", "Decided by", "Of run"];
+
+/// The sheet that has them, and the column with the identities of the breaks.
+pub const DECISION_SHEET: &str = "Needs you";
+/// See [`DECISION_SHEET`].
+pub const ID_COLUMN: &str = "Id";
 
 /// No column is laid out wider than this many characters; longer texts are wrapped.
 const WIDTH_MAX: usize = 48;
@@ -578,23 +586,41 @@ impl<'a> Book<'a> {
         let report = self.report;
         let urgent: Vec<_> = document::most_urgent(report).into_iter().filter(|one| one.set_aside.is_none()).collect();
         let systems = self.value_columns(urgent.iter().map(|one| one.open.values.as_slice()));
-        let mut headings =
-            vec![text("Id"), text("What"), text("Record"), text("Field"), text("System"), number("Days open"), number("Amount"), text(self.beside_amounts())];
+        let mut headings = vec![
+            text(ID_COLUMN),
+            text("What"),
+            text("Record"),
+            text("Field"),
+            text("System"),
+            number("Days open"),
+            number("Amount"),
+            text(self.beside_amounts()),
+        ];
         headings.extend(systems.iter().map(|name| text(&format!("Value in {name}"))));
-        headings.extend([text("Why"), text("Next step"), text("Decision")]);
-        let decision_column = u16::try_from(headings.len() - 1).unwrap_or(u16::MAX);
-        let (mut sheet, rows) = self.list("Needs you", &headings, &urgent, |one, lines| {
+        headings.extend([text("Why"), text("Next step")]);
+        let decision_column = u16::try_from(headings.len()).unwrap_or(u16::MAX);
+        headings.extend(DECISION_COLUMNS.map(text));
+        let of_run = format!("{} {}", report.job, report.run);
+        let (mut sheet, rows) = self.list(DECISION_SHEET, &headings, &urgent, |one, lines| {
             let mut line = break_cells(one);
             line.push(Content::Days(one.age_days));
             line.extend(stake_cells(report, one));
             line.extend(value_cells(&systems, &one.open.values));
-            line.extend([Content::Sentence((&one.open.why).into()), Content::Sentence((&one.open.next_step).into()), Content::Decision]);
+            line.extend([Content::Sentence((&one.open.why).into()), Content::Sentence((&one.open.next_step).into())]);
+            if !one.decisions.is_empty() {
+                line.extend([Content::Decision, Content::Decision, Content::Decision, Content::Decision, Content::Owned(of_run.clone())]);
+            }
             lines.push(line);
         })?;
         self.drop_downs(&mut sheet.sheet, decision_column, &urgent, &rows)?;
         sheet.row = 0;
-        let words = "For your own notes: the list offers what can be decided about each break. tieout does not read this column yet. To decide, do what the next step says.";
-        sheet.sheet.insert_note(0, decision_column, &Note::new(words).add_author_prefix(false).set_width(260).set_height(110))?;
+        let words = format!(
+            "Choose what is to be done, give a reason, the day for `snooze until`, and who decides. Save this file in the folder \
+             reports/{}/decisions: the next run takes it from there, as far as nothing changed since.",
+            report.job
+        );
+        let words = if urgent.iter().any(|one| !one.decisions.is_empty()) { words } else { "Nothing can be decided in this file.".to_owned() };
+        sheet.sheet.insert_note(0, decision_column, &Note::new(words).add_author_prefix(false).set_width(260).set_height(140))?;
         Ok(sheet.sheet)
     }
 
@@ -602,13 +628,13 @@ impl<'a> Book<'a> {
     fn drop_downs(&self, sheet: &mut Worksheet, column: u16, breaks: &[&BreakReport], rows: &[u32]) -> Result<(), XlsxError> {
         let mut stretches: Vec<(u32, u32, Vec<String>)> = Vec::new();
         for (one, row) in breaks.iter().zip(rows) {
-            let decisions = decisions(one);
+            let decisions = offered(one);
             match stretches.last_mut() {
                 Some((_, last, same)) if *same == decisions && *last + 1 == *row => *last = *row,
                 _ => stretches.push((*row, *row, decisions)),
             }
         }
-        for (first, last, decisions) in stretches.into_iter().take(DROP_DOWNS_MAX) {
+        for (first, last, decisions) in stretches.into_iter().filter(|(_, _, decisions)| !decisions.is_empty()).take(DROP_DOWNS_MAX) {
             let list = DataValidation::new()
                 .allow_list_strings(&decisions)?
                 .ignore_blank(true)
@@ -943,31 +969,17 @@ fn value_cells<'a>(systems: &[String], values: &'a [SystemValue]) -> Vec<Content
     systems.iter().map(|name| held(name).map_or(Content::Blank, |held| Content::Value(&held.value))).collect()
 }
 
-/// What can be decided about a break, in the words of a list that a cell may offer.
-fn decisions(one: &BreakReport) -> Vec<String> {
-    let mut decisions: Vec<String> = Vec::new();
-    match one.open.kind {
-        BreakKind::Review | BreakKind::SuggestedLink | BreakKind::Restored => decisions.extend(["accept".to_owned(), "reject".to_owned()]),
-        BreakKind::Conflict | BreakKind::Cleared | BreakKind::Amount | BreakKind::Field | BreakKind::Drift if one.open.values.len() > 1 => {
-            for held in &one.open.values {
-                let decision = format!("take {}", shown::visible(&held.system));
-                if !decisions.contains(&decision) {
-                    decisions.push(decision);
-                }
-            }
-        }
-        _ => {}
-    }
+/// What can be decided about a break, as far as the list of a cell has room for it.
+fn offered(one: &BreakReport) -> Vec<String> {
     // A comma parts the entries of a list, and a list has room for so many characters.
     const LIST_UNITS_MAX: usize = 255;
-    decisions.retain(|decision| !decision.contains([',', '"']));
-    let always = ["acknowledge", "snooze 7 days", "snooze 30 days"];
-    let length = |decisions: &[String]| decisions.iter().map(|decision| decision.encode_utf16().count() + 1).sum::<usize>();
-    while length(&decisions) + always.iter().map(|word| word.len() + 1).sum::<usize>() > LIST_UNITS_MAX {
-        decisions.pop();
+    let mut offered: Vec<String> = one.decisions.iter().filter(|decision| !decision.contains([',', '"'])).cloned().collect();
+    let length = |offered: &[String]| offered.iter().map(|decision| decision.encode_utf16().count() + 1).sum::<usize>();
+    while length(&offered) > LIST_UNITS_MAX {
+        let Some(longest) = (0..offered.len()).max_by_key(|at| offered[*at].len()) else { break };
+        offered.remove(longest);
     }
-    decisions.extend(always.map(str::to_owned));
-    decisions
+    offered
 }
 
 /// A day that a spreadsheet counts as everybody does: those before March 1900 it does not.
@@ -1309,7 +1321,7 @@ mod tests {
 
     use calamine::{Data, Reader, Xlsx};
 
-    use super::super::sample::{HOSTILE, cell, cents, held, hostile, open_break, quiet, rich, stopped, text};
+    use super::super::sample::{HOSTILE, cell, cents, held, hostile, quiet, rich, stopped, text};
     use super::*;
 
     /// A sheet by its header: for every row, what stands below each heading.
@@ -1544,22 +1556,22 @@ mod tests {
         let bytes = render(&rich()).expect("renders");
         let needs = sheet(&bytes, "Needs you");
         assert_eq!(needs.rows.len(), 14);
-        assert!(needs.headings.last().is_some_and(|last| last == "Decision"));
+        assert_eq!(needs.headings[needs.headings.len() - 5..], DECISION_COLUMNS);
         assert_eq!(needs.rows[0][needs.column("Next step")].to_string(), "tieout review customers --break b3f2a1");
+        assert_eq!(needs.rows[0].get(needs.column("Of run")).map(ToString::to_string).unwrap_or_default(), "", "what no run keeps cannot be decided");
+        assert!(!part(&bytes, "xl/worksheets/sheet2.xml").contains("<dataValidation "));
+        let mut report = rich();
+        let words = ["choose crm", "choose invoicing", "reject", "snooze until"].map(str::to_owned);
+        report.breaks.iter_mut().for_each(|one| one.decisions = words.to_vec());
+        let bytes = render(&report).expect("renders");
+        let needs = sheet(&bytes, "Needs you");
+        assert_eq!(needs.rows[0][needs.column("Of run")].to_string(), format!("{} {}", report.job, report.run));
         let xml = part(&bytes, "xl/worksheets/sheet2.xml");
-        assert!(xml.contains("take crm,take invoicing,take sheet,acknowledge,snooze 7 days,snooze 30 days"), "{xml}");
+        assert!(xml.contains("choose crm,choose invoicing,reject,snooze until"), "{xml}");
         assert!(xml.contains("<dataValidation type=\"list\""), "{xml}");
-        let many = open_break(
-            "x",
-            BreakKind::Conflict,
-            "k",
-            Some("name"),
-            0,
-            (0..90).map(|number| held(&format!("system-number-{number}"), text("a"))).chain([held("a,b", text("c"))]).collect(),
-        );
-        let offered = decisions(&many);
-        assert!(offered.join(",").len() <= 255 && offered.contains(&"acknowledge".to_owned()) && !offered.iter().any(|one| one.contains("a,b")), "{offered:?}");
-        assert_eq!(decisions(&open_break("x", BreakKind::Review, "k", None, 0, Vec::new()))[..2], ["accept", "reject"]);
+        let many = (0..90).map(|number| format!("choose system-number-{number}")).chain(["choose a,b".to_owned(), "reject".to_owned()]);
+        let offered = offered(&BreakReport { decisions: many.collect(), ..report.breaks[0].clone() });
+        assert!(offered.join(",").len() <= 255 && offered.contains(&"reject".to_owned()) && !offered.iter().any(|one| one.contains("a,b")), "{offered:?}");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! `tieout review`, from outside: what a person sees, what she says, and what the nights after it make of it.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Output;
 
 use serde_json::Value as Json;
 
 use crate::errors::tieout;
+use crate::workbooks::is_there;
 
 const JOB: &str = r#"name = "customers"
 key = ["number"]
@@ -82,6 +84,246 @@ fn out(output: &Output) -> String {
 
 fn data(root: &Path) -> [String; 2] {
     ["crm", "shop"].map(|name| fs::read_to_string(root.join(format!("data/{name}.csv"))).unwrap())
+}
+
+/// A file of the last report.
+fn of_last_report(root: &Path, name: &str) -> Vec<u8> {
+    let folders = fs::read_dir(root.join("reports/customers")).unwrap().map(|entry| entry.unwrap());
+    let mut runs: Vec<String> = folders.filter(|entry| entry.path().join(name).is_file()).map(|entry| entry.file_name().into_string().unwrap()).collect();
+    runs.sort_by_key(|run| tieout::project::by_time(run));
+    fs::read(root.join("reports/customers").join(runs.last().unwrap()).join(name)).unwrap()
+}
+
+fn last_workbook(root: &Path) -> Vec<u8> {
+    of_last_report(root, "report.xlsx")
+}
+
+/// The workbook with these texts in the cells of decisions beside a break: `[decision, reason, until, who]`.
+fn decided(book: &[u8], id: &str, texts: [&str; 4]) -> Vec<u8> {
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(book)).unwrap();
+    let mut written = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let shared = {
+        let mut text = String::new();
+        archive.by_name("xl/sharedStrings.xml").unwrap().read_to_string(&mut text).unwrap();
+        text.split("<si>").skip(1).map(str::to_owned).collect::<Vec<String>>()
+    };
+    for at in 0..archive.len() {
+        let name = archive.by_index(at).unwrap().name().unwrap().into_owned();
+        let mut bytes = Vec::new();
+        archive.by_index(at).unwrap().read_to_end(&mut bytes).unwrap();
+        if name == "xl/worksheets/sheet2.xml" {
+            let sheet = String::from_utf8(bytes).unwrap();
+            let rows: Vec<String> = sheet
+                .split_inclusive("</row>")
+                .map(|row| {
+                    let of_id = shared.iter().position(|one| one.contains(&format!(">{id}<"))).unwrap();
+                    if !row.contains(&format!("<v>{of_id}</v>")) {
+                        return row.to_owned();
+                    }
+                    let blanks: Vec<&str> = row
+                        .split_inclusive("/>")
+                        .filter_map(|part| part.rfind("<c ").map(|from| &part[from..]))
+                        .filter(|cell| !cell.contains("</c>") && !cell.contains("<v>"))
+                        .collect();
+                    assert_eq!(blanks.len(), 4, "{row}");
+                    blanks.iter().zip(texts).filter(|(_, text)| !text.is_empty()).fold(row.to_owned(), |row, (cell, text)| {
+                        row.replace(cell, &cell.replace("/>", &format!(" t=\"inlineStr\"><is><t>{text}</t></is></c>")))
+                    })
+                })
+                .collect();
+            bytes = rows.concat().into_bytes();
+        }
+        written.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        written.write_all(&bytes).unwrap();
+    }
+    written.finish().unwrap().into_inner()
+}
+
+fn put_back(root: &Path, name: &str, book: &[u8]) {
+    assert!(root.join("reports/customers/decisions").is_dir(), "the folder is there for whoever decides");
+    fs::write(root.join("reports/customers/decisions").join(name), book).unwrap();
+}
+
+fn waiting(root: &Path) -> Vec<String> {
+    let entries = fs::read_dir(root.join("reports/customers/decisions")).unwrap().map(|entry| entry.unwrap());
+    entries.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+fn last_report(root: &Path) -> Json {
+    serde_json::from_slice(&of_last_report(root, "report.json")).unwrap()
+}
+
+fn notes(root: &Path) -> String {
+    last_report(root)["notes"].as_array().unwrap().iter().map(|note| format!("{}\n", note.as_str().unwrap())).collect()
+}
+
+#[test]
+fn what_is_decided_in_the_workbook_is_planned_made_once_and_put_away() {
+    let root = nights();
+    let id = id_of(root.path(), "limit");
+    put_back(root.path(), "anna.xlsx", &decided(&last_workbook(root.path()), &id, ["Choose CRM", "she called", "", "anna"]));
+    let before = data(root.path());
+    for _ in 0..2 {
+        let plan = out(&tieout(root.path(), &["plan", "customers", "--json"]));
+        let plan: Json = serde_json::from_str(&plan).unwrap();
+        assert_eq!(plan["changes"][0]["cells"][0]["reason"]["person"], serde_json::json!({"who": "anna", "why": "she called", "system": "crm"}), "{plan:#}");
+        assert_eq!((waiting(root.path()), data(root.path())), (vec!["anna.xlsx".to_owned()], before.clone()), "a plan takes nothing");
+    }
+    assert_eq!(run(root.path(), &[]), Some(1), "the account still waits");
+    assert!(data(root.path())[1].contains("7,11.00"), "{:?}", data(root.path()));
+    assert!(notes(root.path()).contains("1 decision of anna taken from `decisions/anna.xlsx`"), "{}", notes(root.path()));
+    assert!(waiting(root.path()).is_empty());
+    let taken: Vec<String> =
+        fs::read_dir(root.path().join("reports/customers/decisions/taken")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(taken.len() == 1 && taken[0].ends_with("-anna.xlsx"), "{taken:?}");
+    let story = out(&tieout(root.path(), &["explain", "customers", "7"]));
+    assert!(story.contains("`crm` is right, decided by anna: she called") && story.contains("choose crm, decided by anna"), "{story}");
+
+    // The same file again, as a run that was killed would have left it.
+    fs::rename(root.path().join("reports/customers/decisions/taken").join(&taken[0]), root.path().join("reports/customers/decisions/anna.xlsx")).unwrap();
+    assert_eq!(run(root.path(), &[]), Some(1));
+    assert!(notes(root.path()).contains("`decisions/anna.xlsx` was taken before"), "{}", notes(root.path()));
+    assert!(waiting(root.path()).is_empty());
+    assert_eq!(tieout(root.path(), &["history", "customers", "--verify"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_plan_that_was_made_with_decisions_of_a_workbook_is_applied_with_them() {
+    let root = nights();
+    let id = id_of(root.path(), "limit");
+    put_back(root.path(), "anna.xlsx", &decided(&last_workbook(root.path()), &id, ["choose shop", "", "", "anna"]));
+    let plan = root.path().join("the.plan");
+    let output = tieout(root.path(), &["plan", "customers", "--allow", "updates,all-changed", "-o", plan.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = tieout(root.path(), &["apply", plan.to_str().unwrap()]);
+    assert!(data(root.path())[0].contains("7,12.00"), "{:?} {output:?}", data(root.path()));
+    assert!(waiting(root.path()).is_empty());
+}
+
+#[test]
+fn a_row_that_cannot_be_followed_is_told_and_the_others_are_taken() {
+    let root = nights();
+    let (limit, iban) = (id_of(root.path(), "limit"), id_of(root.path(), "iban"));
+    let book = last_workbook(root.path());
+    let refused = |name: &str, book: &[u8], expected: &str| {
+        put_back(root.path(), name, book);
+        let before = data(root.path());
+        assert_eq!(run(root.path(), &[]), Some(1));
+        assert!(notes(root.path()).contains(expected), "{name}: {}", notes(root.path()));
+        assert_eq!(data(root.path()), before, "{name}");
+        assert!(out(&say(root.path(), &[])).contains("2 breaks to decide"), "{name}");
+    };
+    refused("nobody.xlsx", &decided(&book, &limit, ["reject", "", "", ""]), "nobody is named in `Decided by`; it was not taken");
+    refused(
+        "word.xlsx",
+        &decided(&book, &limit, ["do it", "", "", "anna"]),
+        "`do it` is no decision; what fits: choose crm, choose shop, reject, snooze 7 days",
+    );
+    refused("fits.xlsx", &decided(&book, &limit, ["accept", "", "", "anna"]), "`accept` does not fit the break");
+    refused("side.xlsx", &decided(&book, &limit, ["choose billing", "", "", "anna"]), "`billing` is none of the systems");
+    refused("reason.xlsx", &decided(&book, &limit, ["", "because", "", "anna"]), "there is a reason or a day, and no decision");
+    refused("day.xlsx", &decided(&book, &limit, ["snooze until", "", "2001-01-01", "anna"]), "the day `2001-01-01` has come already");
+    refused("none.xlsx", &decided(&book, &limit, ["snooze until", "", "", "anna"]), "no day is given until which it is to be snoozed");
+    refused("both.xlsx", &decided(&book, &limit, ["reject", "", "2999-01-01", "anna"]), "the day in `Until` is for `snooze until` alone");
+    refused("blank.xlsx", &book, "`decisions/blank.xlsx` decides nothing");
+    assert!(waiting(root.path()).is_empty(), "what was read is put away: {:?}", waiting(root.path()));
+    // What cannot be read stays where it is, and is told every night.
+    for (name, bytes, expected) in [
+        ("half.xlsx", &book[..book.len() / 2], "`decisions/half.xlsx` was not taken"),
+        ("notes.txt", &b"accept all"[..], "`decisions/notes.txt` is no workbook"),
+    ] {
+        refused(name, bytes, expected);
+        refused(name, bytes, expected);
+        assert_eq!(waiting(root.path()), [name]);
+        fs::remove_file(root.path().join("reports/customers/decisions").join(name)).unwrap();
+    }
+    // Somebody still has it open.
+    fs::write(root.path().join("reports/customers/decisions/.~lock.open.xlsx#"), "anna").unwrap();
+    refused("open.xlsx", &decided(&book, &limit, ["reject", "", "", "anna"]), "`decisions/open.xlsx` is open in a program: its decisions wait");
+    fs::remove_file(root.path().join("reports/customers/decisions/.~lock.open.xlsx#")).unwrap();
+    fs::remove_file(root.path().join("reports/customers/decisions/open.xlsx")).unwrap();
+
+    // One row is wrong, one is right, and it is days old: the break is still what it was.
+    let both = decided(&decided(&book, &limit, ["reject", "rounding", "", "anna"]), &iban, ["nonsense", "", "", "anna"]);
+    put_back(root.path(), "both.xlsx", &both);
+    assert_eq!(run(root.path(), &[]), Some(1));
+    assert!(notes(root.path()).contains("1 decision of anna taken") && notes(root.path()).contains("`nonsense` is no decision"), "{}", notes(root.path()));
+    assert!(out(&say(root.path(), &[])).contains("decided: reject by anna"), "{}", out(&say(root.path(), &[])));
+
+    // What it is about changed since that report.
+    write(root.path(), "7,11.00,OLD-7\n8,20.00,SECRET-CRM\n", "7,12.00,OLD-7\n8,20.00,THIRD\n");
+    run(root.path(), &[]);
+    let before = data(root.path());
+    put_back(root.path(), "old.xlsx", &decided(&book, &iban, ["choose crm", "", "", "anna"]));
+    run(root.path(), &[]);
+    assert!(notes(root.path()).contains("is about changed since the report: decide it in a newer one"), "{}", notes(root.path()));
+    assert_eq!(data(root.path()), before);
+    // A file of another job, and a row whose id somebody changed.
+    let renamed = last_report(root.path())["run"].as_str().unwrap().to_owned();
+    let current = last_workbook(root.path());
+    let other = replaced(&decided(&current, &iban, ["choose crm", "", "", "anna"]), &format!("customers {renamed}"), "billing 20260101T000000Z");
+    put_back(root.path(), "other.xlsx", &other);
+    run(root.path(), &[]);
+    assert!(notes(root.path()).contains("it is of the job `billing`, and this is `customers`"), "{}", notes(root.path()));
+    let altered = replaced(&decided(&current, &iban, ["choose crm", "", "", "anna"]), &iban, "abcdef012345");
+    put_back(root.path(), "altered.xlsx", &altered);
+    run(root.path(), &[]);
+    assert!(notes(root.path()).contains("the break `abcdef012345` is not open"), "{}", notes(root.path()));
+    assert_eq!(data(root.path()), before);
+    // A decision that was made later in another way stays.
+    put_back(root.path(), "early.xlsx", &decided(&current, &iban, ["choose crm", "", "", "anna"]));
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert_eq!(say(root.path(), &[&iban, "--reject", "--by", "ben"]).status.code(), Some(0));
+    run(root.path(), &[]);
+    assert!(notes(root.path()).contains("ben decided the break"), "{}", notes(root.path()));
+    assert_eq!(data(root.path()), before);
+}
+
+/// The workbook with another text in place of one.
+fn replaced(book: &[u8], old: &str, new: &str) -> Vec<u8> {
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(book)).unwrap();
+    let mut written = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for at in 0..archive.len() {
+        let mut part = archive.by_index(at).unwrap();
+        let (name, mut bytes) = (part.name().unwrap().into_owned(), Vec::new());
+        part.read_to_end(&mut bytes).unwrap();
+        if name.ends_with("sharedStrings.xml") {
+            bytes = String::from_utf8(bytes).unwrap().replace(old, new).into_bytes();
+        }
+        written.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        written.write_all(&bytes).unwrap();
+    }
+    written.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_workbook_that_libreoffice_saved_is_taken_in_both_of_its_formats() {
+    if !is_there("soffice", &["--version"], "a_workbook_that_libreoffice_saved_is_taken_in_both_of_its_formats") {
+        return;
+    }
+    for ending in ["xlsx", "ods"] {
+        let root = nights();
+        let (limit, iban) = (id_of(root.path(), "limit"), id_of(root.path(), "iban"));
+        let book = decided(&last_workbook(root.path()), &limit, ["choose crm", "", "", "Anna Ö."]);
+        let desk = tempfile::tempdir().unwrap();
+        fs::write(desk.path().join("book.xlsx"), decided(&book, &iban, ["snooze until", "the bank is asked", "2999-12-31", "Anna Ö."])).unwrap();
+        let profile = format!("-env:UserInstallation=file://{}", desk.path().join("profile").display());
+        let saved = std::process::Command::new("soffice")
+            .args(["--headless", &profile, "--convert-to", ending, "--outdir"])
+            .arg(desk.path().join("saved"))
+            .arg(desk.path().join("book.xlsx"))
+            .output()
+            .unwrap();
+        let saved = fs::read(desk.path().join(format!("saved/book.{ending}"))).unwrap_or_else(|error| panic!("{error}: {saved:?}"));
+        put_back(root.path(), &format!("book.{ending}"), &saved);
+        assert_eq!(run(root.path(), &[]), Some(0), "{ending}: {}", notes(root.path()));
+        assert!(notes(root.path()).contains("2 decisions of Anna Ö. taken"), "{}", notes(root.path()));
+        assert!(data(root.path())[1].contains("7,11.00"), "{ending}: {:?}", data(root.path()));
+        assert!(
+            out(&say(root.path(), &[])).contains("snoozed until 2999-12-31 by Anna Ö.: the bank is asked")
+                || out(&say(root.path(), &[])).contains("snooze until 2999-12-31")
+        );
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["disk"],
     &["systems", "state", "mail"],
     &["delivery"],
-    &["run", "project", "explain", "review", "undo", "diff"],
+    &["run", "project", "explain", "review", "decisions", "undo", "diff"],
     &["demo", "serve"],
 ];
 

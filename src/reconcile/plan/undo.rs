@@ -445,6 +445,7 @@ impl Planner<'_> {
                 who: undo.undoes.who.clone(),
                 why: undo.undoes.why.clone(),
                 at: undo.undoes.at.clone(),
+                written: None,
             },
             ask: Ask { sides: sides.unwrap_or_default(), ..Ask::default() },
             changes,

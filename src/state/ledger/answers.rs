@@ -7,12 +7,12 @@
 //! An answer is given between two runs, and a run is what the chain seals. So a row that has no run yet is taken in by the next run
 //! that is sealed, whatever that does with it, and is sealed with it.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Ledger, damaged};
+use super::{KnownBreak, Ledger, StakeBody, damaged};
 use crate::error::Error;
-use crate::reconcile::answers::{Answer, Became};
+use crate::reconcile::answers::{Answer, Ask, Became};
 
 pub(super) const MIGRATION: &str = "
 CREATE TABLE answers (
@@ -135,6 +135,29 @@ impl Ledger {
             keep(&transaction, "", answer, now).map_err(&wrong)?;
         }
         transaction.commit().map_err(&wrong)
+    }
+
+    /// The number that the next answer will have.
+    pub fn next_answer(&self) -> Result<u64, Error> {
+        let query = "SELECT coalesce(max(number), 0) + 1 FROM answers";
+        self.connection.query_row(query, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs).map_err(self.wrong())
+    }
+
+    /// Whether answers were taken from a workbook with this SHA-256, whatever became of them.
+    pub fn was_taken(&self, sha256: &str) -> Result<bool, Error> {
+        let query = "SELECT EXISTS (SELECT 1 FROM answers WHERE json_extract(body, '$.written.sha256') = ?1)";
+        self.connection.query_row(query, [sha256], |row| row.get(0)).map_err(self.wrong())
+    }
+
+    /// What a break asked when this run was over; nothing if it was not open then, or if nobody knows any more.
+    pub fn asked_after(&self, known: &KnownBreak, run: &str) -> Result<Option<Option<Ask>>, Error> {
+        let query = "SELECT event, body FROM break_events WHERE key = ?1 AND id = ?2
+             AND coalesce((SELECT rowid FROM runs WHERE runs.run = break_events.run), 0) <= (SELECT rowid FROM runs WHERE run = ?3) ORDER BY rowid DESC LIMIT 1";
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?));
+        let last = self.connection.query_row(query, params![known.open.key, known.id, run], row).optional().map_err(self.wrong())?;
+        let Some(body) = last.filter(|(event, _)| event != "cleared").and_then(|(_, body)| body) else { return Ok(None) };
+        let stake: StakeBody = serde_json::from_str(&body).map_err(|e| damaged(&self.path, &format!("break {}: {e}", known.id)))?;
+        Ok(Some(stake.ask))
     }
 
     /// Takes answers back, all or none. What an undo took back is held again as it was before they were given.
