@@ -8,6 +8,9 @@
 //! - **No `RETURNING`.** MySQL has none, and MariaDB none for updates. So rows that were written are asked for again within the
 //!   transaction, by the address that they were found at, or by the key or number that they got.
 //! - **Asking again locks** (`FOR UPDATE`): a plain read in a transaction shows what was there when it began.
+//! - **Sets of rows**: neither server joins a list of values with a table in the same words, and neither says which rows a statement touched.
+//!   So a set is told case by case, a hundred rows at a time, and taken for made only if as many rows were touched as meant, and each
+//!   address has exactly one.
 //! - **Authorities that are named** are trusted beside the well-known ones: the client adds them and cannot leave those out.
 //! - **Affected rows** are those that were found, also where nothing changed in them.
 

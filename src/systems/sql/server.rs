@@ -45,6 +45,12 @@ const ROWS_AT_ONCE: usize = 500;
 /// Values that one statement binds at most; both servers count them in 16 bits.
 const BOUND_MAX: usize = 30_000;
 
+/// So many rows are set by one statement where each tells case by case what it gets: the server tries one case after the other.
+const ROWS_CASE_BY_CASE: usize = 100;
+
+/// So many cases, of all columns, are in such a statement.
+const CASES_MAX: usize = 400;
+
 /// The savepoint of the change that is being made.
 const SAVEPOINT: &str = "change_made";
 
@@ -999,12 +1005,16 @@ impl Writer<'_> {
         let Some(first) = changes.first() else { return 1 };
         let is_one_by_one = match first.action {
             Action::Create => first.cells.is_empty(),
-            Action::Update | Action::Archive | Action::Delete => self.dialect != Dialect::PostgreSql || !self.is_found_by_value(first),
+            Action::Update | Action::Archive | Action::Delete => !self.is_found_by_value(first),
         };
         if is_one_by_one {
             return 1;
         }
-        let most = ROWS_AT_ONCE.min(BOUND_MAX / (first.address.len() + 2 * first.cells.len()).max(1)).max(1);
+        let most = match (self.dialect, first.action) {
+            (Dialect::MySql, Action::Update | Action::Archive | Action::Delete) => ROWS_CASE_BY_CASE.min(CASES_MAX / first.cells.len().max(1)),
+            _ => ROWS_AT_ONCE.min(BOUND_MAX / (first.address.len() + 2 * first.cells.len()).max(1)),
+        };
+        let most = most.max(1);
         let is_alike = |change: &&&Change| {
             change.action == first.action
                 && change.cells.len() == first.cells.len()
@@ -1035,17 +1045,11 @@ impl Writer<'_> {
     fn set_together(&mut self, changes: &[&Change]) -> Result<Together, Failure> {
         let (dialect, table, first) = (self.dialect, self.table, changes[0]);
         let is_delete = first.action == Action::Delete;
-        let mut values = Vec::with_capacity(changes.len());
+        let values = match self.new_values_of_all(changes) {
+            Ok(values) => values,
+            Err(left) => return Ok(Together::Without(left)),
+        };
         let mut left = Vec::new();
-        for (position, change) in changes.iter().enumerate() {
-            match if is_delete { Ok(Vec::new()) } else { self.new_values(change) } {
-                Ok(new) => values.push(new),
-                Err(_) => left.push(position),
-            }
-        }
-        if !left.is_empty() {
-            return Ok(Together::Without(left));
-        }
         let of = |name: &str| table.column(name).ok_or_else(|| Failure::ours(Fault::Refused, format!("there is no column `{name}`")));
         let address: Vec<&Column> = first.address.iter().map(|part| of(&part.column)).collect::<Result<_, _>>()?;
         let cells: Vec<&Column> = first.cells.iter().map(|cell| of(&cell.column)).collect::<Result<_, _>>()?;
@@ -1109,6 +1113,88 @@ impl Writer<'_> {
         Ok(if left.is_empty() { Together::Whole(outcomes) } else { Together::Without(left) })
     }
 
+    /// What is sent for each cell of each change, or which changes cannot be sent as they are. Of a delete nothing is sent.
+    fn new_values_of_all(&self, changes: &[&Change]) -> Result<Vec<Vec<Option<String>>>, Vec<usize>> {
+        let (mut values, mut left) = (Vec::with_capacity(changes.len()), Vec::new());
+        for (position, change) in changes.iter().enumerate() {
+            match if change.action == Action::Delete { Ok(Vec::new()) } else { self.new_values(change) } {
+                Ok(new) => values.push(new),
+                Err(_) => left.push(position),
+            }
+        }
+        if left.is_empty() { Ok(values) } else { Err(left) }
+    }
+
+    /// Sets or deletes rows by one statement of a server that joins no list of values with a table: what a row gets is told case by case.
+    /// The statement says how many rows it touched; that this is one for each change shows a look at their addresses, which locks them.
+    fn set_case_by_case(&mut self, changes: &[&Change]) -> Result<Together, Failure> {
+        let (dialect, table, first) = (self.dialect, self.table, changes[0]);
+        let is_delete = first.action == Action::Delete;
+        let values = match self.new_values_of_all(changes) {
+            Ok(values) => values,
+            Err(left) => return Ok(Together::Without(left)),
+        };
+        if is_delete && self.rows_at(changes, &[])?.is_none() {
+            return Ok(Together::Apart);
+        }
+        let mut statement = match is_delete {
+            true => Statement::new(dialect, format!("DELETE {ROW} FROM {} AS {ROW}", table.from)),
+            false => Statement::new(dialect, format!("UPDATE {} AS {ROW} SET ", table.from)),
+        };
+        let cells = first.cells.iter().filter(|_| !is_delete).enumerate().filter_map(|(index, cell)| Some((index, table.column(&cell.column)?)));
+        statement.list(cells, ", ", |statement, (index, column)| {
+            statement.push(&format!("{} = CASE", dialect.column(&column.name)));
+            for (change, new) in changes.iter().zip(&values) {
+                statement.push(" WHEN ");
+                self.at(statement, change);
+                statement.push(" THEN ");
+                statement.bind_new(column, new[index].clone());
+            }
+            statement.push(" END");
+        });
+        statement.push(" WHERE ");
+        statement.list(changes, " OR ", |statement, change| {
+            statement.push("(");
+            self.expect(statement, change);
+            statement.push(")");
+        });
+        if self.session.run(&statement)?.touched != changes.len() as u64 {
+            return Ok(Together::Apart);
+        }
+        if is_delete {
+            return Ok(Together::Whole(vec![Outcome::Done { answer: Vec::new(), id: None }; changes.len()]));
+        }
+        let Some(rows) = self.rows_at(changes, &self.told(first))? else { return Ok(Together::Apart) };
+        let outcomes: Vec<Outcome> = changes.iter().zip(rows).map(|(change, row)| self.outcome(change, row)).collect();
+        let is_left = |(position, outcome): (usize, &Outcome)| (!matches!(outcome, Outcome::Done { .. })).then_some(position);
+        let left: Vec<usize> = outcomes.iter().enumerate().filter_map(is_left).collect();
+        Ok(if left.is_empty() { Together::Whole(outcomes) } else { Together::Without(left) })
+    }
+
+    /// The rows at the addresses of changes, which are locked: what the server tells of each. Nothing if not exactly one is at each.
+    fn rows_at(&mut self, changes: &[&Change], told: &[String]) -> Result<Option<Vec<Vec<Option<String>>>>, Failure> {
+        let (dialect, table) = (self.dialect, self.table);
+        let address: Vec<&Column> = changes[0].address.iter().filter_map(|part| table.column(&part.column)).collect();
+        let asked: Vec<String> = address.iter().map(|column| dialect.spelled(column)).chain(told.iter().cloned()).collect();
+        let mut statement = Statement::new(dialect, format!("SELECT {} FROM {} AS {ROW} WHERE ", asked.join(", "), table.from));
+        statement.list(changes, " OR ", |statement, change| {
+            statement.push("(");
+            self.at(statement, change);
+            statement.push(")");
+        });
+        statement.push(" FOR UPDATE");
+        let mut by_address: BTreeMap<Vec<Option<String>>, Vec<Option<String>>> = BTreeMap::new();
+        for mut row in self.session.run(&statement)?.rows {
+            let told = row.split_off(address.len());
+            let place = address.iter().zip(row).map(|(column, cell)| column.class.raw(cell).text).collect();
+            if by_address.insert(place, told).is_some() {
+                return Ok(None);
+            }
+        }
+        let place_of = |change: &&Change| change.address.iter().map(|part| part.raw.text.clone()).collect::<Vec<Option<String>>>();
+        Ok(changes.iter().map(|change| by_address.remove(&place_of(change))).collect())
+    }
+
     /// Makes `count` changes from `first` on, in halves where they are refused together.
     fn make_together(
         &mut self,
@@ -1136,6 +1222,7 @@ impl Writer<'_> {
         let part = &changes[first..first + count];
         let made = match part[0].action {
             Action::Create => self.add(part).map(|added| added.map_or(Together::Apart, Together::Whole)),
+            Action::Update | Action::Archive | Action::Delete if self.dialect == Dialect::MySql => self.set_case_by_case(part),
             Action::Update | Action::Archive | Action::Delete => self.set_together(part),
         };
         match made {

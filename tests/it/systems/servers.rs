@@ -914,6 +914,48 @@ fn mariadb_refuses_in_its_own_words_and_loses_nothing() {
     assert!(why_rejected(&outcomes[777]).contains("CONSTRAINT"));
     assert_eq!(outcomes.iter().filter(|outcome| is_done(outcome)).count(), 1199);
 
+    // Many rows at once: one that somebody edited, one that is gone, one that is refused, two that swap what only one may have.
+    let pulled = system.pull().unwrap();
+    let updates = || server.texts("SHOW GLOBAL STATUS LIKE 'Com_update'")[0].split_once('|').unwrap().1.parse::<u64>().unwrap();
+    server.run("UPDATE t SET v = 'OK' WHERE code = 'n500'");
+    server.run("DELETE FROM t WHERE code = 'n600'");
+    let mut changes: Vec<Change> = (3..1202)
+        .map(|row| {
+            let code = pulled.raw("code", row).text.unwrap();
+            match code.as_str() {
+                "n700" => set(&pulled, row, &[("v", Some("bad"))]),
+                "n900" => set(&pulled, row, &[("code", Some("n901")), ("v", Some("n900"))]),
+                "n901" => set(&pulled, row, &[("code", Some("n900")), ("v", Some("n901"))]),
+                _ => set(&pulled, row, &[("v", Some(&code))]),
+            }
+        })
+        .collect();
+    let before = updates();
+    let outcomes = system.write(WriteSet { changes: &changes, failures_max: 10, snapshot: None }).unwrap();
+    let sent = updates() - before;
+    assert!(sent < 120, "{sent} statements for 1199 rows");
+    assert_eq!(
+        outcomes.iter().filter(|outcome| is_done(outcome)).count(),
+        1196,
+        "{:?}",
+        outcomes.iter().filter(|outcome| !is_done(outcome)).collect::<Vec<_>>()
+    );
+    let of = |code: &str| (3..1202).position(|row| pulled.raw("code", row).text.as_deref() == Some(code)).unwrap();
+    assert_eq!(outcomes[of("n500")], Outcome::Stale { reason: "`v` holds `OK`, when it was pulled it held `ok`".to_owned() });
+    assert!(matches!(outcomes[of("n600")], Outcome::Stale { .. }), "{:?}", outcomes[of("n600")]);
+    assert!(why_rejected(&outcomes[of("n700")]).contains("CONSTRAINT"));
+    let Outcome::Done { answer, .. } = &outcomes[of("n42")] else { panic!("{:?}", outcomes[of("n42")]) };
+    assert_eq!(answer[0].raw.text.as_deref(), Some("n42"), "what the server holds then");
+    assert_eq!(server.texts("SELECT count(*) FROM t WHERE v = code AND code LIKE 'n%'"), ["1194"]);
+    assert_eq!(server.texts("SELECT v FROM t WHERE code IN ('n900', 'n901') ORDER BY code"), ["n901", "n900"]);
+    // And taken out again, but for the one that somebody edited.
+    let pulled = system.pull().unwrap();
+    changes = (3..1201).map(|row| Change { action: Action::Delete, ..set(&pulled, row, &[("v", None)]) }).collect();
+    server.run("UPDATE t SET v = 'N42' WHERE code = 'n42'");
+    let outcomes = system.write(WriteSet { changes: &changes, failures_max: 10, snapshot: None }).unwrap();
+    assert_eq!(outcomes.iter().filter(|outcome| is_done(outcome)).count(), 1197);
+    assert_eq!(server.texts("SELECT code, v FROM t WHERE id > 3"), ["n42|N42"]);
+
     let pulled = system.pull().unwrap();
     let mut other = server.try_connect("books").unwrap();
     for statement in ["BEGIN", "UPDATE t SET v = 'locked' WHERE code = 'b'"] {
