@@ -45,6 +45,9 @@ use self::pages::Listing;
 const HEADER: &str = "header";
 const SPARSE: &str = "columns that some records lack";
 
+/// The hint of a call that the API refuses.
+const CORRECT_CALL: &str = "look at its words, and correct the call in the job file";
+
 /// What a message says when nothing was done.
 const NOTHING: &str = "nothing was read or written";
 
@@ -134,7 +137,7 @@ impl HttpApi {
             404 | 410 => (Remedy::MendJob, format!("there is nothing at this address of system `{}`", self.system), "correct `base_url` or the `path`"),
             300..=399 => (Remedy::MendJob, format!("system `{}` has moved from this address", self.system), "correct `base_url` or the `path`"),
             500..=599 => (Remedy::GiveAccess, format!("system `{}` is out of order", self.system), "try again later"),
-            _ => (Remedy::MendJob, format!("system `{}` refuses this call", self.system), "look at its words, and correct the call in the job file"),
+            _ => (Remedy::MendJob, format!("system `{}` refuses this call", self.system), CORRECT_CALL),
         };
         let error = self.client.error(remedy, path, message).seen(format!("the API answered with status {}", reply.status));
         match self.client.words(reply) {

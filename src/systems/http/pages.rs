@@ -149,7 +149,7 @@ impl HttpApi {
                     .hint("raise `pages_max` under its `page`, or ask for larger pages"));
             }
             let call = self.call_of_page(&address, &first, &next)?;
-            let reply = self.read(&call, &list.path)?;
+            let reply = self.read(&call, &list.path).map_err(|error| if page > 1 { refused_in_the_middle(error, page) } else { error })?;
             if let Some(words) = self.errors_in(&reply, list.errors.as_ref()) {
                 return Err(self
                     .client
@@ -458,6 +458,18 @@ impl HttpApi {
         }
         Ok(Some(record))
     }
+}
+
+/// The error of a page behind the first. The call is sound, because the pages before it came: what is in the way is with the API.
+fn refused_in_the_middle(mut error: Error, page: u32) -> Error {
+    if error.remedy == Remedy::MendJob {
+        error.remedy = Remedy::GiveAccess;
+    }
+    let before = page - 1;
+    let came = if before == 1 { "the page before it came".to_owned() } else { format!("the {before} pages before it came") };
+    let is_about_call = error.diagnostics.last().is_some_and(|last| last.hint.as_deref() == Some(super::CORRECT_CALL));
+    let error = error.seen(format!("this was page {page}; {came}"));
+    if is_about_call { error.hint("run again; if it is the same page each time, the API leads no further: ask for less at once with `query`") } else { error }
 }
 
 /// A path with an id in it.

@@ -115,7 +115,7 @@ fn nights_between_airtable_and_a_file() {
     let (before, books, bases) = (keeper.people(), root.books(), root.bases());
     keeper.disturb(|asked, _| asked.query.contains_key("offset").then(|| refuse(422, "LIST_RECORDS_ITERATOR_NOT_AVAILABLE", "The cursor has ended")));
     let night = root.night(&[]);
-    assert_eq!((night.verdict.as_str(), night.code), ("FAILED", 2), "{}", night.told);
+    assert_eq!((night.verdict.as_str(), night.code), ("FAILED", 3), "{}", night.told);
     assert!(night.told.contains("The cursor has ended"), "{}", night.told);
     assert_eq!((keeper.people(), root.books(), root.bases()), (before, books, bases));
 

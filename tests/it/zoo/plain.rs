@@ -396,8 +396,8 @@ const TRAPS: &[Trap] = &[
     Trap {
         name: "a search that leads no further than its first records",
         verdict: "FAILED",
-        code: 2,
-        words: &["refuses this call", "beyond the first 10000"],
+        code: 3,
+        words: &["refuses this call", "beyond the first 10000", "this was page 3; the 2 pages before it came"],
         disturb: || Box::new(|asked, _| is_page(asked, "4").then(|| said(400, r#"{"message": "cannot page beyond the first 10000 results"}"#))),
     },
     Trap {
