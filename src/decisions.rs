@@ -70,8 +70,8 @@ pub struct Found {
     pub notes: Vec<String>,
     /// The numbers of decisions whose place they take.
     replaced: BTreeSet<u64>,
-    /// The files that are done with.
-    done: Vec<String>,
+    /// The files that are done with, each with the SHA-256 of what was read.
+    done: Vec<(String, String)>,
     folder: PathBuf,
 }
 
@@ -149,19 +149,34 @@ impl Found {
         if !answers.is_empty() {
             ledger.answer(&answers, &replaced.into_iter().collect::<Vec<u64>>(), now)?;
         }
-        let put_away = |name: &String| -> Result<(), String> {
-            let taken = folder.join(TAKEN);
-            disk::create_dir_private(&taken).map_err(|error| told(&error))?;
-            fs::rename(folder.join(name), taken.join(format!("{run}-{name}"))).map_err(|error| error.to_string())?;
-            disk::sync_folder(&folder).map_err(|error| told(&error))
-        };
-        for name in &done {
-            if let Err(why) = put_away(name) {
-                notes.push(format!("`{FOLDER}/{}` could not be put into `{TAKEN}`: {why}; its decisions are taken only once", shown(name)));
+        for (name, sha256) in &done {
+            match put_away(&folder, name, sha256, run) {
+                Ok(true) => {}
+                Ok(false) => notes.push(format!("`{FOLDER}/{}` was saved again while it was read: what is new in it is taken by the next run", shown(name))),
+                Err(why) => notes.push(format!("`{FOLDER}/{}` could not be put into `{TAKEN}`: {why}; its decisions are taken only once", shown(name))),
             }
         }
         Ok(notes)
     }
+}
+
+/// Puts a file away that was read. Not one that is no longer what was read: somebody saved it meanwhile, and nobody has seen that yet.
+///
+/// # Errors
+/// Why it could not be put away.
+fn put_away(folder: &Path, name: &str, sha256: &str, run: &str) -> Result<bool, String> {
+    let (place, taken) = (folder.join(name), folder.join(TAKEN));
+    disk::create_dir_private(&taken).map_err(|error| told(&error))?;
+    let kept = taken.join(format!("{run}-{name}"));
+    fs::rename(&place, &kept).map_err(|error| error.to_string())?;
+    // Only now nobody saves over it any more.
+    let is_what_was_read = disk::digest_of(&kept).map_err(|error| told(&error))? == sha256;
+    // A file that was saved in the moment between stands at its place already: both stay.
+    if !is_what_was_read && !place.exists() {
+        fs::rename(&kept, &place).map_err(|error| error.to_string())?;
+    }
+    disk::sync_folder(folder).map_err(|error| told(&error))?;
+    Ok(is_what_was_read)
 }
 
 /// What can be decided about.
@@ -191,7 +206,7 @@ impl Known<'_> {
         let sha256 = pulled.evidence.sha256.clone().unwrap_or_default();
         if self.ledger.was_taken(&sha256)? {
             found.notes.push(format!("`{FOLDER}/{shown}` was taken before: nothing of it is decided a second time"));
-            found.done.push(name.to_owned());
+            found.done.push((name.to_owned(), sha256.clone()));
             return Ok(());
         }
         let saved = found.folder.join(name).metadata().and_then(|metadata| metadata.modified()).ok();
@@ -236,7 +251,7 @@ impl Known<'_> {
             found.notes.push(format!("`{FOLDER}/{shown}`: {more} more rows were not taken"));
         }
         found.answers.extend(kept);
-        found.done.push(name.to_owned());
+        found.done.push((name.to_owned(), sha256));
         Ok(())
     }
 
@@ -369,5 +384,26 @@ fn shown(written: &str) -> String {
     match one_line.char_indices().nth(SHOWN_CHARACTERS) {
         Some((at, _)) => format!("{}…", &one_line[..at]),
         None => one_line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_saved_again_meanwhile_is_not_put_away() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("report.xlsx");
+        fs::write(&file, "read").expect("a file");
+        let read = disk::digest(b"read");
+        fs::write(&file, "saved again").expect("a file");
+        assert_eq!(put_away(folder.path(), "report.xlsx", &read, "r1"), Ok(false));
+        assert_eq!(fs::read_to_string(&file).expect("it stays"), "saved again");
+        fs::write(&file, "read").expect("a file");
+        assert_eq!(put_away(folder.path(), "report.xlsx", &read, "r2"), Ok(true));
+        assert!(!file.exists());
+        assert_eq!(fs::read_to_string(folder.path().join(TAKEN).join("r2-report.xlsx")).expect("it is kept"), "read");
+        assert!(put_away(folder.path(), "gone.xlsx", &read, "r3").is_err());
     }
 }
