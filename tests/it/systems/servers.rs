@@ -2,10 +2,12 @@
 //!
 //! A server that is not installed is said so, and its tests pass without having looked.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -589,57 +591,211 @@ fn postgres_says_what_is_in_the_way() {
     assert_eq!(system.pull().unwrap().height(), 1);
 }
 
-/// Three nights of a job that keeps a CSV file and a table of a server in step: edits on both sides in the second, none in the third.
-fn nights(url: &str, edit: &dyn Fn(&str), texts: &dyn Fn(&str) -> Vec<String>) {
-    let root = tempfile::tempdir().unwrap();
-    let file = |name: &str| root.path().join(name);
-    let job = format!(
-        "name = \"suppliers\"\nkey = [\"number\"]\n[systems.sheet]\nkind = \"csv\"\nrole = \"peer\"\npath = \"s.csv\"\n\
-         [systems.books]\nkind = \"sql\"\nrole = \"peer\"\nurl = \"{url}\"\ntable = \"suppliers\"\nid = \"id\"\n\
-         [fields.number]\ntype = \"text\"\ncolumns = {{ sheet = \"Number\", books = \"number\" }}\nmerge = {{ priority = [\"sheet\", \"books\"] }}\n\
-         [fields.name]\ntype = \"text\"\ncolumns = {{ sheet = \"Name\", books = \"name\" }}\nmerge = {{ priority = [\"sheet\", \"books\"] }}\n\
-         [fields.credit]\ntype = \"decimal(2)\"\ncolumns = {{ sheet = {{ name = \"Credit\", decimal = \",\" }}, books = \"credit\" }}\n\
-         merge = {{ priority = [\"books\", \"sheet\"] }}\n[deletes]\npolicy = \"propagate\"\n[gates]\ndeletes = \"off\"\n"
-    );
-    std::fs::create_dir(file("jobs")).unwrap();
-    std::fs::write(file("jobs/suppliers.toml"), job).unwrap();
-    let mut lines: Vec<String> = (1..=20).map(|n| format!("{n:04},Supplier {n},\"{n},50\"")).collect();
-    let save = |lines: &[String]| std::fs::write(file("s.csv"), format!("Number,Name,Credit\n{}\n", lines.join("\n"))).unwrap();
-    save(&lines);
-    for n in 1..=20 {
-        edit(&format!("INSERT INTO suppliers (number, name, credit) VALUES ('{n:04}', 'Supplier {n}', {n}.50)"));
+/// A root with a job that keeps a CSV file and a table of a server in step.
+struct Suppliers(TempDir);
+
+impl Suppliers {
+    fn of(url: &str) -> Suppliers {
+        let root = tempfile::tempdir().unwrap();
+        let job = format!(
+            "name = \"suppliers\"\nkey = [\"number\"]\n[systems.sheet]\nkind = \"csv\"\nrole = \"peer\"\npath = \"s.csv\"\n\
+             [systems.books]\nkind = \"sql\"\nrole = \"peer\"\nurl = \"{url}\"\ntable = \"suppliers\"\nid = \"id\"\n\
+             [fields.number]\ntype = \"text\"\ncolumns = {{ sheet = \"Number\", books = \"number\" }}\nmerge = {{ priority = [\"sheet\", \"books\"] }}\n\
+             [fields.name]\ntype = \"text\"\ncolumns = {{ sheet = \"Name\", books = \"name\" }}\nmerge = {{ priority = [\"sheet\", \"books\"] }}\n\
+             [fields.credit]\ntype = \"decimal(2)\"\ncolumns = {{ sheet = {{ name = \"Credit\", decimal = \",\" }}, books = \"credit\" }}\n\
+             merge = {{ priority = [\"books\", \"sheet\"] }}\n[deletes]\npolicy = \"propagate\"\n[gates]\ndeletes = \"off\"\n"
+        );
+        std::fs::create_dir(root.path().join("jobs")).unwrap();
+        std::fs::write(root.path().join("jobs/suppliers.toml"), job).unwrap();
+        Suppliers(root)
     }
-    let run = |arguments: &[&str]| {
+    fn save(&self, lines: &[String]) {
+        std::fs::write(self.0.path().join("s.csv"), format!("Number,Name,Credit\n{}\n", lines.join("\n"))).unwrap();
+    }
+    fn sheet(&self) -> String {
+        std::fs::read_to_string(self.0.path().join("s.csv")).unwrap()
+    }
+    /// One night: its exit code and all that it said.
+    fn run(&self, arguments: &[&str]) -> (i32, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_tieout"))
             .args(["run", "suppliers"])
             .args(arguments)
             .arg("--root")
-            .arg(root.path())
+            .arg(self.0.path())
             .env("TIEOUT_TEST_PASSWORD", PASSWORD)
             .output()
             .unwrap();
         let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(0), "{told}");
         assert!(!told.contains(PASSWORD), "{told}");
+        (output.status.code().unwrap(), told)
+    }
+    /// One night after which all is well.
+    fn night(&self, arguments: &[&str]) -> String {
+        let (code, told) = self.run(arguments);
+        assert_eq!(code, 0, "{told}");
         told
-    };
-    run(&["--first-contact"]);
+    }
+}
+
+/// Three nights: edits on both sides in the second, none in the third.
+fn nights(url: &str, edit: &dyn Fn(&str), texts: &dyn Fn(&str) -> Vec<String>) {
+    let suppliers = Suppliers::of(url);
+    let mut lines: Vec<String> = (1..=20).map(|n| format!("{n:04},Supplier {n},\"{n},50\"")).collect();
+    suppliers.save(&lines);
+    for n in 1..=20 {
+        edit(&format!("INSERT INTO suppliers (number, name, credit) VALUES ('{n:04}', 'Supplier {n}', {n}.50)"));
+    }
+    suppliers.night(&["--first-contact"]);
     lines[6] = "0007,Müller & Söhne,\"7,50\"".to_owned();
     lines.push("0021,New in the sheet,\"21,00\"".to_owned());
     lines.remove(10);
-    save(&lines);
+    suppliers.save(&lines);
     edit("UPDATE suppliers SET credit = 12345678901.25 WHERE number = '0008'");
     edit("INSERT INTO suppliers (number, name, credit) VALUES ('0022', 'New in the books', NULL)");
-    run(&[]);
+    suppliers.night(&[]);
     assert_eq!(
         texts("SELECT number, name, credit FROM suppliers WHERE number IN ('0007', '0008', '0011', '0021', '0022') ORDER BY number"),
         ["0007|Müller & Söhne|7.50", "0008|Supplier 8|12345678901.25", "0021|New in the sheet|21.00", "0022|New in the books|null"]
     );
-    let sheet = std::fs::read_to_string(file("s.csv")).unwrap();
+    let sheet = suppliers.sheet();
     assert!(sheet.contains("0008,Supplier 8,\"12345678901,25\"") && sheet.contains("0022,New in the books,") && !sheet.contains("0011"), "{sheet}");
     let before = (sheet, texts("SELECT * FROM suppliers ORDER BY id"));
-    run(&[]);
-    assert_eq!(before, (std::fs::read_to_string(file("s.csv")).unwrap(), texts("SELECT * FROM suppliers ORDER BY id")), "a quiet night writes nothing");
+    suppliers.night(&[]);
+    assert_eq!(before, (suppliers.sheet(), texts("SELECT * FROM suppliers ORDER BY id")), "a quiet night writes nothing");
+}
+
+/// What happens to a connection, once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Cut {
+    /// So many bytes of what the server says arrive.
+    After(usize),
+    /// The server never hears that it is to commit.
+    BeforeCommit,
+    /// The server commits, and we never hear of it.
+    AfterCommit,
+}
+
+/// A way to a server on which connections are cut.
+struct Cable {
+    port: u16,
+    next: Arc<Mutex<Option<Cut>>>,
+}
+
+impl Cable {
+    fn to(server: u16) -> Cable {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let next = Arc::new(Mutex::new(None));
+        let cut = next.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let Ok(client) = client else { return };
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let (up, down) = (Arc::clone(&cut), Arc::clone(&cut));
+                std::thread::spawn(move || carry(from_client, to_server, &up, true));
+                std::thread::spawn(move || carry(server, client, &down, false));
+            }
+        });
+        Cable { port, next }
+    }
+    fn cut(&self, cut: Cut) {
+        *self.next.lock().unwrap() = Some(cut);
+    }
+    /// Whether what was to happen has happened.
+    fn was_cut(&self) -> bool {
+        self.next.lock().unwrap().is_none()
+    }
+}
+
+/// Carries what one end says to the other, until an end is gone or the connection is cut.
+fn carry(mut from: TcpStream, mut to: TcpStream, next: &Mutex<Option<Cut>>, is_up: bool) {
+    let mut bytes = vec![0_u8; 1 << 20];
+    // A pull is a transaction as well.
+    let mut has_written = false;
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        let mut said = &bytes[..count];
+        let says = |words: &str| is_up && memchr::memmem::find(said, words.as_bytes()).is_some();
+        has_written |= says("UPDATE \"suppliers\"") || says("UPDATE `suppliers`");
+        let is_commit = has_written && says("COMMIT");
+        let mut ends = false;
+        {
+            let mut next = next.lock().unwrap();
+            match *next {
+                Some(Cut::After(left)) if !is_up => {
+                    ends = left < count;
+                    said = &said[..left.min(count)];
+                    *next = (!ends).then_some(Cut::After(left - left.min(count)));
+                }
+                Some(Cut::BeforeCommit) if is_commit => {
+                    (said, ends, *next) = (&[], true, None);
+                }
+                // What the server says next is its answer.
+                Some(Cut::AfterCommit) if is_commit => *next = Some(Cut::After(0)),
+                _ => {}
+            }
+        }
+        if to.write_all(said).is_err() || ends {
+            break;
+        }
+    }
+    for end in [&from, &to] {
+        let _ = end.shutdown(Shutdown::Both);
+    }
+}
+
+/// Nights on which the connection is cut, and what the nights after them make of it.
+fn nights_on_a_bad_line(cable: &Cable, url: &str, texts: &dyn Fn(&str) -> Vec<String>) {
+    let suppliers = Suppliers::of(url);
+    // A fifth of the records have the mark of their night, and all that came later.
+    let line = |n: u32, mark: &str| format!("{n:04},Supplier {n} {},\"{n},50\"", if n <= 60 || n > 300 { mark } else { "first" });
+    let lines = |mark: &str, count: u32| (1..=count).map(|n| line(n, mark)).collect::<Vec<String>>();
+    let in_books = |mark: &str| texts(&format!("SELECT number FROM suppliers WHERE name LIKE '% {mark}' ORDER BY number")).len();
+    suppliers.save(&lines("first", 300));
+    suppliers.night(&["--first-contact"]);
+    assert_eq!(in_books("first"), 300);
+    // In the middle of the pull: it is pulled again, and nothing is missing that would be taken for deleted.
+    for bytes in [3_000, 9_000] {
+        cable.cut(Cut::After(bytes));
+        let told = suppliers.night(&[]);
+        assert!(cable.was_cut(), "{told}");
+        assert_eq!(in_books("first"), 300);
+    }
+    for (night, cut) in [("second", Cut::AfterCommit), ("third", Cut::BeforeCommit)].into_iter() {
+        let count = if night == "second" { 310 } else { 320 };
+        suppliers.save(&lines(night, count));
+        cable.cut(cut);
+        let (code, told) = suppliers.run(&[]);
+        assert_eq!(code, if cut == Cut::AfterCommit { 0 } else { 1 }, "{told}");
+        assert!(cable.was_cut(), "{told}");
+        let all = 60 + count as usize - 300;
+        let arrived = if cut == Cut::AfterCommit { all } else { 0 };
+        assert_eq!(in_books(night), arrived, "{told}");
+        suppliers.night(&[]);
+        assert_eq!(in_books(night), all, "each once");
+        assert_eq!(texts("SELECT count(*) FROM suppliers"), [count.to_string()]);
+        let before = (suppliers.sheet(), texts("SELECT * FROM suppliers ORDER BY id"));
+        suppliers.night(&[]);
+        assert_eq!(before, (suppliers.sheet(), texts("SELECT * FROM suppliers ORDER BY id")), "a quiet night writes nothing");
+    }
+}
+
+#[test]
+fn postgres_on_a_bad_line_loses_and_doubles_nothing() {
+    let setup = "CREATE TABLE suppliers (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, number varchar(10) NOT NULL, name text, credit numeric(14,2))";
+    let Some(server) = Postgres::start(setup) else { return };
+    let cable = Cable::to(server.port);
+    let url = format!("postgres://keeper:${{env:TIEOUT_TEST_PASSWORD}}@127.0.0.1:{}/postgres", cable.port);
+    nights_on_a_bad_line(&cable, &url, &|query| server.texts(query));
+}
+
+#[test]
+fn mariadb_on_a_bad_line_loses_and_doubles_nothing() {
+    let setup = ["CREATE TABLE suppliers (id int AUTO_INCREMENT PRIMARY KEY, number varchar(10) NOT NULL, name text, credit decimal(14,2))"];
+    let Some(server) = MariaDb::start(&setup) else { return };
+    let cable = Cable::to(server.port);
+    let url = format!("mariadb://keeper:${{env:TIEOUT_TEST_PASSWORD}}@127.0.0.1:{}/books", cable.port);
+    nights_on_a_bad_line(&cable, &url, &|query| server.texts(query));
 }
 
 #[test]
