@@ -1042,13 +1042,10 @@ impl Writer<'_> {
     }
 
     /// Sets or deletes rows by one statement, each only if it still holds what its change expects. Wholly, or told which rows are left.
-    fn set_together(&mut self, changes: &[&Change]) -> Result<Together, Failure> {
+    /// `values` are what is sent for each cell of each change.
+    fn set_together(&mut self, changes: &[&Change], values: Vec<Vec<Option<String>>>) -> Result<Together, Failure> {
         let (dialect, table, first) = (self.dialect, self.table, changes[0]);
         let is_delete = first.action == Action::Delete;
-        let values = match self.new_values_of_all(changes) {
-            Ok(values) => values,
-            Err(left) => return Ok(Together::Without(left)),
-        };
         let mut left = Vec::new();
         let of = |name: &str| table.column(name).ok_or_else(|| Failure::ours(Fault::Refused, format!("there is no column `{name}`")));
         let address: Vec<&Column> = first.address.iter().map(|part| of(&part.column)).collect::<Result<_, _>>()?;
@@ -1127,13 +1124,9 @@ impl Writer<'_> {
 
     /// Sets or deletes rows by one statement of a server that joins no list of values with a table: what a row gets is told case by case.
     /// The statement says how many rows it touched; that this is one for each change shows a look at their addresses, which locks them.
-    fn set_case_by_case(&mut self, changes: &[&Change]) -> Result<Together, Failure> {
+    fn set_case_by_case(&mut self, changes: &[&Change], values: &[Vec<Option<String>>]) -> Result<Together, Failure> {
         let (dialect, table, first) = (self.dialect, self.table, changes[0]);
         let is_delete = first.action == Action::Delete;
-        let values = match self.new_values_of_all(changes) {
-            Ok(values) => values,
-            Err(left) => return Ok(Together::Without(left)),
-        };
         if is_delete && self.rows_at(changes, &[])?.is_none() {
             return Ok(Together::Apart);
         }
@@ -1144,7 +1137,7 @@ impl Writer<'_> {
         let cells = first.cells.iter().filter(|_| !is_delete).enumerate().filter_map(|(index, cell)| Some((index, table.column(&cell.column)?)));
         statement.list(cells, ", ", |statement, (index, column)| {
             statement.push(&format!("{} = CASE", dialect.column(&column.name)));
-            for (change, new) in changes.iter().zip(&values) {
+            for (change, new) in changes.iter().zip(values) {
                 statement.push(" WHEN ");
                 self.at(statement, change);
                 statement.push(" THEN ");
@@ -1220,10 +1213,11 @@ impl Writer<'_> {
         }
         self.session.command(&format!("SAVEPOINT {SAVEPOINT}"))?;
         let part = &changes[first..first + count];
-        let made = match part[0].action {
-            Action::Create => self.add(part).map(|added| added.map_or(Together::Apart, Together::Whole)),
-            Action::Update | Action::Archive | Action::Delete if self.dialect == Dialect::MySql => self.set_case_by_case(part),
-            Action::Update | Action::Archive | Action::Delete => self.set_together(part),
+        let made = match (self.new_values_of_all(part), part[0].action) {
+            (Err(left), _) => Ok(Together::Without(left)),
+            (Ok(values), Action::Create) => self.add(part, values),
+            (Ok(values), _) if self.dialect == Dialect::MySql => self.set_case_by_case(part, &values),
+            (Ok(values), _) => self.set_together(part, values),
         };
         match made {
             Err(failure) if !failure.is_refusal() => Err(failure),
@@ -1263,23 +1257,16 @@ impl Writer<'_> {
         self.release()
     }
 
-    /// Adds rows with the same columns by one statement. Nothing if they are better added one by one: a change among them that cannot be
-    /// sent as it is, or an answer in which the rows cannot be told apart for certain.
-    fn add(&mut self, changes: &[&Change]) -> Result<Option<Vec<Outcome>>, Failure> {
-        let mut rows = Vec::with_capacity(changes.len());
-        for change in changes {
-            match self.new_values(change) {
-                Ok(values) => rows.push(values),
-                Err(_) => return Ok(None),
-            }
-        }
-        let Some(answers) = self.insert(changes, rows)? else { return Ok(None) };
+    /// Adds rows with the same columns by one statement. Nothing certain if in the answer the rows cannot be told apart. `values` are what
+    /// is sent for each cell of each change.
+    fn add(&mut self, changes: &[&Change], values: Vec<Vec<Option<String>>>) -> Result<Together, Failure> {
+        let Some(answers) = self.insert(changes, values)? else { return Ok(Together::Apart) };
         let outcomes: Vec<Outcome> = changes.iter().zip(answers).map(|(change, row)| self.outcome(change, row)).collect();
         let is_certain = |(change, outcome): (&&Change, &Outcome)| match outcome {
             Outcome::Done { answer, .. } => change.cells.iter().zip(answer).all(|(cell, part)| self.is_kept(cell, part)),
             _ => false,
         };
-        Ok(changes.iter().zip(&outcomes).all(is_certain).then_some(outcomes))
+        Ok(if changes.iter().zip(&outcomes).all(is_certain) { Together::Whole(outcomes) } else { Together::Apart })
     }
 
     /// Whether an answer shows what was sent, as far as that is spelled in one way alone.
