@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::io::BufRead;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use postgres::config::SslMode;
@@ -18,6 +19,12 @@ use crate::job::DatabaseUrl;
 use crate::systems::encryption::why_untrusted;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// So much of a copy is handed on at once.
+const BLOCK_BYTES: usize = 256 * 1024;
+
+/// So many blocks wait to be read.
+const BLOCKS_AHEAD: usize = 16;
 
 /// Statements that are kept prepared.
 const PREPARED_MAX: usize = 100;
@@ -91,26 +98,69 @@ impl PostgresSession {
         Ok(self.asked(text, values)?.first().and_then(|row| row.first()).is_some_and(|cell| cell.as_deref() == Some("true")))
     }
 
-    /// Reads the rows of a copy: a line each, tabs between cells.
+    /// Reads the rows of a copy: a line each, tabs between cells. One thread takes what comes, another makes rows of it.
     fn copied(&mut self, statement: &str, row: &mut dyn FnMut(Cells<'_>)) -> Result<(), Failure> {
-        let password = self.password.clone();
+        let (client, password) = (&mut self.client, self.password.as_deref());
         let copy = format!("COPY ({statement}) TO STDOUT");
-        let mut reader = self.client.copy_out(copy.as_str()).map_err(|error| failure(&error, password.as_deref()))?;
-        let broken = |error: &std::io::Error| match error.get_ref().and_then(|inner| inner.downcast_ref::<postgres::Error>()) {
-            Some(inner) => failure(inner, password.as_deref()),
-            None => Failure::ours(Fault::Lost, error.to_string()),
-        };
-        let (mut line, mut plain, mut cells) = (Vec::new(), Vec::new(), Vec::new());
-        loop {
-            line.clear();
-            if reader.read_until(b'\n', &mut line).map_err(|error| broken(&error))? == 0 {
-                break;
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
+            let fetching = scope.spawn(move || fetch(client, &copy, password, &sender));
+            let mut plain = Vec::new();
+            for block in receiver {
+                rows_of(&block, &mut plain, row);
             }
-            unescape(line.strip_suffix(b"\n").unwrap_or(&line), &mut plain, &mut cells);
-            let texts: Vec<Option<&[u8]>> = cells.iter().map(|cell: &Option<(usize, usize)>| cell.map(|(start, end)| &plain[start..end])).collect();
+            fetching.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+}
+
+/// Hands on what a copy delivers, in blocks of whole lines.
+fn fetch(client: &mut Client, copy: &str, password: Option<&str>, blocks: &SyncSender<Vec<u8>>) -> Result<(), Failure> {
+    let mut reader = client.copy_out(copy).map_err(|error| failure(&error, password))?;
+    let broken = |error: &std::io::Error| match error.get_ref().and_then(|inner| inner.downcast_ref::<postgres::Error>()) {
+        Some(inner) => failure(inner, password),
+        None => Failure::ours(Fault::Lost, error.to_string()),
+    };
+    let mut block: Vec<u8> = Vec::with_capacity(BLOCK_BYTES);
+    loop {
+        let delivered = reader.fill_buf().map_err(|error| broken(&error))?;
+        let (length, is_last) = (delivered.len(), delivered.is_empty());
+        block.extend_from_slice(delivered);
+        reader.consume(length);
+        if is_last || block.len() >= BLOCK_BYTES {
+            let end = if is_last { block.len() } else { memchr::memrchr(b'\n', &block).map_or(0, |at| at + 1) };
+            if end == 0 && !is_last {
+                continue;
+            }
+            let mut rest = Vec::with_capacity(BLOCK_BYTES);
+            rest.extend_from_slice(&block[end..]);
+            block.truncate(end);
+            // Nobody takes blocks any more only where the taker panicked.
+            if blocks.send(std::mem::replace(&mut block, rest)).is_err() || is_last {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The rows of whole lines.
+fn rows_of(block: &[u8], plain: &mut Vec<u8>, row: &mut dyn FnMut(Cells<'_>)) {
+    let mut ranges = Vec::new();
+    let mut cells: Vec<Option<&[u8]>> = Vec::new();
+    let mut rest = block;
+    while !rest.is_empty() {
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = &rest[..end];
+        rest = rest.get(end + 1..).unwrap_or_default();
+        if memchr::memchr(b'\\', line).is_none() {
+            cells.clear();
+            cells.extend(line.split(|byte| *byte == b'\t').map(Some));
+            row(&cells);
+        } else {
+            unescape(line, plain, &mut ranges);
+            let texts: Vec<Option<&[u8]>> = ranges.iter().map(|range| range.map(|(start, end)| &plain[start..end])).collect();
             row(&texts);
         }
-        Ok(())
     }
 }
 
@@ -412,6 +462,17 @@ mod tests {
         unescape(b"1\t\\N\t\ta\\tb\\\\N\\n\t\\\\N", &mut plain, &mut cells);
         let texts: Vec<Option<&str>> = cells.iter().map(|cell| cell.map(|(start, end)| std::str::from_utf8(&plain[start..end]).unwrap())).collect();
         assert_eq!(texts, [Some("1"), None, Some(""), Some("a\tb\\N\n"), Some("\\N")]);
+    }
+
+    #[test]
+    fn blocks_of_a_copy_are_rows() {
+        let mut rows: Vec<Vec<Option<String>>> = Vec::new();
+        let text = |cell: &Option<&[u8]>| cell.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        rows_of(b"1\tplain\n2\t\\N\n\t\n3\ta\\nb\n4\tlast", &mut Vec::new(), &mut |cells| rows.push(cells.iter().map(text).collect()));
+        let told: Vec<Vec<Option<&str>>> = rows.iter().map(|row| row.iter().map(Option::as_deref).collect()).collect();
+        let expected: [[Option<&str>; 2]; 5] =
+            [[Some("1"), Some("plain")], [Some("2"), None], [Some(""), Some("")], [Some("3"), Some("a\nb")], [Some("4"), Some("last")]];
+        assert_eq!(told, expected);
     }
 
     #[test]
