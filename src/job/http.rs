@@ -9,13 +9,16 @@
 
 mod batch;
 mod login;
+mod response;
 
 use url::Url;
 
 use self::batch::Places;
 pub use self::batch::{HttpBatch, HttpBy, template_place};
-use self::login::HttpOauth2Table;
-pub use self::login::{HttpClientProof, HttpGrant, HttpJwt, HttpOauth2};
+pub use self::login::{HttpClientProof, HttpGrant, HttpJwt, HttpOauth2, HttpSession};
+use self::login::{HttpOauth2Table, HttpSessionTable};
+use self::response::HttpResponseTable;
+pub use self::response::{HttpMeaning, HttpOperation, HttpResponse};
 use super::read::{At, Named, Names, Page, Span, closed, table};
 use super::ready::{JsonColumn, JsonNull, Mode, Role};
 use super::settings::is_loopback;
@@ -63,6 +66,8 @@ table! {
         Optional "null" null: JsonNull,
         /// How much is asked of the API, and how long it is waited for.
         Optional "limits" limits: HttpLimitsTable,
+        /// What certain answers mean, where their status says something else. The first that fits counts.
+        Optional "responses" responses: Vec<At<HttpResponseTable>>,
     }
 }
 
@@ -83,6 +88,8 @@ table! {
         Optional "key" key: String,
         /// A token that is fetched from a token server, and fetched again when it ends (OAuth 2).
         Optional "oauth2" oauth2: HttpOauth2Table,
+        /// A login by a call of the API itself, which answers with a token or a cookie.
+        Optional "session" session: HttpSessionTable,
     }
 }
 
@@ -323,6 +330,8 @@ pub struct HttpSettings {
     pub null: JsonNull,
     /// How much is asked of it.
     pub limits: HttpLimits,
+    /// What certain answers mean; the first that fits counts.
+    pub responses: Vec<HttpResponse>,
     /// For how many seconds one pull or write waits in all for what passes.
     pub retry_for_s: u32,
     /// The columns that the job's fields have in the system.
@@ -395,6 +404,8 @@ pub enum HttpAuth {
     },
     /// A token that is fetched from a token server.
     Oauth2(Box<HttpOauth2>),
+    /// A token or a cookie that the API itself gives out.
+    Session(Box<HttpSession>),
 }
 
 /// How all records are read.
@@ -604,6 +615,7 @@ pub(super) fn check_http(
             .hint("say how, for example `update = { method = \"PATCH\", path = \"/contacts/{id}\" }`, or make the system a source or a witness");
     }
     let limits = table.limits.as_ref().map_or_else(HttpLimits::default, |limits| checks.limits(&limits.value));
+    let responses = table.responses.iter().flat_map(|responses| &responses.value).map(|response| checks.response(response)).collect();
     let is_overwritten = is_written && version.is_none() && (update.is_some() || delete.is_some() || archive.is_some());
     if let (true, Some((1, _)), Some(rate)) = (is_overwritten, limits.rate, table.limits.as_ref().and_then(|limits| limits.value.rate.as_ref())) {
         let message = format!("`{}.limits.rate` lets one call through at a time: between the look at a record and its write somebody may edit it", checks.key);
@@ -625,6 +637,7 @@ pub(super) fn check_http(
         idempotency: table.idempotency.as_ref().map(|header| header.value.clone()),
         null: table.null.as_ref().map_or(JsonNull::Null, |null| null.value),
         limits,
+        responses,
         retry_for_s: 0,
         columns: Vec::new(),
     })
@@ -646,17 +659,27 @@ impl Checks<'_, '_> {
     fn auth(&mut self, auth: &At<HttpAuthTable>) -> HttpAuth {
         let table = &auth.value;
         let key = format!("{}.auth", self.key);
-        let ways =
-            [table.bearer.is_some(), table.basic.is_some(), table.header.is_some(), table.query.is_some(), table.cookie.is_some(), table.oauth2.is_some()];
+        let ways = [
+            table.bearer.is_some(),
+            table.basic.is_some(),
+            table.header.is_some(),
+            table.query.is_some(),
+            table.cookie.is_some(),
+            table.oauth2.is_some(),
+            table.session.is_some(),
+        ];
         if ways.iter().filter(|way| **way).count() != 1 {
             let problem = if ways.contains(&true) { "has several ways" } else { "has no way" };
             self.page
                 .refuse(&auth.span, format!("`{key}` {problem} to say who we are"))
-                .hint("give one of `bearer`, `basic`, `header`, `query`, `cookie` and `oauth2`");
+                .hint("give one of `bearer`, `basic`, `header`, `query`, `cookie`, `oauth2` and `session`");
             return HttpAuth::None;
         }
         if let Some(oauth2) = &table.oauth2 {
             return HttpAuth::Oauth2(Box::new(self.oauth2(oauth2)));
+        }
+        if let Some(session) = &table.session {
+            return HttpAuth::Session(Box::new(self.session(session)));
         }
         let mut secret = |text: &At<String>, name: &str| {
             if !text.value.is_empty() && !has_reference(&text.value) {
@@ -983,6 +1006,20 @@ impl Checks<'_, '_> {
         }
     }
 
+    /// Statuses from `least` on.
+    fn statuses(&mut self, written: Option<&At<Vec<At<u32>>>>, key: &str, least: u16) -> Option<Vec<u16>> {
+        let mut read = Vec::new();
+        for status in &written?.value {
+            match u16::try_from(status.value).ok().filter(|status| (least..600).contains(status)) {
+                Some(status) => read.push(status),
+                None => {
+                    self.page.refuse(&status.span, format!("`{}.{key}` has {}, and a status lies between {least} and 599", self.key, status.value));
+                }
+            }
+        }
+        Some(read)
+    }
+
     fn limits(&mut self, table: &HttpLimitsTable) -> HttpLimits {
         let usual = HttpLimits::default();
         let mut number = |written: &Option<At<u32>>, key: &str, usual: u32, most: u32| {
@@ -997,20 +1034,8 @@ impl Checks<'_, '_> {
         let call_s = number(&table.call_s, "call_s", usual.call_s, SECONDS_MAX);
         let body_max_mb = number(&table.body_max_mb, "body_max_mb", usual.body_max_mb, BODY_MEGABYTES_MAX);
         let calls_max = table.calls_max.as_ref().map(|_| number(&table.calls_max, "calls_max", 1, u32::MAX));
-        let mut statuses = |written: &Option<At<Vec<At<u32>>>>, key: &str| -> Option<Vec<u16>> {
-            let mut read = Vec::new();
-            for status in &written.as_ref()?.value {
-                match u16::try_from(status.value).ok().filter(|status| (400..600).contains(status)) {
-                    Some(status) => read.push(status),
-                    None => {
-                        self.page.refuse(&status.span, format!("`{}.limits.{key}` has {}, and a status lies between 400 and 599", self.key, status.value));
-                    }
-                }
-            }
-            Some(read)
-        };
-        let busy = statuses(&table.busy, "busy").unwrap_or(usual.busy);
-        let busy_if_empty = statuses(&table.busy_if_empty, "busy_if_empty").unwrap_or_default();
+        let busy = self.statuses(table.busy.as_ref(), "limits.busy", 400).unwrap_or(usual.busy);
+        let busy_if_empty = self.statuses(table.busy_if_empty.as_ref(), "limits.busy_if_empty", 400).unwrap_or_default();
         let rate = table.rate.as_ref().and_then(|rate| {
             let read = rate_of(&rate.value);
             if read.is_none() {

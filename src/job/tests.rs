@@ -1164,6 +1164,7 @@ delete = { path = "/people/{id}" }
 archive = { method = "POST", path = "/people/{id}/archive", body = "none" }
 version = { path = "etag", header = "If-Match" }
 idempotency = "Idempotency-Key"
+responses = [{ calls = ["list"], status = [404], path = "$.error", is = ["none"], says = "none", means = "gone" }]
 limits = { rate = "60/min", calls_max = 100, busy = [429], busy_if_empty = [403], connect_s = 5, read_s = 5, call_s = 9, body_max_mb = 8 }
 id = "id"
 
@@ -1229,9 +1230,23 @@ base_url = "https://n.example.com"
 auth = { oauth2 = { token_url = "https://login.example.com/token", jwt = { key = "${file:secrets/key.pem}", issuer = "ours", subject = "ann@example.com", audience = "theirs" } } }
 list = { path = "/people" }
 
+[systems.p]
+kind = "http"
+role = "witness"
+base_url = "https://p.example.com"
+auth = { session = { path = "/login", body = '{"password": "${env:P_PASSWORD}"}', form = true, token = "$.token", header = "X-Token", prefix = "Token " } }
+list = { path = "/people" }
+
+[systems.q]
+kind = "http"
+role = "witness"
+base_url = "https://q.example.com"
+auth = { session = { path = "/login", body = '{"password": "${env:Q_PASSWORD}"}', cookie = "sid" } }
+list = { path = "/people" }
+
 [fields.nr]
 type = "text"
-columns = { e = "nr", a = "nr", b = "nr", c = { name = "nr", fixed_width = 8 }, d = "nr", f = "ids[0].nr", g = "nr", h = "nr", i = "nr", j = "nr", k = "nr", l = "nr", m = "nr", n = "nr", o = "nr" }
+columns = { p = "nr", q = "nr", e = "nr", a = "nr", b = "nr", c = { name = "nr", fixed_width = 8 }, d = "nr", f = "ids[0].nr", g = "nr", h = "nr", i = "nr", j = "nr", k = "nr", l = "nr", m = "nr", n = "nr", o = "nr" }
 clean = ["digits", "upper"]
 null_tokens = ["leer"]
 placeholders = ["00000"]

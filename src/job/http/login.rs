@@ -6,7 +6,7 @@
 
 use super::{Checks, url_problem};
 use crate::job::read::{At, Named, Word, closed, table};
-use crate::job::spelling::{has_literal_secret, has_reference};
+use crate::job::spelling::{PathStep, has_literal_secret, has_reference};
 
 /// Parameters that are put together here.
 const OURS: [&str; 6] = ["grant_type", "client_id", "client_secret", "refresh_token", "assertion", "scope"];
@@ -50,7 +50,28 @@ table! {
     }
 }
 
-closed!(HttpOauth2Table, HttpJwtTable);
+table! {
+    /// A login by a call of the API itself, which answers with a token or a cookie. It is made again where that is no longer accepted
+    /// (status 401, or an answer that `responses` says to mean `login`).
+    HttpSessionTable {
+        /// The path of the call, added to `base_url`; it is a `POST`.
+        Required "path" path: String,
+        /// What is sent, as JSON, with references in its texts: `{"email": "${env:CRM_USER}", "password": "${env:CRM_PASSWORD}"}`.
+        Required "body" body: String,
+        /// Whether it is sent as a form; as JSON if not given.
+        Optional "form" form: bool,
+        /// Where in the answer the token is, such as `$.data.access_token`.
+        Optional "token" token: String,
+        /// The cookie of the answer that is sent with every call.
+        Optional "cookie" cookie: String,
+        /// The header that holds the token; `Authorization` if not given.
+        Optional "header" header: String,
+        /// What stands before the token there; `Bearer ` if neither this nor `header` is given.
+        Optional "prefix" prefix: String,
+    }
+}
+
+closed!(HttpOauth2Table, HttpJwtTable, HttpSessionTable);
 
 /// How the id and the secret of a client are sent to its token server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,6 +121,25 @@ pub enum HttpGrant {
     Jwt(HttpJwt),
 }
 
+/// A login by a call of the API itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpSession {
+    /// The path behind the base.
+    pub path: String,
+    /// What is sent, as JSON; references in its texts are as written.
+    pub body: String,
+    /// Whether it is sent as a form.
+    pub is_form: bool,
+    /// Where in the answer the token is; it is in the cookie otherwise.
+    pub token: Option<Vec<PathStep>>,
+    /// The cookie.
+    pub cookie: Option<String>,
+    /// The header that holds the token.
+    pub header: String,
+    /// What stands before the token there.
+    pub prefix: String,
+}
+
 /// A claim signed with a private key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpJwt {
@@ -111,6 +151,20 @@ pub struct HttpJwt {
     pub subject: Option<String>,
     /// For whom it is meant.
     pub audience: Option<String>,
+}
+
+/// The name of a text that is a secret by its name and stands there itself.
+fn secret_in(value: &serde_json::Value) -> Option<&str> {
+    const NAMES: [&str; 5] = ["pass", "pwd", "secret", "token", "key"];
+    match value {
+        serde_json::Value::Object(members) => members.iter().find_map(|(name, value)| {
+            let is_secret = NAMES.iter().any(|part| name.to_ascii_lowercase().contains(part));
+            let is_written = value.as_str().is_some_and(|text| !text.is_empty() && !has_reference(text));
+            if is_secret && is_written { Some(name.as_str()) } else { secret_in(value) }
+        }),
+        serde_json::Value::Array(items) => items.iter().find_map(secret_in),
+        _ => None,
+    }
 }
 
 impl Checks<'_, '_> {
@@ -182,6 +236,60 @@ impl Checks<'_, '_> {
             },
             scope: table.scope.as_ref().map(|scope| scope.value.clone()),
             params,
+        }
+    }
+
+    /// Checks a login by a call of the API itself.
+    pub(super) fn session(&mut self, session: &At<HttpSessionTable>) -> HttpSession {
+        let table = &session.value;
+        let key = format!("{}.auth.session", self.key);
+        if let Some(body) = &table.body {
+            match serde_json::from_str::<serde_json::Value>(&body.value) {
+                Err(error) => {
+                    let place = format!("at its line {}, column {}", error.line(), error.column());
+                    self.page.refuse(&body.span, format!("`{key}.body` is no JSON")).seen(place);
+                }
+                Ok(value) => {
+                    if let Some(name) = secret_in(&value) {
+                        self.page
+                            .refuse(&body.span, format!("a secret stands in `{key}.body`: `{name}`"))
+                            .hint("keep it elsewhere, and write `${env:NAME}` in its place");
+                    }
+                    let is_flat = value.as_object().is_some_and(|members| members.values().all(|value| !value.is_object() && !value.is_array()));
+                    if let Some(form) = table.form.as_ref().filter(|form| form.value && !is_flat) {
+                        self.page.refuse(&form.span, format!("`{key}.form` needs a `body` that is an object of texts and numbers"));
+                    }
+                }
+            }
+        }
+        if table.token.is_some() == table.cookie.is_some() {
+            let problem = if table.token.is_some() { "has both `token` and `cookie`" } else { "has neither `token` nor `cookie`" };
+            self.page.refuse(&session.span, format!("`{key}` {problem}")).hint("for example `token = \"$.access_token\"`");
+        }
+        for (name, sent) in [("header", &table.header), ("prefix", &table.prefix)] {
+            if let Some(sent) = sent.as_ref().filter(|_| table.cookie.is_some()) {
+                self.page.refuse(&sent.span, format!("`{key}.{name}` is for a `token`, and a cookie has its own header"));
+            }
+        }
+        for (name, written) in [("header", &table.header), ("cookie", &table.cookie)] {
+            if let Some(written) = written {
+                self.header_name(&written.value, &written.span, &format!("auth.session.{name}"));
+            }
+        }
+        let cookie = table.cookie.as_ref().map(|cookie| cookie.value.clone());
+        let (header, prefix) = match (&cookie, &table.header) {
+            (Some(cookie), _) => ("Cookie".to_owned(), format!("{cookie}=")),
+            (None, Some(header)) => (header.value.clone(), String::new()),
+            (None, None) => ("Authorization".to_owned(), "Bearer ".to_owned()),
+        };
+        HttpSession {
+            path: self.call_path(table.path.as_ref(), "auth.session", false),
+            body: table.body.as_ref().map(|body| body.value.clone()).unwrap_or_default(),
+            is_form: table.form.as_ref().is_some_and(|form| form.value),
+            token: self.path(table.token.as_ref(), "auth.session.token"),
+            cookie,
+            header,
+            prefix: table.prefix.as_ref().map_or(prefix, |prefix| prefix.value.clone()),
         }
     }
 

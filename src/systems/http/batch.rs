@@ -18,7 +18,7 @@ use std::time::Instant;
 use hashbrown::{HashMap, HashSet};
 
 use super::client::{Call, Ended, Reply, whole};
-use super::write::{Current, JSON, SENDS_MAX, Seen, Source, outcome_of};
+use super::write::{Current, JSON, SENDS_MAX, Seen, Source, operation_of, outcome_of};
 use super::{HttpApi, NOTHING};
 use crate::change::{Action, Change, Outcome};
 use crate::error::{Error, Remedy};
@@ -292,7 +292,17 @@ impl HttpApi {
         }
         let is_harmless = is_create && (operation.upsert || !headers.is_empty());
         let url = self.client.url(&batch.path)?;
-        Ok((Call { method: batch.method.clone(), url, body: Some((JSON, body)), headers, is_harmless, changes: true, looked: None }, is_harmless))
+        let call = Call {
+            operation: operation_of(ready[0].change.action),
+            method: batch.method.clone(),
+            url,
+            body: Some((JSON, body)),
+            headers,
+            is_harmless,
+            changes: true,
+            looked: None,
+        };
+        Ok((call, is_harmless))
     }
 
     /// What an answer says about each of the changes.

@@ -31,7 +31,7 @@ use url::Url;
 use super::login::Login;
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
-use crate::job::{HttpAuth, HttpLimits, HttpSettings, is_loopback, url_problem};
+use crate::job::{HttpAuth, HttpLimits, HttpMeaning, HttpOperation, HttpResponse, HttpSettings, is_loopback, url_problem};
 use crate::systems::encryption::encryption;
 use crate::systems::json::read::find;
 use crate::systems::json::scan::{Scanner, Sort, Span, unquoted};
@@ -72,6 +72,7 @@ pub(super) fn is_uncertain(status: u16) -> bool {
 /// One call.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
+    pub operation: HttpOperation,
     pub method: String,
     pub url: Url,
     /// The type of the body, and the body.
@@ -87,7 +88,12 @@ pub(super) struct Call {
 /// What the API said.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
+    /// What it means, as a status.
     pub status: u16,
+    /// The status that came.
+    pub said: u16,
+    /// What the job file says that it means.
+    pub means: Option<HttpMeaning>,
     headers: HeaderMap,
     pub text: String,
 }
@@ -153,6 +159,7 @@ pub(super) struct Client {
     pub list_body: Option<String>,
     secrets: Vec<String>,
     limits: HttpLimits,
+    responses: Vec<HttpResponse>,
     /// For how long one pull or write waits in all.
     patience: Duration,
     waited: Duration,
@@ -208,6 +215,7 @@ impl Client {
             HttpAuth::Query { name, key } => query = Some((name.clone(), resolve(key)?)),
             HttpAuth::Cookie { name, key } => headers.push(("Cookie".to_owned(), format!("{name}={}", resolve(key)?))),
             HttpAuth::Oauth2(oauth2) => login = Some(Box::new(Login::new(oauth2, settings, opening, &resolve)?)),
+            HttpAuth::Session(session) => login = Some(Box::new(Login::of_session(session, settings, opening, &resolve)?)),
         }
         let mut list_query = Vec::new();
         for (name, value) in &settings.list.query {
@@ -271,6 +279,7 @@ impl Client {
             list_body,
             secrets,
             limits: settings.limits.clone(),
+            responses: settings.responses.clone(),
             patience: Duration::from_secs(u64::from(settings.retry_for_s)),
             waited: Duration::ZERO,
             made: VecDeque::new(),
@@ -361,14 +370,15 @@ impl Client {
     /// Sees to it that the token of the login goes with the next request; another one than before, if that was refused.
     fn log_in(&mut self, is_refused: bool) -> Result<(), Error> {
         let Some(login) = &mut self.login else { return Ok(()) };
-        let place = self.headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-        let before = place.and_then(|place| self.headers[place].1.strip_prefix("Bearer ").map(str::to_owned));
+        let (name, prefix) = login.header();
+        let place = self.headers.iter().position(|(there, _)| there.eq_ignore_ascii_case(&name));
+        let before = place.and_then(|place| self.headers[place].1.strip_prefix(&prefix).map(str::to_owned));
         let token = login.token(before.as_deref().filter(|_| is_refused))?;
         let hidden = login.secrets().to_vec();
         if before.as_ref() == Some(&token) {
             return Ok(());
         }
-        let header = ("Authorization".to_owned(), format!("Bearer {token}"));
+        let header = (name, format!("{prefix}{token}"));
         match place {
             Some(place) => self.headers[place] = header,
             None => self.headers.push(header),
@@ -446,6 +456,7 @@ impl Client {
                 }
                 Ok(reply) => {
                     self.heed(&reply);
+                    let reply = self.explained(call.operation, reply);
                     if call.looked.is_some() && !self.limits.busy.contains(&reply.status) {
                         self.late = 0;
                     }
@@ -455,27 +466,38 @@ impl Client {
                         self.log_in(true)?;
                         continue;
                     }
+                    if reply.means == Some(HttpMeaning::Stop) && !may_be_done {
+                        let error = self
+                            .error(Remedy::GiveAccess, path_of(self, call), format!("system `{}` lets us do nothing more", self.system))
+                            .seen(format!("the API answered with status {}", reply.said));
+                        return Err(match self.words(&reply) {
+                            Some(words) => error.seen(format!("it says: {words}")),
+                            None => error,
+                        }
+                        .hint("its `responses` in the job file say that such an answer ends a run"));
+                    }
                     if reply.status == 429 && reply.header("x-rate-limit-problem").is_some_and(|limit| limit.trim().eq_ignore_ascii_case("day")) {
                         return Err(self
                             .error(Remedy::GiveAccess, path_of(self, call), format!("system `{}` lets no more calls through today", self.system))
                             .seen("the API answered with status 429, `X-Rate-Limit-Problem: day`")
                             .hint("run again tomorrow, or ask for more records a page; `check --connect` tells how many calls a full pull is"));
                     }
-                    let is_bare = reply.text.trim().is_empty() && self.limits.busy_if_empty.contains(&reply.status);
+                    let is_told_busy = reply.means == Some(HttpMeaning::Busy);
+                    let is_bare = reply.means.is_none() && reply.text.trim().is_empty() && self.limits.busy_if_empty.contains(&reply.status);
                     // 503 without a word about when may come from something in between, after the API has done it.
                     let is_clear = call.is_harmless || reply.status != 503 || retry_after(&reply).is_some();
-                    let is_busy = is_clear && (is_bare || self.limits.busy.contains(&reply.status));
+                    let is_busy = is_told_busy || (is_clear && (is_bare || self.limits.busy.contains(&reply.status)));
                     let is_tried_again = is_busy || (call.is_harmless && reply.status >= 400 && is_uncertain(reply.status));
                     if !is_tried_again {
                         // An answer to a repetition says nothing of what became of the first one.
                         if call.changes && (is_uncertain(reply.status) || (may_be_done && !reply.is_fine())) {
                             let words = self.words(&reply).map(|words| format!(": {words}")).unwrap_or_default();
-                            return Ok(Ended::Unknown(format!("the API answered with status {}{words}", reply.status)));
+                            return Ok(Ended::Unknown(format!("the API answered with status {}{words}", reply.said)));
                         }
                         return Ok(Ended::Reply(reply));
                     }
                     may_be_done |= !is_busy;
-                    (format!("the API answered with status {}", reply.status), retry_after(&reply))
+                    (format!("the API answered with status {}", reply.said), retry_after(&reply))
                 }
             };
             let give_up = |client: &Client, why: String| {
@@ -499,6 +521,22 @@ impl Client {
             self.waited += wait;
             std::thread::sleep(wait);
         }
+    }
+
+    /// A reply with the status that means what the job file says of it.
+    fn explained(&self, operation: HttpOperation, mut reply: Reply) -> Reply {
+        reply.means = self.responses.iter().find(|response| is_meant(response, operation, &reply)).map(|response| response.means);
+        reply.status = match reply.means {
+            Some(HttpMeaning::Fine) => 200,
+            Some(HttpMeaning::Busy) => 429,
+            Some(HttpMeaning::Refused) => 422,
+            Some(HttpMeaning::Stale) => 412,
+            Some(HttpMeaning::Gone) => 404,
+            Some(HttpMeaning::Login) => 401,
+            Some(HttpMeaning::Stop) => 403,
+            None => reply.status,
+        };
+        reply
     }
 
     /// What the headers say about when the next request may be made.
@@ -657,7 +695,7 @@ impl Client {
                 });
             }
         };
-        Ok(Reply { status, headers, text })
+        Ok(Reply { status, said: status, means: None, headers, text })
     }
 
     fn broken(&self, failure: &reqwest::Error) -> Broken {
@@ -802,6 +840,33 @@ fn causes<'e>(error: &'e (dyn std::error::Error + 'static)) -> impl Iterator<Ite
 /// The words of what caused an error in the end.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     causes(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Whether a reply is one that the job file says something about.
+fn is_meant(response: &HttpResponse, operation: HttpOperation, reply: &Reply) -> bool {
+    let text = reply.text.strip_prefix('\u{feff}').unwrap_or(&reply.text);
+    if operation == HttpOperation::Login
+        || !(response.calls.is_empty() || response.calls.contains(&operation))
+        || !(response.status.is_empty() || response.status.contains(&reply.said))
+    {
+        return false;
+    }
+    let part = match &response.path {
+        None => text,
+        Some(path) => match whole(text).and_then(|value| find(text, value, path)).map(|there| there.of(text)) {
+            Some(there) if !is_nothing(there) => there,
+            _ => return false,
+        },
+    };
+    let plain = unquoted(part);
+    let plain = plain.as_deref().unwrap_or(part);
+    let is_one = response.is.is_empty() || response.is.iter().any(|wanted| wanted == plain);
+    is_one && response.says.as_ref().is_none_or(|words| plain.to_lowercase().contains(&words.to_lowercase()))
+}
+
+/// Whether a value says that there is nothing.
+pub(super) fn is_nothing(value: &str) -> bool {
+    matches!(value, "null" | "false" | "\"\"" | "0") || value.trim_matches(['[', ']', '{', '}', ' ', '\n', '\r', '\t']).is_empty()
 }
 
 /// How long an API asks to be left alone: seconds, or a moment by its own clock.

@@ -30,12 +30,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use url::Url;
 
-use super::client::{Call, Client, Ended, Reply};
+use super::client::{Call, Client, Ended, Reply, whole};
+use super::write::{FORM, JSON};
 use crate::diagnostic::Place;
 use crate::disk;
 use crate::error::{Error, Remedy};
-use crate::job::{HttpClientProof, HttpGrant, HttpLimits, HttpOauth2, HttpSettings, url_problem};
+use crate::job::{HttpClientProof, HttpGrant, HttpLimits, HttpOauth2, HttpOperation, HttpSession, HttpSettings, PathStep, spell_path, url_problem};
 use crate::systems::Opening;
+use crate::systems::json::read::{Cell, cell, find};
 
 /// The folder with kept logins, in that of all state. No job has such a name.
 const FOLDER: &str = ".logins";
@@ -59,6 +61,8 @@ pub(super) struct Login {
     headers: Vec<(String, String)>,
     grant: Grant,
     access: Option<Access>,
+    /// The header that the token goes in, and what stands before it there.
+    header: (String, String),
     call_s: u32,
 }
 
@@ -82,6 +86,18 @@ enum Grant {
         header: Json,
         claim: Json,
     },
+    Session(Session),
+}
+
+/// A login by a call of the API itself.
+#[derive(Debug)]
+struct Session {
+    path: String,
+    body: (&'static str, String),
+    /// Where the token is.
+    token: Option<Vec<PathStep>>,
+    /// The cookie that it is otherwise in.
+    cookie: String,
 }
 
 #[derive(Clone, Debug)]
@@ -228,7 +244,66 @@ impl Login {
             }
         };
         basic.iter().for_each(|login: &String| server.hide(login));
-        Ok(Login { server, url, form, headers, grant, access: None, call_s: settings.limits.call_s })
+        let header = ("Authorization".to_owned(), "Bearer ".to_owned());
+        Ok(Login { server, url, form, headers, grant, access: None, header, call_s: settings.limits.call_s })
+    }
+
+    /// A login by a call of the API itself that has asked for nothing yet. `resolve` as in [`Login::new`].
+    ///
+    /// # Errors
+    /// `GiveAccess` for a reference that leads nowhere, `MendJob` for an address that cannot be called or a body that is none.
+    pub fn of_session(
+        session: &HttpSession,
+        settings: &HttpSettings,
+        opening: &Opening<'_>,
+        resolve: &dyn Fn(&str) -> Result<String, Error>,
+    ) -> Result<Login, Error> {
+        let of_server = HttpSettings {
+            base_url: settings.base_url.clone(),
+            ca: settings.ca.clone(),
+            headers: settings.headers.clone(),
+            limits: HttpLimits { rate: None, calls_max: None, ..settings.limits.clone() },
+            retry_for_s: settings.retry_for_s,
+            ..HttpSettings::default()
+        };
+        let mut server = Client::new(&of_server, opening)?;
+        let url = server.url(&session.path)?;
+        let unusable = |why: String| server.error(Remedy::MendJob, &session.path, format!("the body of a login at system `{}` {why}", server.system));
+        let mut body: Json = serde_json::from_str(&session.body).map_err(|error| unusable(format!("is no JSON: {error}")))?;
+        let mut secrets = Vec::new();
+        resolve_texts(&mut body, &mut |written| {
+            let value = resolve(written)?;
+            if written != value {
+                secrets.push(value.clone());
+            }
+            Ok(value)
+        })?;
+        let body = if session.is_form {
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            for (name, value) in body.as_object().into_iter().flatten() {
+                form.append_pair(name, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            }
+            (FORM, form.finish())
+        } else {
+            (JSON, body.to_string())
+        };
+        secrets.iter().for_each(|secret| server.hide(secret));
+        let grant = Session { path: session.path.clone(), body, token: session.token.clone(), cookie: session.cookie.clone().unwrap_or_default() };
+        Ok(Login {
+            server,
+            url,
+            form: Vec::new(),
+            headers: Vec::new(),
+            grant: Grant::Session(grant),
+            access: None,
+            header: (session.header.clone(), session.prefix.clone()),
+            call_s: settings.limits.call_s,
+        })
+    }
+
+    /// The header that the token goes in, and what stands before it there.
+    pub fn header(&self) -> (String, String) {
+        self.header.clone()
     }
 
     /// The token to call with. One that was `refused` is never given again.
@@ -257,6 +332,7 @@ impl Login {
                 self.fetch(&own, None).map_err(|failed| failed.error)?.0
             }
             Grant::Refresh { .. } => self.renew(refused)?,
+            Grant::Session(_) => self.open_session()?,
         };
         let token = access.token.clone();
         self.access = Some(access);
@@ -317,6 +393,67 @@ impl Login {
         }
     }
 
+    /// Logs in by a call of the API itself.
+    fn open_session(&mut self) -> Result<Access, Error> {
+        let Grant::Session(session) = &self.grant else { return self.nothing() };
+        let call = self.call(session.body.clone());
+        let reply = match self.server.call(&call)? {
+            Ended::Reply(reply) => reply,
+            Ended::Unknown(why) => {
+                let message = format!("system `{}` gave no answer to our login", self.server.system);
+                return Err(self.server.error(Remedy::GiveAccess, &session.path, message).seen(why).seen(super::NOTHING));
+            }
+            Ended::Late => return self.nothing(),
+        };
+        let token = match &session.token {
+            Some(path) => whole(&reply.text).and_then(|value| find(&reply.text, value, path)).and_then(|there| match cell(there.of(&reply.text), false) {
+                Cell::Text(token, _) => Some(token),
+                Cell::Absent | Cell::Null | Cell::Fault(_) => None,
+            }),
+            None => reply.headers("set-cookie").find_map(|cookie| {
+                let (name, value) = cookie.split(';').next()?.split_once('=')?;
+                (name.trim() == session.cookie).then(|| value.trim().to_owned())
+            }),
+        };
+        if let Some(token) = token.filter(|token| reply.is_fine() && is_sendable(token)) {
+            self.server.hide(&token);
+            return Ok(Access { token, until: None });
+        }
+        let error = |message: String| {
+            let error = self.server.error(Remedy::GiveAccess, &session.path, message).seen(format!("the API answered with status {}", reply.said));
+            // An answer that is fine may hold a token where nobody looks for it.
+            match self.server.words(&reply).filter(|_| !reply.is_fine()) {
+                Some(words) => error.seen(format!("it says: {words}")),
+                None => error,
+            }
+            .seen(super::NOTHING)
+        };
+        let system = &self.server.system;
+        Err(match (reply.is_fine(), &session.token) {
+            (false, _) => {
+                error(format!("system `{system}` does not accept our login")).hint("look at what the references in `session.body` lead to, and at its `path`")
+            }
+            (true, Some(path)) => error(format!("the answer to our login at system `{system}` has no token at `${}`", spell_path(path, true)))
+                .hint("correct `token` of its `session`, or look at what the references in its `body` lead to"),
+            (true, None) => error(format!("the answer to our login at system `{system}` sets no cookie `{}`", session.cookie))
+                .hint("correct `cookie` of its `session`, or look at what the references in its `body` lead to"),
+        })
+    }
+
+    /// The call that asks for a token.
+    fn call(&self, body: (&'static str, String)) -> Call {
+        Call {
+            operation: HttpOperation::Login,
+            method: "POST".to_owned(),
+            url: self.url.clone(),
+            body: Some(body),
+            headers: self.headers.clone(),
+            is_harmless: true,
+            changes: false,
+            looked: None,
+        }
+    }
+
     fn nothing(&self) -> Result<Access, Error> {
         Err(self.server.error(Remedy::Look, "", format!("system `{}` has no refresh token", self.server.system)))
     }
@@ -360,15 +497,7 @@ impl Login {
     fn fetch(&mut self, own: &[(&str, &str)], refresh: Option<(&str, &Kept)>) -> Result<(Access, Option<String>), Failed> {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.extend_pairs(own).extend_pairs(&self.form);
-        let call = Call {
-            method: "POST".to_owned(),
-            url: self.url.clone(),
-            body: Some(("application/x-www-form-urlencoded", form.finish())),
-            headers: self.headers.clone(),
-            is_harmless: true,
-            changes: false,
-            looked: None,
-        };
+        let call = self.call((FORM, form.finish()));
         let unanswered = |error: Error| Failed { error, is_answered: false };
         let reply = match self.server.call(&call).map_err(unanswered)? {
             Ended::Reply(reply) => reply,
@@ -446,6 +575,17 @@ struct Failed {
     error: Error,
     /// Whether the token server said no, so that nothing was renewed.
     is_answered: bool,
+}
+
+/// Replaces the references in every text of a value.
+fn resolve_texts(value: &mut Json, resolve: &mut dyn FnMut(&str) -> Result<String, Error>) -> Result<(), Error> {
+    match value {
+        Json::String(text) => *text = resolve(text)?,
+        Json::Array(items) => items.iter_mut().try_for_each(|item| resolve_texts(item, resolve))?,
+        Json::Object(members) => members.values_mut().try_for_each(|member| resolve_texts(member, resolve))?,
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+    Ok(())
 }
 
 /// Whether a token can stand in a header.

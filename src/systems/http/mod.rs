@@ -38,7 +38,7 @@ use crate::systems::json::scan::{Sort, Span};
 use crate::systems::{Description, Look, Opening, System, Wanted, WriteSet, missing_columns, shown};
 use crate::value::FieldType;
 
-use self::client::{Call, Client, Ended, Reply, whole};
+use self::client::{Client, Ended, Reply, whole};
 use self::pages::Listing;
 
 /// Names of [`Evidence::found`].
@@ -112,9 +112,9 @@ impl HttpApi {
         })
     }
 
-    /// A reply to a call that only reads, or why there is none that can be used.
-    fn read(&mut self, call: &Call, path: &str) -> Result<Reply, Error> {
-        match self.client.call(call)? {
+    /// The reply to a call that only reads, or why there is none that can be used.
+    fn fine(&self, ended: Ended, path: &str) -> Result<Reply, Error> {
+        match ended {
             Ended::Reply(reply) if reply.is_fine() => Ok(reply),
             Ended::Reply(reply) => Err(self.refused(&reply, path)),
             Ended::Late => Err(self.client.error(Remedy::GiveAccess, path, format!("system `{}` was not asked", self.system)).seen(NOTHING)),
@@ -139,7 +139,7 @@ impl HttpApi {
             500..=599 => (Remedy::GiveAccess, format!("system `{}` is out of order", self.system), "try again later"),
             _ => (Remedy::MendJob, format!("system `{}` refuses this call", self.system), CORRECT_CALL),
         };
-        let error = self.client.error(remedy, path, message).seen(format!("the API answered with status {}", reply.status));
+        let error = self.client.error(remedy, path, message).seen(format!("the API answered with status {}", reply.said));
         match self.client.words(reply) {
             Some(words) => error.seen(format!("it says: {words}")),
             None => error,
@@ -157,8 +157,7 @@ impl HttpApi {
     fn errors_at(&self, text: &str, value: Span, path: &[PathStep]) -> Option<String> {
         let there = find(text, value, path)?;
         let value = there.of(text);
-        let is_none = matches!(value, "null" | "false" | "\"\"" | "0") || value.trim_matches(['[', ']', '{', '}', ' ', '\n', '\r', '\t']).is_empty();
-        (!is_none).then(|| client::shortened(&self.client.redacted(&client::said(text, there, 0).unwrap_or_else(|| value.to_owned()))))
+        (!client::is_nothing(value)).then(|| client::shortened(&self.client.redacted(&client::said(text, there, 0).unwrap_or_else(|| value.to_owned()))))
     }
 
     /// The error of an answer that is no JSON.

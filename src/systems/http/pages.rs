@@ -7,10 +7,10 @@
 use hashbrown::{HashMap, HashSet};
 use url::Url;
 
-use super::client::{Call, Ended, Reply, whole};
+use super::client::{Call, Ended, Reply, is_nothing, whole};
 use super::{HttpApi, NOTHING};
 use crate::error::{Error, Remedy};
-use crate::job::{HttpPage, HttpParameter, PathStep, spell_path};
+use crate::job::{HttpMeaning, HttpOperation, HttpPage, HttpParameter, PathStep, spell_path};
 use crate::reconcile::gates::count;
 use crate::systems::json::read::{NoElements, elements_of_array, find};
 use crate::systems::json::scan::{Scanner, Sort, Span, unquoted};
@@ -149,14 +149,12 @@ impl HttpApi {
                     .hint("raise `pages_max` under its `page`, or ask for larger pages"));
             }
             let call = self.call_of_page(&address, &first, &next)?;
-            let reply = self.read(&call, &list.path).map_err(|error| if page > 1 { refused_in_the_middle(error, page) } else { error })?;
-            if let Some(words) = self.errors_in(&reply, list.errors.as_ref()) {
-                return Err(self
-                    .client
-                    .error(Remedy::GiveAccess, &list.path, format!("system `{}` answers with errors", self.system))
-                    .seen(format!("it says: {words}"))
-                    .seen(NOTHING));
+            let reply = self.read_page(&call, &list.path).map_err(|error| if page > 1 { refused_in_the_middle(error, page) } else { error })?;
+            if reply.means == Some(HttpMeaning::Gone) {
+                // A total that was not reached is told by whoever compares it.
+                break;
             }
+            self.no_errors(&reply, &list.path)?;
             let before = listing.spans.len();
             let text = reply.text.strip_prefix('\u{feff}').unwrap_or(&reply.text);
             let found = elements_of_array(text, &list.records).map_err(|why| self.no_records(&reply, text, why))?;
@@ -187,7 +185,8 @@ impl HttpApi {
             }
             let total = match (&list.total, &list.total_header) {
                 (Some(path), _) => Some(whole(text).and_then(|value| find(text, value, path)).map(|there| there.of(text).trim_matches('"').to_owned())),
-                (None, Some(header)) => Some(reply.header(header).map(str::to_owned)),
+                // `Content-Range` tells the part as well: `0-99/3500`.
+                (None, Some(header)) => Some(reply.header(header).map(|said| said.rsplit('/').next().unwrap_or(said).to_owned())),
                 (None, None) => None,
             };
             if let Some(total) = total {
@@ -290,6 +289,7 @@ impl HttpApi {
             }
         }
         Ok(Call {
+            operation: HttpOperation::List,
             method: list.method.clone(),
             url,
             body: body.map(|body| ("application/json", body)),
@@ -396,6 +396,21 @@ impl HttpApi {
         }
     }
 
+    /// A page of the list. That there are no more records is an answer as well.
+    fn read_page(&mut self, call: &Call, path: &str) -> Result<Reply, Error> {
+        match self.client.call(call)? {
+            Ended::Reply(reply) if reply.is_fine() || reply.means == Some(HttpMeaning::Gone) => Ok(reply),
+            ended => self.fine(ended, path),
+        }
+    }
+
+    /// The error of an answer that says it is fine and has errors where those of a list stand.
+    fn no_errors(&self, reply: &Reply, path: &str) -> Result<(), Error> {
+        let Some(words) = self.errors_in(reply, self.settings.list.errors.as_ref()) else { return Ok(()) };
+        let error = self.client.error(Remedy::GiveAccess, path, format!("system `{}` answers with errors", self.system));
+        Err(error.seen(format!("it says: {words}")).seen(NOTHING))
+    }
+
     fn no_records(&self, reply: &Reply, text: &str, why: NoElements) -> Error {
         let path = &self.settings.list.path;
         let records = format!("${}", self.settings.list.records.iter().map(|key| format!(".{key}")).collect::<String>());
@@ -431,7 +446,16 @@ impl HttpApi {
     pub(super) fn get(&mut self, id: &str) -> Result<Option<String>, Error> {
         let Some(get) = self.settings.get.clone() else { return Ok(None) };
         let url = self.client.url(&with_id(&get.path, id))?;
-        let call = Call { method: "GET".to_owned(), url, body: None, headers: Vec::new(), is_harmless: true, changes: false, looked: None };
+        let call = Call {
+            operation: HttpOperation::Get,
+            method: "GET".to_owned(),
+            url,
+            body: None,
+            headers: Vec::new(),
+            is_harmless: true,
+            changes: false,
+            looked: None,
+        };
         let reply = match self.client.call(&call)? {
             Ended::Reply(reply) if matches!(reply.status, 404 | 410) => return Ok(None),
             Ended::Reply(reply) if reply.is_fine() => reply,
@@ -439,8 +463,16 @@ impl HttpApi {
             Ended::Unknown(why) => return Err(self.client.error(Remedy::GiveAccess, &get.path, why)),
             Ended::Late => return Err(self.client.error(Remedy::GiveAccess, &get.path, "the record was not asked for".to_owned())),
         };
+        self.no_errors(&reply, &get.path)?;
         let text = reply.text.strip_prefix('\u{feff}').unwrap_or(&reply.text);
         let Some(value) = whole(text) else { return Err(self.no_json(&reply, &get.path, "it cannot be read")) };
+        // An API that finds records by their id tells with an empty array or with null that there is none.
+        let around = get.record.split_last().and_then(|(last, before)| Some((last, find(text, value, before)?)));
+        let is_none = find(text, value, &get.record).is_some_and(|record| record.of(text) == "null")
+            || around.is_some_and(|(last, array)| matches!(last, PathStep::Index(_)) && Sort::of(array.of(text)) == Sort::Array && is_nothing(array.of(text)));
+        if is_none && !get.record.is_empty() {
+            return Ok(None);
+        }
         let record = find(text, value, &get.record).filter(|record| Sort::of(record.of(text)) == Sort::Object);
         let Some(record) = record.map(|record| record.of(text).to_owned()) else {
             return Err(self

@@ -23,7 +23,7 @@ use super::pages::{Listing, with_id};
 use super::{HttpApi, NOTHING};
 use crate::change::{Action, AddressPart, CellChange, Change, Outcome, created_values};
 use crate::error::{Error, Remedy};
-use crate::job::{HttpBody, HttpWrite, JsonNull, PathStep, read_path, template_place};
+use crate::job::{HttpBody, HttpOperation, HttpWrite, JsonNull, PathStep, read_path, template_place};
 use crate::systems::WriteSet;
 use crate::systems::batch::Rejections;
 use crate::systems::json::edit::{number, with_values};
@@ -36,6 +36,9 @@ pub(super) const SENDS_MAX: u32 = 3;
 
 /// The type of a body of JSON.
 pub(super) const JSON: &str = "application/json";
+
+/// The type of a body that is a form.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A value of a body and where it stands in it.
 type Placed = (Vec<PathStep>, String);
@@ -291,7 +294,8 @@ impl HttpApi {
             Err(outcome) => return Ok(outcome),
         };
         let is_harmless = operation.upsert || !headers.is_empty();
-        let call = Call { method: operation.method.clone(), url, body, is_harmless, changes: true, headers, looked: None };
+        let method = operation.method.clone();
+        let call = Call { operation: HttpOperation::Create, method, url, body, is_harmless, changes: true, headers, looked: None };
         match self.client.call(&call)? {
             Ended::Reply(reply) => self.outcome(change, operation, &reply),
             Ended::Unknown(reason) => Ok(Outcome::Unknown { reason }),
@@ -328,7 +332,8 @@ impl HttpApi {
             Ok(body) => body,
             Err(outcome) => return Ok(Err(outcome)),
         };
-        Ok(Ok(Call { method: operation.method.clone(), url, body, headers, is_harmless: false, changes: true, looked: None }))
+        let method = operation.method.clone();
+        Ok(Ok(Call { operation: operation_of(change.action), method, url, body, headers, is_harmless: false, changes: true, looked: None }))
     }
 
     /// The version of a record as it is spelled; nothing where records have none.
@@ -519,7 +524,7 @@ impl HttpApi {
     /// A status and the words of the API.
     pub(super) fn told(&self, reply: &Reply) -> String {
         let words = self.client.words(reply).map(|words| format!(": {words}")).unwrap_or_default();
-        format!("status {}{words}", reply.status)
+        format!("status {}{words}", reply.said)
     }
 
     /// The error of an address that does not take a call.
@@ -551,6 +556,16 @@ impl HttpApi {
         };
         let part = |cell: &CellChange| Some(AddressPart { column: cell.column.clone(), raw: self.text_at(record, &cell.column)? });
         change.cells.iter().filter(shows).filter_map(part).collect()
+    }
+}
+
+/// The sort of call that makes changes of this sort.
+pub(super) fn operation_of(action: Action) -> HttpOperation {
+    match action {
+        Action::Create => HttpOperation::Create,
+        Action::Update => HttpOperation::Update,
+        Action::Archive => HttpOperation::Archive,
+        Action::Delete => HttpOperation::Delete,
     }
 }
 
@@ -620,7 +635,7 @@ fn body_of(operation: &HttpWrite, placed: Vec<Placed>) -> Result<(&'static str, 
                     }
                 }
             }
-            Ok(("application/x-www-form-urlencoded", form.finish()))
+            Ok((FORM, form.finish()))
         }
     }
 }
