@@ -27,6 +27,9 @@ use super::spelling::{PathStep, has_literal_secret, has_reference, read_path};
 /// More calls than this in one window are no limit.
 const RATE_CALLS_MAX: u32 = 1_000_000;
 
+/// More calls at once than this are an attack.
+const AT_ONCE_MAX: u32 = 64;
+
 /// A call that may take longer than this is a mistake.
 const SECONDS_MAX: u32 = 3600;
 
@@ -267,6 +270,9 @@ table! {
     HttpLimitsTable {
         /// The most calls in a time, such as `10/s`, `60/min`, `1000/h` or `5000/day`.
         Optional "rate" rate: String,
+        /// How many calls that read are under way at once, where the next ones are known: pages by number or offset, and records by
+        /// their id. 1 if not given.
+        Optional "at_once" at_once: u32,
         /// The most calls of one run; with one more it stops.
         Optional "calls_max" calls_max: u32,
         /// Statuses that mean that the API is busy, and the call is made again; 429 and 503 if not given.
@@ -541,6 +547,8 @@ pub struct HttpVersion {
 pub struct HttpLimits {
     /// The most calls in so many seconds.
     pub rate: Option<(u32, u32)>,
+    /// How many calls that read are under way at once.
+    pub at_once: u32,
     /// The most calls of one run.
     pub calls_max: Option<u32>,
     /// Statuses that mean that the API is busy.
@@ -559,7 +567,17 @@ pub struct HttpLimits {
 
 impl Default for HttpLimits {
     fn default() -> HttpLimits {
-        HttpLimits { rate: None, calls_max: None, busy: vec![429, 503], busy_if_empty: Vec::new(), connect_s: 10, read_s: 30, call_s: 120, body_max_mb: 64 }
+        HttpLimits {
+            rate: None,
+            at_once: 1,
+            calls_max: None,
+            busy: vec![429, 503],
+            busy_if_empty: Vec::new(),
+            connect_s: 10,
+            read_s: 30,
+            call_s: 120,
+            body_max_mb: 64,
+        }
     }
 }
 
@@ -1029,6 +1047,7 @@ impl Checks<'_, '_> {
             }
             written.value
         };
+        let at_once = number(&table.at_once, "at_once", usual.at_once, AT_ONCE_MAX);
         let connect_s = number(&table.connect_s, "connect_s", usual.connect_s, SECONDS_MAX);
         let read_s = number(&table.read_s, "read_s", usual.read_s, SECONDS_MAX);
         let call_s = number(&table.call_s, "call_s", usual.call_s, SECONDS_MAX);
@@ -1045,7 +1064,7 @@ impl Checks<'_, '_> {
             }
             read
         });
-        HttpLimits { rate, calls_max, busy, busy_if_empty, connect_s, read_s, call_s, body_max_mb }
+        HttpLimits { rate, at_once, calls_max, busy, busy_if_empty, connect_s, read_s, call_s, body_max_mb }
     }
 }
 

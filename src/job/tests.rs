@@ -1165,7 +1165,7 @@ archive = { method = "POST", path = "/people/{id}/archive", body = "none" }
 version = { path = "etag", header = "If-Match" }
 idempotency = "Idempotency-Key"
 responses = [{ calls = ["list"], status = [404], path = "$.error", is = ["none"], says = "none", means = "gone" }]
-limits = { rate = "60/min", calls_max = 100, busy = [429], busy_if_empty = [403], connect_s = 5, read_s = 5, call_s = 9, body_max_mb = 8 }
+limits = { rate = "60/min", at_once = 4, calls_max = 100, busy = [429], busy_if_empty = [403], connect_s = 5, read_s = 5, call_s = 9, body_max_mb = 8 }
 id = "id"
 
 [systems.i]

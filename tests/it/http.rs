@@ -25,6 +25,7 @@ use tieout::report::Verdict;
 use tieout::run::{self, Finished, Request, World};
 use tieout::systems::{Opening, System, Wanted, WriteSet, open};
 
+mod ahead;
 mod answers;
 mod login;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,11 +40,13 @@ pub struct Said {
     pub is_silent: bool,
     /// The pause after each byte of the body.
     pub drip: Option<Duration>,
+    /// The pause before the first byte of the answer.
+    pub pause: Option<Duration>,
 }
 
 pub fn said(status: u16, body: impl Into<Vec<u8>>) -> Said {
     let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
-    Said { status, headers, body: body.into(), sent_max: None, is_silent: false, drip: None }
+    Said { status, headers, body: body.into(), sent_max: None, is_silent: false, drip: None, pause: None }
 }
 
 impl Said {
@@ -59,6 +62,8 @@ type Player = Box<dyn FnMut(&Asked) -> Said + Send>;
 pub struct Server {
     pub address: String,
     asked: Arc<Mutex<Vec<Asked>>>,
+    /// How many calls are being answered, and how many were at most.
+    at_once: Arc<(AtomicUsize, AtomicUsize)>,
 }
 
 impl Server {
@@ -68,13 +73,15 @@ impl Server {
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let player: Arc<Mutex<Player>> = Arc::new(Mutex::new(Box::new(player)));
         let notes = Arc::clone(&asked);
+        let at_once: Arc<(AtomicUsize, AtomicUsize)> = Arc::default();
+        let counts = Arc::clone(&at_once);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (player, notes) = (Arc::clone(&player), Arc::clone(&notes));
-                std::thread::spawn(move || converse(&stream, &player, &notes));
+                let (player, notes, counts) = (Arc::clone(&player), Arc::clone(&notes), Arc::clone(&counts));
+                std::thread::spawn(move || converse(&stream, &player, &notes, &counts));
             }
         });
-        Server { address, asked }
+        Server { address, asked, at_once }
     }
 
     /// Everything that was asked so far.
@@ -82,16 +89,24 @@ impl Server {
         self.asked.lock().unwrap().clone()
     }
 
+    /// How many calls were answered at once, at most.
+    pub fn most_at_once(&self) -> usize {
+        self.at_once.1.load(Ordering::SeqCst)
+    }
+
     pub fn count(&self, method: &str) -> usize {
         self.asked().iter().filter(|asked| asked.method == method).count()
     }
 }
 
-fn converse(stream: &TcpStream, player: &Mutex<Player>, notes: &Mutex<Vec<Asked>>) {
+fn converse(stream: &TcpStream, player: &Mutex<Player>, notes: &Mutex<Vec<Asked>>, (now, most): &(AtomicUsize, AtomicUsize)) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while let Some(asked) = hear(&mut reader) {
         notes.lock().unwrap().push(asked.clone());
+        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         let said = (player.lock().unwrap())(&asked);
+        said.pause.iter().for_each(|pause| std::thread::sleep(*pause));
+        now.fetch_sub(1, Ordering::SeqCst);
         if !speak(stream, &said) {
             let _ = stream.shutdown(std::net::Shutdown::Both);
             return;

@@ -17,7 +17,8 @@ use std::time::Instant;
 
 use hashbrown::{HashMap, HashSet};
 
-use super::client::{Call, Ended, Reply, whole};
+use super::client::{Call, Ended, Reply};
+use super::wire::whole;
 use super::write::{Current, JSON, SENDS_MAX, Seen, Source, operation_of, outcome_of};
 use super::{HttpApi, NOTHING};
 use crate::change::{Action, Change, Outcome};

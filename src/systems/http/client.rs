@@ -18,24 +18,27 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::io::Read;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use flate2::read::MultiGzDecoder;
-use reqwest::blocking::{Client as Agent, Response};
+use base64::engine::general_purpose::STANDARD;
+use reqwest::blocking::Client as Agent;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+use super::ahead::Ahead;
 use super::login::Login;
+pub(super) use super::wire::{Call, Reply};
+use super::wire::{Fault, SECRET_CHARS_MIN, Wire, in_order, spellings, whole};
 use crate::diagnostic::Place;
 use crate::error::{Error, Remedy};
-use crate::job::{HttpAuth, HttpLimits, HttpMeaning, HttpOperation, HttpResponse, HttpSettings, is_loopback, url_problem};
+use crate::job::{HttpAuth, HttpMeaning, HttpOperation, HttpResponse, HttpSettings, is_loopback, url_problem};
 use crate::systems::encryption::encryption;
 use crate::systems::json::read::find;
-use crate::systems::json::scan::{Scanner, Sort, Span, unquoted};
-use crate::systems::{Opening, resolved_telling, shown};
+use crate::systems::json::scan::unquoted;
+use crate::systems::{Opening, resolved_telling};
 
 /// So many redirects are followed.
 const REDIRECTS_MAX: u32 = 5;
@@ -49,11 +52,8 @@ const WAIT_FIRST: Duration = Duration::from_millis(500);
 /// The longest wait where nobody says how long.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// So many characters of base64 tell a secret.
-const BASE64_CHARS_MIN: usize = 6;
-
-/// So many characters from the beginning of a secret tell it at the end of a text.
-const CUT_CHARS_MIN: usize = 6;
+/// So many calls for each that may run are kept until they are needed.
+const HELD_MAX: usize = 2;
 
 /// A look at a record is good for so long.
 const MOMENT: Duration = Duration::from_millis(150);
@@ -61,57 +61,9 @@ const MOMENT: Duration = Duration::from_millis(150);
 /// So many calls in a row come too late after their looks.
 const LATE_MAX: u32 = 8;
 
-/// A secret shorter than this is not looked for in texts: it would be found everywhere.
-const SECRET_CHARS_MIN: usize = 3;
-
 /// Whether after this status nobody knows what was done: something between us and the API may have lost its answer.
 pub(super) fn is_uncertain(status: u16) -> bool {
     matches!(status, 408 | 499 | 302 | 303) || (status >= 500 && !matches!(status, 501 | 505))
-}
-
-/// One call.
-#[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub operation: HttpOperation,
-    pub method: String,
-    pub url: Url,
-    /// The type of the body, and the body.
-    pub body: Option<(&'static str, String)>,
-    pub headers: Vec<(String, String)>,
-    pub is_harmless: bool,
-    /// Whether it changes records. Then an answer that cannot be used says nothing of whether it was made.
-    pub changes: bool,
-    /// The moment of the look that it rests on; nothing if it rests on none, or if the API itself compares.
-    pub looked: Option<Instant>,
-}
-
-/// What the API said.
-#[derive(Debug, Default)]
-pub(super) struct Reply {
-    /// What it means, as a status.
-    pub status: u16,
-    /// The status that came.
-    pub said: u16,
-    /// What the job file says that it means.
-    pub means: Option<HttpMeaning>,
-    headers: HeaderMap,
-    pub text: String,
-}
-
-impl Reply {
-    /// A header as text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// All headers of this name.
-    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
-    }
-
-    pub fn is_fine(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
 }
 
 /// What became of a call.
@@ -124,31 +76,10 @@ pub(super) enum Ended {
     Late,
 }
 
-/// Why a request has no reply.
-struct Broken {
-    may_have_arrived: bool,
-    why: String,
-}
-
-/// Why a request has no reply that can be used.
-enum Fault {
-    Broken(Broken),
-    Stop(Error),
-    Late,
-}
-
 /// The client of one API.
 #[derive(Debug)]
 pub(super) struct Client {
-    agent: Agent,
-    /// Without connections that were used before.
-    agent_afresh: Agent,
-    base: Url,
-    /// The base as the job file writes it.
-    written: String,
-    pub system: String,
-    headers: Vec<(String, String)>,
-    query: Option<(String, String)>,
+    wire: Arc<Wire>,
     /// Where the token of the login comes from.
     login: Option<Box<Login>>,
     /// Further hosts to which the login may go.
@@ -157,8 +88,6 @@ pub(super) struct Client {
     pub list_query: Vec<(String, String)>,
     /// The body of a listing.
     pub list_body: Option<String>,
-    secrets: Vec<String>,
-    limits: HttpLimits,
     responses: Vec<HttpResponse>,
     /// For how long one pull or write waits in all.
     patience: Duration,
@@ -171,6 +100,15 @@ pub(super) struct Client {
     pub requests: u64,
     /// By what was said how often a request was made again.
     again: BTreeMap<String, u64>,
+    ahead: Ahead,
+}
+
+impl Deref for Client {
+    type Target = Wire;
+
+    fn deref(&self) -> &Wire {
+        &self.wire
+    }
 }
 
 impl Client {
@@ -265,20 +203,23 @@ impl Client {
                     .seen(nothing_done)
             })
         };
-        Ok(Client {
-            agent: agent(4)?,
+        let wire = Wire {
+            agent: agent(settings.limits.at_once as usize)?,
             agent_afresh: agent(0)?,
             written: settings.base_url.clone(),
             base: base.clone(),
-            system,
+            system: system.clone(),
             headers,
             query,
+            hidden: secrets,
+            limits: settings.limits.clone(),
+        };
+        Ok(Client {
+            wire: Arc::new(wire),
             login,
             hosts: settings.hosts.clone(),
             list_query,
             list_body,
-            secrets,
-            limits: settings.limits.clone(),
             responses: settings.responses.clone(),
             patience: Duration::from_secs(u64::from(settings.retry_for_s)),
             waited: Duration::ZERO,
@@ -287,6 +228,7 @@ impl Client {
             late: 0,
             requests: 0,
             again: BTreeMap::new(),
+            ahead: Ahead::default(),
         })
     }
 
@@ -294,6 +236,12 @@ impl Client {
     pub fn begin(&mut self) {
         self.waited = Duration::ZERO;
         self.again.clear();
+        self.ahead.forget();
+    }
+
+    /// Forgets what was called before it was needed: whatever is called from now on is called anew.
+    pub fn forget_ahead(&mut self) {
+        self.ahead.forget();
     }
 
     /// What was met since it began, a sentence each.
@@ -360,71 +308,29 @@ impl Client {
 
     /// Remembers a secret, so that no message shows it.
     pub fn hide(&mut self, secret: &str) {
-        if secret.chars().count() < SECRET_CHARS_MIN {
-            return;
-        }
-        self.secrets.extend(spellings(secret));
-        in_order(&mut self.secrets);
+        Arc::make_mut(&mut self.wire).hide(secret);
     }
 
     /// Sees to it that the token of the login goes with the next request; another one than before, if that was refused.
     fn log_in(&mut self, is_refused: bool) -> Result<(), Error> {
         let Some(login) = &mut self.login else { return Ok(()) };
         let (name, prefix) = login.header();
-        let place = self.headers.iter().position(|(there, _)| there.eq_ignore_ascii_case(&name));
-        let before = place.and_then(|place| self.headers[place].1.strip_prefix(&prefix).map(str::to_owned));
+        let headers = &self.wire.headers;
+        let place = headers.iter().position(|(there, _)| there.eq_ignore_ascii_case(&name));
+        let before = place.and_then(|place| headers[place].1.strip_prefix(&prefix).map(str::to_owned));
         let token = login.token(before.as_deref().filter(|_| is_refused))?;
         let hidden = login.secrets().to_vec();
         if before.as_ref() == Some(&token) {
             return Ok(());
         }
         let header = (name, format!("{prefix}{token}"));
+        let headers = &mut Arc::make_mut(&mut self.wire).headers;
         match place {
-            Some(place) => self.headers[place] = header,
-            None => self.headers.push(header),
+            Some(place) => headers[place] = header,
+            None => headers.push(header),
         }
         hidden.iter().for_each(|secret| self.hide(secret));
         Ok(())
-    }
-
-    /// What no message shows.
-    pub fn secrets(&self) -> &[String] {
-        &self.secrets
-    }
-
-    /// An error about a path, with the base as it is written.
-    pub fn error(&self, remedy: Remedy, path: &str, message: String) -> Error {
-        let place = if path.is_empty() { self.written.clone() } else { crate::job::joined(&self.written, path) };
-        Error::new(remedy, Place::of(self.clean(&place)), message)
-    }
-
-    /// A text of the API as messages show it: without secrets, not too long.
-    pub fn clean(&self, text: &str) -> String {
-        shown(self.redacted(text).trim())
-    }
-
-    /// A text without secrets, in whatever form they stand there. A secret of which only the beginning is there, because somebody cut the
-    /// text, is none that is shown either.
-    pub fn redacted(&self, text: &str) -> String {
-        hide(text, &self.secrets)
-    }
-
-    /// What the API says about a failure, in its own words; nothing if it says nothing.
-    pub fn words(&self, reply: &Reply) -> Option<String> {
-        let text = reply.text.trim();
-        if text.is_empty() {
-            return None;
-        }
-        if text.starts_with('<') {
-            let lower = text.to_ascii_lowercase();
-            let title = lower.find("<title>").and_then(|at| text.get(at + 7..)).and_then(|rest| rest.split('<').next()).map(str::trim);
-            return Some(match title.filter(|title| !title.is_empty()) {
-                Some(title) => format!("a web page: {}", self.clean(title)),
-                None => "a web page".to_owned(),
-            });
-        }
-        let words = whole(text).and_then(|span| said(text, span, 0));
-        Some(self.redacted(&words.unwrap_or_else(|| text.to_owned()))).map(|words| shortened(&words))
     }
 
     /// Makes a call, and makes it again for as long as the API is busy, or something passes and it is harmless.
@@ -432,16 +338,82 @@ impl Client {
     /// # Errors
     /// Nothing was done, or what may be done again without harm: the API cannot be reached, stays busy, or the budget of calls is spent.
     pub fn call(&mut self, call: &Call) -> Result<Ended, Error> {
+        self.settle(call, None)
+    }
+
+    /// Makes a call that only reads, and meanwhile those that will come after it, as many at once as the limits allow. What they are is a guess:
+    /// one that is never called is forgotten.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn call_with(&mut self, call: &Call, upcoming: Vec<Call>) -> Result<Ended, Error> {
+        let at_once = self.limits.at_once as usize;
+        if at_once < 2 {
+            return self.call(call);
+        }
+        if !self.ahead.is_begun(call) {
+            // What was guessed is not what is needed.
+            self.ahead.forget();
+            if self.ahead.running() >= at_once {
+                return self.call(call);
+            }
+            self.log_in(false)?;
+            let path = self.path_of(&call.url).to_owned();
+            self.pace(&path)?;
+            self.count();
+            self.ahead.start(call, &self.wire);
+        }
+        let mut upcoming = upcoming.into_iter().peekable();
+        loop {
+            let mut free = Some(Duration::ZERO);
+            while upcoming.peek().is_some() {
+                free = self.free_in().filter(|_| self.ahead.running() < at_once && self.ahead.held() < at_once * HELD_MAX);
+                if free != Some(Duration::ZERO) {
+                    break;
+                }
+                let Some(next) = upcoming.next().filter(|next| !self.ahead.is_begun(next)) else { continue };
+                self.log_in(false)?;
+                self.count();
+                self.ahead.start(&next, &self.wire);
+            }
+            if let Some((reply, wire)) = self.ahead.take(call) {
+                return self.settle(call, Some((reply, wire)));
+            }
+            let wait = free.filter(|_| upcoming.peek().is_some());
+            if let Some(headers) = self.ahead.receive(wait) {
+                self.heed(&headers);
+            }
+        }
+    }
+
+    /// When the next request can be made; nothing if the budget of calls is spent.
+    fn free_in(&self) -> Option<Duration> {
+        if self.limits.calls_max.is_some_and(|most| self.requests >= u64::from(most)) {
+            return None;
+        }
+        let now = Instant::now();
+        let of_rate = self.limits.rate.and_then(|(calls, seconds)| {
+            let first = self.made.front().filter(|_| self.made.len() >= calls as usize)?;
+            Some((*first + Duration::from_secs(u64::from(seconds))).saturating_duration_since(now))
+        });
+        let told = self.not_before.map(|moment| moment.saturating_duration_since(now));
+        Some(of_rate.unwrap_or_default().max(told.unwrap_or_default()))
+    }
+
+    /// Brings a call to its end; `first` is what its first request brought, where that was made ahead, and what it was made with.
+    fn settle(&mut self, call: &Call, mut first: Option<(Result<Reply, Fault>, Arc<Wire>)>) -> Result<Ended, Error> {
         let (mut requests, mut is_renewed, mut may_be_done) = (0, false, false);
         loop {
             requests += 1;
-            let (what, at_least) = match self.request(call) {
+            let was_ahead = first.is_some();
+            let (first, wire) = first.take().unzip();
+            let (what, at_least) = match self.request(call, first) {
                 Err(Fault::Stop(error)) => return Err(error),
                 Err(Fault::Late) => {
                     self.late += 1;
                     if self.late > LATE_MAX {
                         return Err(self
-                            .error(Remedy::MendJob, path_of(self, call), format!("system `{}` cannot be written just after it was looked at", self.system))
+                            .error(Remedy::MendJob, self.path_of(&call.url), format!("system `{}` cannot be written just after it was looked at", self.system))
                             .seen("before each write it makes us wait, and what somebody edits meanwhile would be overwritten")
                             .hint("give `version`, or let `rate` under its `limits` count more calls over a longer time, such as `60/min` in place of `1/s`"));
                     }
@@ -455,20 +427,25 @@ impl Client {
                     (broken.why, None)
                 }
                 Ok(reply) => {
-                    self.heed(&reply);
+                    if !was_ahead {
+                        self.heed(&reply.headers);
+                    }
                     let reply = self.explained(call.operation, reply);
                     if call.looked.is_some() && !self.limits.busy.contains(&reply.status) {
                         self.late = 0;
                     }
                     // A token may end between two pages. Nothing was done, so that any call can be made again.
                     if reply.status == 401 && self.login.is_some() && !is_renewed {
-                        is_renewed = true;
-                        self.log_in(true)?;
+                        // Another call may have renewed it meanwhile.
+                        if wire.is_none_or(|wire| wire.headers == self.headers) {
+                            is_renewed = true;
+                            self.log_in(true)?;
+                        }
                         continue;
                     }
                     if reply.means == Some(HttpMeaning::Stop) && !may_be_done {
                         let error = self
-                            .error(Remedy::GiveAccess, path_of(self, call), format!("system `{}` lets us do nothing more", self.system))
+                            .error(Remedy::GiveAccess, self.path_of(&call.url), format!("system `{}` lets us do nothing more", self.system))
                             .seen(format!("the API answered with status {}", reply.said));
                         return Err(match self.words(&reply) {
                             Some(words) => error.seen(format!("it says: {words}")),
@@ -478,7 +455,7 @@ impl Client {
                     }
                     if reply.status == 429 && reply.header("x-rate-limit-problem").is_some_and(|limit| limit.trim().eq_ignore_ascii_case("day")) {
                         return Err(self
-                            .error(Remedy::GiveAccess, path_of(self, call), format!("system `{}` lets no more calls through today", self.system))
+                            .error(Remedy::GiveAccess, self.path_of(&call.url), format!("system `{}` lets no more calls through today", self.system))
                             .seen("the API answered with status 429, `X-Rate-Limit-Problem: day`")
                             .hint("run again tomorrow, or ask for more records a page; `check --connect` tells how many calls a full pull is"));
                     }
@@ -501,7 +478,7 @@ impl Client {
                 }
             };
             let give_up = |client: &Client, why: String| {
-                let error = client.error(Remedy::GiveAccess, path_of(client, call), why);
+                let error = client.error(Remedy::GiveAccess, client.path_of(&call.url), why);
                 error.seen(what.clone()).seen(format!(
                     "{} {} made, with {:.0} s of waiting",
                     requests,
@@ -540,8 +517,8 @@ impl Client {
     }
 
     /// What the headers say about when the next request may be made.
-    fn heed(&mut self, reply: &Reply) {
-        let number = |names: [&str; 3]| names.iter().find_map(|name| reply.header(name)?.split([',', ';']).next()?.trim().parse::<f64>().ok());
+    fn heed(&mut self, headers: &HeaderMap) {
+        let number = |names: [&str; 3]| names.iter().find_map(|name| headers.get(*name)?.to_str().ok()?.split([',', ';']).next()?.trim().parse::<f64>().ok());
         let left = number(["x-ratelimit-remaining", "ratelimit-remaining", "x-rate-limit-remaining"]);
         let reset = number(["x-ratelimit-reset", "ratelimit-reset", "x-rate-limit-reset"]);
         if let (Some(left), Some(reset)) = (left, reset)
@@ -605,17 +582,22 @@ impl Client {
         self.requests += 1;
     }
 
-    fn request(&mut self, call: &Call) -> Result<Reply, Fault> {
+    fn request(&mut self, call: &Call, mut first: Option<Result<Reply, Fault>>) -> Result<Reply, Fault> {
         let mut url = call.url.clone();
         for _ in 0..=REDIRECTS_MAX {
-            let path = url.path().trim_start_matches(self.base.path().trim_end_matches('/')).to_owned();
-            self.log_in(false).map_err(Fault::Stop)?;
-            self.pace(&path).map_err(Fault::Stop)?;
-            if call.looked.is_some_and(|looked| looked.elapsed() > MOMENT) {
-                return Err(Fault::Late);
-            }
-            self.count();
-            let reply = self.exchange(call, &url, &path)?;
+            let reply = match first.take() {
+                Some(reply) => reply?,
+                None => {
+                    self.log_in(false).map_err(Fault::Stop)?;
+                    let path = self.path_of(&url).to_owned();
+                    self.pace(&path).map_err(Fault::Stop)?;
+                    if call.looked.is_some_and(|looked| looked.elapsed() > MOMENT) {
+                        return Err(Fault::Late);
+                    }
+                    self.count();
+                    self.exchange(call, &url)?
+                }
+            };
             let leads_on = matches!(reply.status, 301 | 302 | 307 | 308) && (call.method == "GET" || matches!(reply.status, 307 | 308));
             match reply.header("location").filter(|_| leads_on) {
                 Some(location) => url = self.follow(&url, location).map_err(Fault::Stop)?,
@@ -627,219 +609,6 @@ impl Client {
                 .seen(format!("{REDIRECTS_MAX} redirects were followed")),
         ))
     }
-
-    fn exchange(&self, call: &Call, url: &Url, path: &str) -> Result<Reply, Fault> {
-        let mut url = url.clone();
-        if let Some((name, key)) = &self.query {
-            url.query_pairs_mut().append_pair(name, key);
-        }
-        let agent = if call.is_harmless { &self.agent } else { &self.agent_afresh };
-        let unsendable = || Fault::Stop(self.error(Remedy::MendJob, path, format!("a call of system `{}` cannot be put together", self.system)));
-        let method = reqwest::Method::from_bytes(call.method.as_bytes()).map_err(|_| unsendable())?;
-        let mut builder = agent.request(method, url);
-        let own = |name: &str| self.headers.iter().chain(&call.headers).any(|(own, _)| own.eq_ignore_ascii_case(name));
-        for (name, value) in [("accept", "application/json"), ("accept-encoding", "gzip")] {
-            if !own(name) {
-                builder = builder.header(name, value);
-            }
-        }
-        for (name, value) in self.headers.iter().chain(&call.headers) {
-            builder = builder.header(name.as_str(), value.as_str());
-        }
-        if let Some((kind, body)) = &call.body {
-            if !own("content-type") {
-                builder = builder.header("content-type", *kind);
-            }
-            builder = builder.body(body.clone());
-        }
-        let request = builder.build().map_err(|_| unsendable())?;
-        let begun = Instant::now();
-        let response = agent.execute(request).map_err(|failure| Fault::Broken(self.broken(&failure)))?;
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        let most = u64::from(self.limits.body_max_mb) * 1024 * 1024;
-        let is_packed = headers.get("content-encoding").is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"));
-        let mut bytes = Vec::new();
-        let reader = Timed { response, until: begun + Duration::from_secs(u64::from(self.limits.call_s)), read_s: self.limits.read_s };
-        let read = if is_packed { MultiGzDecoder::new(reader).take(most + 1).read_to_end(&mut bytes) } else { reader.take(most + 1).read_to_end(&mut bytes) };
-        if let Err(failure) = read {
-            // The status is known, and what was done is done.
-            let why = match failure.kind() {
-                std::io::ErrorKind::TimedOut if begun.elapsed() >= Duration::from_secs(u64::from(self.limits.call_s)) => {
-                    format!("the call took longer than {} seconds", self.limits.call_s)
-                }
-                std::io::ErrorKind::TimedOut => format!("nothing more was said for {} seconds", self.limits.read_s),
-                _ => format!("the answer ended too early: {}", self.clean(&innermost(&failure))),
-            };
-            return Err(Fault::Broken(Broken { may_have_arrived: true, why }));
-        }
-        if bytes.len() as u64 > most && call.changes {
-            let why = format!("the answer is larger than {} megabytes", self.limits.body_max_mb);
-            return Err(Fault::Broken(Broken { may_have_arrived: true, why }));
-        }
-        if bytes.len() as u64 > most {
-            return Err(Fault::Stop(
-                self.error(Remedy::MendJob, path, format!("an answer of system `{}` is larger than {} megabytes", self.system, self.limits.body_max_mb))
-                    .hint("ask for smaller pages, or raise `body_max_mb` under its `limits`"),
-            ));
-        }
-        let text = match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(_) if !(200..300).contains(&status) => String::new(),
-            Err(_) => {
-                let why = "the answer is not in the encoding `UTF-8`".to_owned();
-                return Err(if call.is_harmless && call.method == "GET" {
-                    Fault::Stop(self.error(Remedy::Look, path, why).seen("JSON is always UTF-8"))
-                } else {
-                    Fault::Broken(Broken { may_have_arrived: true, why })
-                });
-            }
-        };
-        Ok(Reply { status, said: status, means: None, headers, text })
-    }
-
-    fn broken(&self, failure: &reqwest::Error) -> Broken {
-        let connecting = |why: String| Broken { may_have_arrived: false, why };
-        if !failure.is_connect() {
-            let why = match failure.is_timeout() {
-                true => format!("nothing more was said for {} seconds", self.limits.read_s.min(self.limits.call_s)),
-                false => format!("the connection broke: {}", self.clean(&innermost(failure))),
-            };
-            return Broken { may_have_arrived: true, why };
-        }
-        if failure.is_timeout() {
-            return connecting(format!("no connection within {} seconds", self.limits.connect_s));
-        }
-        if failure.is_dns() {
-            return connecting(format!("the host `{}` is not known", self.base.host_str().unwrap_or_default()));
-        }
-        if let Some(tls) = causes(failure).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-            return connecting(format!("no protected connection: {}", self.clean(&tls.to_string())));
-        }
-        let is_refused = |cause: &(dyn std::error::Error + 'static)| {
-            cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
-        };
-        connecting(match causes(failure).any(is_refused) {
-            true => "the connection is refused: nobody listens there".to_owned(),
-            false => format!("no connection could be made: {}", self.clean(&innermost(failure))),
-        })
-    }
-}
-
-/// The forms in which a secret may be echoed: as it is, within JSON, within an address, packed as base64.
-fn spellings(secret: &str) -> Vec<String> {
-    let plain = secret.trim();
-    let json = serde_json::Value::from(plain).to_string();
-    let json = json[1..json.len() - 1].to_owned();
-    // Not everybody writes the same characters of JSON out.
-    let solidus = json.replace('/', "\\/");
-    let units = |text: &str, is_plain: &dyn Fn(char) -> bool| {
-        text.encode_utf16().fold(String::new(), |mut out, unit| {
-            match char::from_u32(u32::from(unit)).filter(|c| is_plain(*c)) {
-                Some(c) => out.push(c),
-                None => out.push_str(&format!("\\u{unit:04x}")),
-            }
-            out
-        })
-    };
-    let html_safe = units(plain, &|c| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '&' | '\'' | '"' | '\\' | '+' | '=' | '/'));
-    let ascii = units(plain, &|c| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '"' | '\\'));
-    let form: String = url::form_urlencoded::byte_serialize(plain.as_bytes()).collect();
-    let percent = plain.bytes().fold(String::new(), |mut out, byte| {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'.' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-        out
-    });
-    let lower = |text: &str| {
-        let mut left = 0;
-        let one = |c: char| {
-            left = if c == '%' { 3 } else { i32::max(left - 1, 0) };
-            if left > 0 { c.to_ascii_lowercase() } else { c }
-        };
-        text.chars().map(one).collect::<String>()
-    };
-    let (form_lower, percent_lower) = (lower(&form), lower(&percent));
-    let mut all = vec![secret.to_owned(), plain.to_owned(), json, solidus, html_safe, ascii, form, percent, form_lower, percent_lower];
-    // Within a longer text base64 begins at one of three places; what hangs over its ends depends on the neighbours.
-    for shift in 0..3 {
-        let packed = STANDARD_NO_PAD.encode([vec![0; shift], plain.as_bytes().to_vec()].concat());
-        let first = [0, 2, 3][shift];
-        let whole = (shift + plain.len()) * 8 / 6;
-        let inner = packed.get(first..whole).unwrap_or_default().to_owned();
-        if inner.len() >= BASE64_CHARS_MIN {
-            all.push(inner.replace('+', "-").replace('/', "_"));
-            all.push(inner.replace('/', "\\/"));
-            all.push(inner.replace('+', "%2B").replace('/', "%2F"));
-            all.push(inner);
-        }
-    }
-    all.retain(|one| one.chars().count() >= SECRET_CHARS_MIN);
-    all
-}
-
-/// The longest first: one may be the beginning of another.
-fn in_order(secrets: &mut Vec<String>) {
-    secrets.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
-    secrets.dedup();
-}
-
-/// A text without these secrets, nor the beginning of one at the end of the text.
-fn hide(text: &str, secrets: &[String]) -> String {
-    let mut clean = text.to_owned();
-    for secret in secrets {
-        if clean.contains(secret.as_str()) {
-            clean = clean.replace(secret.as_str(), "***");
-        }
-    }
-    let end = clean.trim_end_matches(['\u{2026}', '.', '"', '\'', '`', '}', ']', ')', ' ']).len();
-    let beginning = |secret: &String| {
-        let least = (secret.len() / 2).clamp(SECRET_CHARS_MIN, CUT_CHARS_MIN);
-        (least..secret.len()).rev().filter(|length| secret.is_char_boundary(*length)).find(|length| clean[..end].ends_with(&secret[..*length]))
-    };
-    if let Some(length) = secrets.iter().filter_map(beginning).max() {
-        clean.replace_range(end - length..end, "***");
-    }
-    clean
-}
-
-/// The path of a call behind the base.
-fn path_of<'c>(client: &Client, call: &'c Call) -> &'c str {
-    call.url.path().trim_start_matches(client.base.path().trim_end_matches('/'))
-}
-
-/// The body of an answer, read until a moment.
-struct Timed {
-    response: Response,
-    until: Instant,
-    read_s: u32,
-}
-
-impl Read for Timed {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        if Instant::now() >= self.until {
-            return Err(std::io::ErrorKind::TimedOut.into());
-        }
-        let asked = Instant::now();
-        self.response.read(into).map_err(|failure| {
-            let is_late = asked.elapsed() >= Duration::from_secs(u64::from(self.read_s)) || Instant::now() >= self.until;
-            if is_late { std::io::ErrorKind::TimedOut.into() } else { failure }
-        })
-    }
-}
-
-/// An error and what caused it, the outermost first. What an error of the disk or the network wraps is among them.
-fn causes<'e>(error: &'e (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-        Some(wrapped) => Some(wrapped as &(dyn std::error::Error + 'static)),
-        None => error.source(),
-    })
-}
-
-/// The words of what caused an error in the end.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// Whether a reply is one that the job file says something about.
@@ -885,32 +654,4 @@ fn back_off(requests: u32) -> Duration {
     let doubled = WAIT_FIRST.saturating_mul(1 << requests.saturating_sub(1).min(10)).min(WAIT_MAX);
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
     doubled.mul_f64(0.5 + f64::from(nanos % 1000) / 2000.0)
-}
-
-/// Where the one value of a text stands; nothing if it is no JSON.
-pub(super) fn whole(text: &str) -> Option<Span> {
-    let mut scanner = Scanner::new(text, 0);
-    scanner.space();
-    let span = scanner.value().ok()?;
-    scanner.space();
-    scanner.peek().is_none().then_some(span)
-}
-
-/// What a value says about a failure: the text that stands where such texts usually do.
-pub(super) fn said(text: &str, value: Span, level: u32) -> Option<String> {
-    const KEYS: [&str; 12] =
-        ["message", "detail", "error_description", "error", "errors", "title", "reason", "description", "Message", "Error", "Detail", "userErrors"];
-    match Sort::of(value.of(text)) {
-        Sort::Text => unquoted(value.of(text)).map(|said| said.trim().to_owned()).filter(|said| !said.is_empty()),
-        Sort::Array if level < 4 => crate::systems::json::read::items(text, value).ok()?.into_iter().find_map(|item| said(text, item, level + 1)),
-        Sort::Object if level < 4 => KEYS.iter().find_map(|key| said(text, find(text, value, &[crate::job::PathStep::Key((*key).to_owned())])?, level + 1)),
-        _ => None,
-    }
-}
-
-/// Words of an API, not too long, on one line.
-pub(super) fn shortened(words: &str) -> String {
-    const WORDS_MAX: usize = 300;
-    let line: String = words.chars().take(WORDS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if words.chars().nth(WORDS_MAX).is_some() { format!("{line}…") } else { line }
 }

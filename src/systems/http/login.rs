@@ -30,7 +30,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use url::Url;
 
-use super::client::{Call, Client, Ended, Reply, whole};
+use super::client::{Call, Client, Ended, Reply};
+use super::wire::whole;
 use super::write::{FORM, JSON};
 use crate::diagnostic::Place;
 use crate::disk;

@@ -17,10 +17,12 @@
 //! - Before a record is written it is read and compared with what the change expects, so that an edit made since the pull is not
 //!   overwritten. Between the two calls somebody may still edit it; only an API with a version (`If-Match`, a field) closes that gap.
 
+mod ahead;
 mod batch;
 mod client;
 mod login;
 mod pages;
+mod wire;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,8 +40,9 @@ use crate::systems::json::scan::{Sort, Span};
 use crate::systems::{Description, Look, Opening, System, Wanted, WriteSet, missing_columns, shown};
 use crate::value::FieldType;
 
-use self::client::{Client, Ended, Reply, whole};
+use self::client::{Client, Ended, Reply};
 use self::pages::Listing;
+use self::wire::whole;
 
 /// Names of [`Evidence::found`].
 const HEADER: &str = "header";
@@ -157,7 +160,7 @@ impl HttpApi {
     fn errors_at(&self, text: &str, value: Span, path: &[PathStep]) -> Option<String> {
         let there = find(text, value, path)?;
         let value = there.of(text);
-        (!client::is_nothing(value)).then(|| client::shortened(&self.client.redacted(&client::said(text, there, 0).unwrap_or_else(|| value.to_owned()))))
+        (!client::is_nothing(value)).then(|| wire::shortened(&self.client.redacted(&wire::said(text, there, 0).unwrap_or_else(|| value.to_owned()))))
     }
 
     /// The error of an answer that is no JSON.
@@ -366,8 +369,9 @@ impl System for HttpApi {
         let listing = match ids.filter(|_| self.settings.get.is_some()) {
             Some(ids) => {
                 let mut listing = Listing::default();
-                for id in ids {
-                    if let Some(record) = self.get(&id)? {
+                let ids: Vec<String> = ids.into_iter().collect();
+                for (index, id) in ids.iter().enumerate() {
+                    if let Some(record) = self.get(id, &ids[index + 1..])? {
                         listing.add(&record);
                     }
                 }

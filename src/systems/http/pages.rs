@@ -7,7 +7,8 @@
 use hashbrown::{HashMap, HashSet};
 use url::Url;
 
-use super::client::{Call, Ended, Reply, is_nothing, whole};
+use super::client::{Call, Client, Ended, Reply, is_nothing};
+use super::wire::whole;
 use super::{HttpApi, NOTHING};
 use crate::error::{Error, Remedy};
 use crate::job::{HttpMeaning, HttpOperation, HttpPage, HttpParameter, PathStep, spell_path};
@@ -138,6 +139,9 @@ impl HttpApi {
         };
         let mut address = first.clone();
         let mut page = 0;
+        // How many records the last page had, and how many are left, if that is known.
+        let (mut per_page, mut left) = (0, None);
+        self.client.forget_ahead();
         let requests = self.client.requests;
         loop {
             page += 1;
@@ -149,7 +153,8 @@ impl HttpApi {
                     .hint("raise `pages_max` under its `page`, or ask for larger pages"));
             }
             let call = self.call_of_page(&address, &first, &next)?;
-            let reply = self.read_page(&call, &list.path).map_err(|error| if page > 1 { refused_in_the_middle(error, page) } else { error })?;
+            let upcoming = if pages.is_some() { Vec::new() } else { self.upcoming(&first, &next, page, per_page, left) };
+            let reply = self.read_page(&call, upcoming, &list.path).map_err(|error| if page > 1 { refused_in_the_middle(error, page) } else { error })?;
             if reply.means == Some(HttpMeaning::Gone) {
                 // A total that was not reached is told by whoever compares it.
                 break;
@@ -207,6 +212,7 @@ impl HttpApi {
             }
             let count = listing.spans.len() - before;
             let begins = listing.spans.get(before).map(|span| span.of(&listing.text)).map(|record| self.id_of(record).unwrap_or_else(|| record.to_owned()));
+            (per_page, left) = (count, listing.total.map(|total| total.saturating_sub((listing.spans.len() - superseded.len()) as u64)));
             let reached = listing.total.is_some_and(|total| (listing.spans.len() - superseded.len()) as u64 >= total);
             next =
                 self.next_page(&call.url, &reply, text, page, listing.spans.len(), count, reached, listing.spans.last().map(|span| span.of(&listing.text)))?;
@@ -244,6 +250,7 @@ impl HttpApi {
                 Next::Value(_) => {}
             }
         }
+        self.client.forget_ahead();
         let has_moved = !superseded.is_empty() && listing.total.is_none() && matches!(list.page, HttpPage::Number(..) | HttpPage::Offset(_));
         if !superseded.is_empty() {
             let count = superseded.len();
@@ -258,6 +265,17 @@ impl HttpApi {
             listing.notes.push(format!("a full pull is {calls} {}, with {per_page} records a page", if calls == 1 { "call" } else { "calls" }));
         }
         Ok((listing, has_moved))
+    }
+
+    /// The calls of the pages behind the next one, as far as they can be guessed: each page has as many records as the last one.
+    fn upcoming(&self, first: &Url, next: &Next, page: u32, per_page: usize, left: Option<u64>) -> Vec<Call> {
+        let list = &self.settings.list;
+        let (Next::Value(value), HttpPage::Number(..) | HttpPage::Offset(_)) = (next, &list.page) else { return Vec::new() };
+        let (Ok(value), true) = (value.parse::<u64>(), per_page > 0) else { return Vec::new() };
+        let step = if matches!(list.page, HttpPage::Offset(_)) { per_page as u64 } else { 1 };
+        let further = left.map_or(u64::MAX, |left| left.div_ceil(per_page as u64).saturating_sub(1));
+        let further = further.min(u64::from(self.settings.limits.at_once) - 1).min(u64::from(list.pages_max - page));
+        (1..=further).filter_map(|place| self.call_of_page(first, first, &Next::Value((value + place * step).to_string())).ok()).collect()
     }
 
     fn call_of_page(&self, address: &Url, first: &Url, next: &Next) -> Result<Call, Error> {
@@ -397,8 +415,8 @@ impl HttpApi {
     }
 
     /// A page of the list. That there are no more records is an answer as well.
-    fn read_page(&mut self, call: &Call, path: &str) -> Result<Reply, Error> {
-        match self.client.call(call)? {
+    fn read_page(&mut self, call: &Call, upcoming: Vec<Call>, path: &str) -> Result<Reply, Error> {
+        match self.client.call_with(call, upcoming)? {
             Ended::Reply(reply) if reply.is_fine() || reply.means == Some(HttpMeaning::Gone) => Ok(reply),
             ended => self.fine(ended, path),
         }
@@ -430,10 +448,10 @@ impl HttpApi {
             }
             NoElements::NoKey { key, keys, .. } => {
                 let error = say(format!("there is no `{records}` in an answer of system `{}`: `{}` is missing", self.system, self.client.clean(&key)));
-                let words = whole(text).and_then(|value| super::client::said(text, value, 0)).filter(|_| reply.is_fine());
+                let words = whole(text).and_then(|value| super::wire::said(text, value, 0)).filter(|_| reply.is_fine());
                 let error = error.seen(format!("keys there: {}", told(&keys)));
                 match words {
-                    Some(words) => error.seen(format!("it says: {}", super::client::shortened(&self.client.redacted(&words)))),
+                    Some(words) => error.seen(format!("it says: {}", super::wire::shortened(&self.client.redacted(&words)))),
                     None => error,
                 }
                 .seen(NOTHING)
@@ -442,21 +460,25 @@ impl HttpApi {
         }
     }
 
-    /// One record by its id; nothing if there is none.
-    pub(super) fn get(&mut self, id: &str) -> Result<Option<String>, Error> {
+    /// One record by its id; nothing if there is none. Those of the `upcoming` ids will be asked for next.
+    pub(super) fn get(&mut self, id: &str, upcoming: &[String]) -> Result<Option<String>, Error> {
         let Some(get) = self.settings.get.clone() else { return Ok(None) };
-        let url = self.client.url(&with_id(&get.path, id))?;
-        let call = Call {
-            operation: HttpOperation::Get,
-            method: "GET".to_owned(),
-            url,
-            body: None,
-            headers: Vec::new(),
-            is_harmless: true,
-            changes: false,
-            looked: None,
+        let call_of = |client: &Client, id: &str| {
+            let (url, method) = (client.url(&with_id(&get.path, id))?, "GET".to_owned());
+            Ok::<_, Error>(Call {
+                operation: HttpOperation::Get,
+                method,
+                url,
+                body: None,
+                headers: Vec::new(),
+                is_harmless: true,
+                changes: false,
+                looked: None,
+            })
         };
-        let reply = match self.client.call(&call)? {
+        let call = call_of(&self.client, id)?;
+        let upcoming = upcoming.iter().take(self.settings.limits.at_once as usize).filter_map(|id| call_of(&self.client, id).ok()).collect();
+        let reply = match self.client.call_with(&call, upcoming)? {
             Ended::Reply(reply) if matches!(reply.status, 404 | 410) => return Ok(None),
             Ended::Reply(reply) if reply.is_fine() => reply,
             Ended::Reply(reply) => return Err(self.refused(&reply, &get.path)),

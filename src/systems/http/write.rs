@@ -18,8 +18,9 @@ use std::time::Instant;
 use hashbrown::HashMap;
 
 use super::batch::together;
-use super::client::{Call, Ended, Reply, is_uncertain, whole};
+use super::client::{Call, Ended, Reply, is_uncertain};
 use super::pages::{Listing, with_id};
+use super::wire::whole;
 use super::{HttpApi, NOTHING};
 use crate::change::{Action, AddressPart, CellChange, Change, Outcome, created_values};
 use crate::error::{Error, Remedy};
@@ -219,7 +220,7 @@ impl HttpApi {
         let gone = || Seen::Outcome(Outcome::Stale { reason: "the record is not there any more".to_owned() });
         let id = self.id_in(&change.address).map(str::to_owned).or_else(|| change.row_id.clone());
         if let (Some(id), true) = (&id, self.settings.get.is_some()) {
-            return Ok(self.get(id)?.map_or_else(gone, Seen::Record));
+            return Ok(self.get(id, &[])?.map_or_else(gone, Seen::Record));
         }
         if current.listing.is_none() {
             let listing = self.list()?;
