@@ -19,7 +19,7 @@ pub use self::login::{HttpClientProof, HttpGrant, HttpJwt, HttpOauth2, HttpSessi
 use self::login::{HttpOauth2Table, HttpSessionTable};
 use self::response::HttpResponseTable;
 pub use self::response::{HttpMeaning, HttpOperation, HttpResponse};
-use super::read::{At, Named, Names, Page, Span, closed, table};
+use super::read::{At, Named, Names, Page, Span, Word, closed, table};
 use super::ready::{JsonColumn, JsonNull, Mode, Role};
 use super::settings::is_loopback;
 use super::spelling::{PathStep, has_literal_secret, has_reference, read_path};
@@ -117,6 +117,8 @@ table! {
         Optional "query" query: Named<String>,
         /// The body, as JSON.
         Optional "body" body: String,
+        /// How records are written in an answer; `json` if not given.
+        Optional "format" format: HttpFormat,
         /// Where in an answer the array of records is, such as `$.items`; the answer is the array, if not given.
         Optional "records" records: String,
         /// Where in an element of the array the record is, such as `node`; the element is the record, if not given.
@@ -425,6 +427,8 @@ pub struct HttpList {
     pub query: Vec<(String, String)>,
     /// The body, as JSON.
     pub body: Option<String>,
+    /// How records are written in an answer.
+    pub format: HttpFormat,
     /// The keys that lead from the top of an answer to the array of records.
     pub records: Vec<String>,
     /// What leads from an element of the array to the record.
@@ -441,6 +445,28 @@ pub struct HttpList {
     pub total_header: Option<String>,
     /// Where errors stand in an answer that says it is fine.
     pub errors: Option<Vec<PathStep>>,
+}
+
+/// How records are written in an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpFormat {
+    /// An array in JSON.
+    #[default]
+    Json,
+    /// A record in JSON on each line.
+    Lines,
+    /// Rows under a header, with this between the cells.
+    Csv(u8),
+}
+
+impl Word for HttpFormat {
+    const WORDS: &'static [(&'static str, HttpFormat, &'static str)] = &[
+        ("json", HttpFormat::Json, "an array in JSON"),
+        ("ndjson", HttpFormat::Lines, "a record in JSON on each line"),
+        ("csv", HttpFormat::Csv(b','), "rows under a header, with commas between the cells"),
+        ("csv;", HttpFormat::Csv(b';'), "the same with semicolons"),
+        ("tsv", HttpFormat::Csv(b'\t'), "the same with tabs"),
+    ];
 }
 
 /// Where a parameter of a call stands.
@@ -861,10 +887,30 @@ impl Checks<'_, '_> {
         }
         let has_body = table.body.is_some();
         let (page, more, pages_max) = table.page.as_ref().map_or((HttpPage::Single, None, 10_000), |page| self.paging(page, has_body));
+        let format = table.format.as_ref().map(|format| format.value).unwrap_or_default();
+        if format != HttpFormat::Json {
+            let of_page = table.page.as_ref().map(|page| &page.value);
+            let within = [
+                ("records", &table.records),
+                ("unwrap", &table.unwrap),
+                ("total", &table.total),
+                ("errors", &table.errors),
+                ("page.cursor", of_page.map_or(&None, |page| &page.cursor)),
+                ("page.next", of_page.map_or(&None, |page| &page.next)),
+                ("page.more", of_page.map_or(&None, |page| &page.more)),
+            ];
+            for (name, written) in within {
+                if let Some(written) = written {
+                    self.page
+                        .refuse(&written.span, format!("`{}.list.{name}` leads into an answer, and with this `format` there is nothing but records", self.key));
+                }
+            }
+        }
         HttpList {
             method,
             path,
             query,
+            format,
             body: table.body.as_ref().map(|body| body.value.clone()),
             records,
             unwrap: self.path(table.unwrap.as_ref(), "list.unwrap").unwrap_or_default(),

@@ -21,8 +21,8 @@ mod written;
 pub use check::{NULL_TOKENS, tolerance_of};
 pub use database::{DatabaseUrl, Engine, table_parts};
 pub use http::{
-    HttpAuth, HttpBatch, HttpBody, HttpBy, HttpClientProof, HttpGet, HttpGrant, HttpJwt, HttpLimits, HttpList, HttpMeaning, HttpOauth2, HttpOperation,
-    HttpPage, HttpParameter, HttpResponse, HttpSession, HttpSettings, HttpVersion, HttpWrite, joined, template_place, url_problem,
+    HttpAuth, HttpBatch, HttpBody, HttpBy, HttpClientProof, HttpFormat, HttpGet, HttpGrant, HttpJwt, HttpLimits, HttpList, HttpMeaning, HttpOauth2,
+    HttpOperation, HttpPage, HttpParameter, HttpResponse, HttpSession, HttpSettings, HttpVersion, HttpWrite, joined, template_place, url_problem,
 };
 pub use presets::{preset, preset_names};
 pub use ready::*;

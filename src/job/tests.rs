@@ -1198,7 +1198,7 @@ kind = "http"
 role = "witness"
 base_url = "https://o.example.com"
 auth = { cookie = "session", key = "${env:O_SESSION}" }
-list = { path = "/people" }
+list = { path = "/people", format = "ndjson" }
 
 [systems.k]
 kind = "http"

@@ -4,6 +4,8 @@
 //! A cursor that comes twice, or a page that begins with a record with which an earlier one began, is an endless loop: a parameter that
 //! the API does not know is ignored by it, and every page is the first.
 
+use std::borrow::Cow;
+
 use hashbrown::{HashMap, HashSet};
 use url::Url;
 
@@ -11,10 +13,10 @@ use super::client::{Call, Client, Ended, Reply, is_nothing};
 use super::wire::whole;
 use super::{HttpApi, NOTHING};
 use crate::error::{Error, Remedy};
-use crate::job::{HttpMeaning, HttpOperation, HttpPage, HttpParameter, PathStep, spell_path};
+use crate::job::{HttpFormat, HttpMeaning, HttpOperation, HttpPage, HttpParameter, PathStep, spell_path};
 use crate::reconcile::gates::count;
-use crate::systems::json::read::{NoElements, elements_of_array, find};
-use crate::systems::json::scan::{Scanner, Sort, Span, unquoted};
+use crate::systems::json::read::{Elements, NoElements, elements_of_array, elements_of_lines, find};
+use crate::systems::json::scan::{Scanner, Sort, Span, quoted, unquoted};
 
 /// How often a list is read whose records change their pages.
 const READINGS_MAX: u32 = 3;
@@ -162,8 +164,18 @@ impl HttpApi {
             self.no_errors(&reply, &list.path)?;
             let before = listing.spans.len();
             let text = reply.text.strip_prefix('\u{feff}').unwrap_or(&reply.text);
-            let found = elements_of_array(text, &list.records).map_err(|why| self.no_records(&reply, text, why))?;
-            for element in &found.spans {
+            let unfolded = self.unfolded(&reply, text)?;
+            let text = unfolded.as_ref();
+            let found = match list.format {
+                HttpFormat::Lines => elements_of_lines(text).map_err(|why| self.no_records(&reply, text, why))?,
+                HttpFormat::Json | HttpFormat::Csv(_) => elements_of_array(text, &list.records).map_err(|why| self.no_records(&reply, text, why))?,
+            };
+            for (element, problem) in in_order(&found) {
+                if let Some(problem) = problem {
+                    let span = listing.add(element.of(text));
+                    listing.refused.push((span, problem.clone()));
+                    continue;
+                }
                 let record = if list.unwrap.is_empty() { Some(*element) } else { find(text, *element, &list.unwrap) };
                 let span = listing.add(record.unwrap_or(*element).of(text));
                 if record.is_none() {
@@ -311,7 +323,7 @@ impl HttpApi {
             method: list.method.clone(),
             url,
             body: body.map(|body| ("application/json", body)),
-            headers: Vec::new(),
+            headers: if list.format == HttpFormat::Json { Vec::new() } else { vec![("accept".to_owned(), "*/*".to_owned())] },
             is_harmless: true,
             changes: false,
             looked: None,
@@ -429,6 +441,21 @@ impl HttpApi {
         Err(error.seen(format!("it says: {words}")).seen(NOTHING))
     }
 
+    /// The text of an answer as JSON.
+    fn unfolded<'t>(&self, reply: &Reply, text: &'t str) -> Result<Cow<'t, str>, Error> {
+        let HttpFormat::Csv(delimiter) = self.settings.list.format else { return Ok(Cow::Borrowed(text)) };
+        let path = &self.settings.list.path;
+        if text.trim_start().starts_with('<') {
+            return Err(self.no_json(reply, path, "it is a web page"));
+        }
+        let wrong = |why: String| {
+            let beginning: String = self.client.redacted(text).chars().take(80).collect();
+            let error = self.client.error(Remedy::Look, path, format!("an answer of system `{}` is no CSV: {}", self.system, self.client.clean(&why)));
+            error.seen(format!("it begins with `{}`", self.client.clean(&beginning))).seen(NOTHING)
+        };
+        array_of_rows(text, delimiter).map(Cow::Owned).map_err(wrong)
+    }
+
     fn no_records(&self, reply: &Reply, text: &str, why: NoElements) -> Error {
         let path = &self.settings.list.path;
         let records = format!("${}", self.settings.list.records.iter().map(|key| format!(".{key}")).collect::<String>());
@@ -538,6 +565,45 @@ pub(super) fn with_id(path: &str, id: &str) -> String {
         }
     }
     path.replace("{id}", &encoded)
+}
+
+/// The elements of a page in its order, with what is wrong with those that are no JSON.
+fn in_order(found: &Elements) -> Vec<(&Span, Option<&String>)> {
+    let mut elements: Vec<(&Span, Option<&String>)> = found.spans.iter().map(|span| (span, None)).collect();
+    if found.has_lines {
+        let starts: HashSet<usize> = found.spans.iter().map(|span| span.start).collect();
+        elements.extend(found.refused.iter().filter(|(span, _)| !starts.contains(&span.start)).map(|(span, why)| (span, Some(why))));
+        elements.sort_unstable_by_key(|(span, _)| span.start);
+    }
+    elements
+}
+
+/// The rows of a CSV text as an array of objects. An empty cell is null.
+fn array_of_rows(text: &str, delimiter: u8) -> Result<String, String> {
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(text.as_bytes());
+    let names: Vec<String> = reader.headers().map_err(|error| error.to_string())?.iter().map(|name| quoted(name.trim(), false)).collect();
+    if names.iter().all(|name| name == "\"\"") {
+        return Err("it has no header".to_owned());
+    }
+    let mut seen = HashSet::new();
+    if let Some(name) = names.iter().find(|name| !seen.insert(name.as_str())) {
+        return Err(format!("two columns are named {name}"));
+    }
+    let mut array = String::with_capacity(text.len() * 2);
+    array.push('[');
+    let mut row = csv::StringRecord::new();
+    while reader.read_record(&mut row).map_err(|error| error.to_string())? {
+        array.push_str(if array.len() > 1 { ",{" } else { "{" });
+        for (index, (name, cell)) in names.iter().zip(&row).enumerate() {
+            array.push_str(if index > 0 { "," } else { "" });
+            array.push_str(name);
+            array.push(':');
+            array.push_str(&if cell.is_empty() { "null".to_owned() } else { quoted(cell, false) });
+        }
+        array.push('}');
+    }
+    array.push(']');
+    Ok(array)
 }
 
 /// The address of the next page in a header `Link`.

@@ -208,6 +208,17 @@ impl Wire {
             };
             return Err(Fault::Broken(Broken { may_have_arrived: true, why }));
         }
+        // A download that is packed in itself, whatever its headers say.
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            let mut unpacked = Vec::new();
+            if let Err(failure) = MultiGzDecoder::new(bytes.as_slice()).take(most + 1).read_to_end(&mut unpacked) {
+                return Err(Fault::Broken(Broken {
+                    may_have_arrived: true,
+                    why: format!("the packed answer cannot be read: {}", self.clean(&innermost(&failure))),
+                }));
+            }
+            bytes = unpacked;
+        }
         if bytes.len() as u64 > most && call.changes {
             let why = format!("the answer is larger than {} megabytes", self.limits.body_max_mb);
             return Err(Fault::Broken(Broken { may_have_arrived: true, why }));

@@ -185,7 +185,8 @@ impl Session for MySqlSession {
         let place = [Some(schema.as_str()), Some(name)];
         let rows = self.asked(
             "SELECT CAST(COLUMN_NAME AS CHAR), CAST(COLUMN_TYPE AS CHAR), CAST(DATA_TYPE AS CHAR), CAST(NUMERIC_PRECISION AS CHAR), \
-             CAST(NUMERIC_SCALE AS CHAR), CAST(IS_NULLABLE AS CHAR), CAST(COLUMN_DEFAULT IS NOT NULL AS CHAR), CAST(EXTRA AS CHAR) \
+             CAST(NUMERIC_SCALE AS CHAR), CAST(IS_NULLABLE AS CHAR), CAST(COLUMN_DEFAULT IS NOT NULL AS CHAR), CAST(EXTRA AS CHAR), \
+             CAST(PRIVILEGES AS CHAR) \
              FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
             &place,
         )?;
@@ -197,7 +198,14 @@ impl Session for MySqlSession {
         let key: Vec<String> = key.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
         let referring =
             self.asked("SELECT '1' FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_SCHEMA = ? AND REFERENCED_TABLE_NAME = ? LIMIT 1", &place)?;
-        let columns = rows.iter().map(|row| {
+        // Views of the server itself name no rights.
+        let may_read = |row: &Vec<Option<String>>| {
+            row.get(8).and_then(Option::as_deref).is_none_or(|may| may.is_empty() || may.split(',').any(|right| right.trim() == "select"))
+        };
+        let (readable, unreadable): (Vec<_>, Vec<_>) = rows.iter().partition(|row| may_read(row));
+        let unreadable: Vec<String> = unreadable.into_iter().filter_map(|row| row.first().cloned().flatten()).collect();
+        let key = if key.iter().any(|name| unreadable.contains(name)) { Vec::new() } else { key };
+        let columns = readable.into_iter().map(|row| {
             let text = |index: usize| row.get(index).and_then(Option::as_deref).unwrap_or_default();
             let (name, declared, data_type) = (text(0).to_owned(), text(1).to_owned(), text(2).to_ascii_lowercase());
             let scale: u32 = text(4).parse().unwrap_or(0);
@@ -219,7 +227,7 @@ impl Session for MySqlSession {
             _ => Some(format!("its engine `{}` has no transactions, so a write that fails would be half done", engine.as_deref().unwrap_or("?"))),
         };
         let from = parts.iter().map(|part| Dialect::MySql.quoted(part)).collect::<Vec<_>>().join(".");
-        Ok(Some(Table { from, columns: columns.collect(), key, unwritable, is_referred_to: !referring.is_empty() }))
+        Ok(Some(Table { from, columns: columns.collect(), unreadable, key, unwritable, is_referred_to: !referring.is_empty() }))
     }
 
     fn tables(&mut self) -> Result<Vec<String>, Failure> {

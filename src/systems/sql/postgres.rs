@@ -94,6 +94,12 @@ impl PostgresSession {
         self.rows(text, &values)
     }
 
+    /// Why no column of a table may be read, in the server's words; nothing if it has none.
+    fn no_columns(&mut self, from: &str) -> Result<Option<Table>, Failure> {
+        self.rows(&format!("SELECT * FROM {from} LIMIT 0"), &[])?;
+        Ok(None)
+    }
+
     fn is_true(&mut self, text: &str, values: &[&str]) -> Result<bool, Failure> {
         Ok(self.asked(text, values)?.first().and_then(|row| row.first()).is_some_and(|cell| cell.as_deref() == Some("true")))
     }
@@ -261,7 +267,8 @@ impl Session for PostgresSession {
              SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), t.typname::text, t.typtype::text, e.typname::text, \
                pg_catalog.format_type(t.oid, NULL), a.attnotnull::text, (a.atthasdef AND a.attgenerated = '' OR a.attidentity <> '')::text, \
                CASE WHEN d.typtype = 'd' THEN d.typtypmod ELSE a.atttypmod END::text, \
-               array_position(i.indkey::int2[], a.attnum)::text \
+               array_position(i.indkey::int2[], a.attnum)::text, \
+               pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')::text \
              FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type d ON d.oid = a.atttypid \
              JOIN base b ON b.asked = a.atttypid AND b.typtype <> 'd' JOIN pg_catalog.pg_type t ON t.oid = b.oid \
              LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A' \
@@ -270,6 +277,7 @@ impl Session for PostgresSession {
             &[oid],
         )?;
         let mut key: Vec<(usize, String)> = Vec::new();
+        let mut unreadable = Vec::new();
         let mut described = Vec::with_capacity(columns.len());
         for row in &columns {
             let text = |index: usize| row.get(index).and_then(Option::as_deref).unwrap_or_default();
@@ -277,6 +285,10 @@ impl Session for PostgresSession {
             let position = text(9).parse::<usize>().ok();
             if let Some(position) = position {
                 key.push((position, name.clone()));
+            }
+            if text(10) == "false" {
+                unreadable.push(name);
+                continue;
             }
             let class = class_of(base, text(3), Some(text(4)).filter(|element| !element.is_empty()), text(8).parse().unwrap_or(-1));
             let cast = if base == "bpchar" { "bpchar".to_owned() } else { text(5).to_owned() };
@@ -290,6 +302,13 @@ impl Session for PostgresSession {
                 counts_up: false,
             });
         }
+        // Without any right it is what the server says when it is asked.
+        if described.is_empty() {
+            return self.no_columns(&from);
+        }
+        if key.iter().any(|(_, name)| unreadable.contains(name)) {
+            key.clear();
+        }
         key.sort_unstable();
         let unwritable = match kind.as_str() {
             "r" | "p" => None,
@@ -297,7 +316,8 @@ impl Session for PostgresSession {
             _ => Some("it is a foreign table".to_owned()),
         };
         let is_referred_to = referred.as_deref() == Some("true");
-        Ok(Some(Table { from, columns: described, key: key.into_iter().map(|(_, name)| name).collect(), unwritable, is_referred_to }))
+        let key = key.into_iter().map(|(_, name)| name).collect();
+        Ok(Some(Table { from, columns: described, unreadable, key, unwritable, is_referred_to }))
     }
 
     fn tables(&mut self) -> Result<Vec<String>, Failure> {

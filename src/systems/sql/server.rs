@@ -106,8 +106,11 @@ pub(super) struct Column {
 pub(super) struct Table {
     /// As statements name it.
     pub from: String,
+    /// Those that the user may read.
     pub columns: Vec<Column>,
-    /// The columns of its primary key, in the key's order.
+    /// Those that the user may not read, as far as the server names them.
+    pub unreadable: Vec<String>,
+    /// The columns of its primary key, in the key's order; none if the user may not read all of them.
     pub key: Vec<String>,
     /// Why it cannot be written, whoever asks: a view, an engine without transactions.
     pub unwritable: Option<String>,
@@ -524,8 +527,18 @@ impl ServerTable {
 
     /// That these columns are there and can be read.
     fn require(&self, needed: &[String]) -> Result<(), Error> {
+        let forbidden = self.forbidden();
+        if let Some(name) = needed.iter().find(|name| forbidden.contains(name) && self.column(name).is_none()) {
+            let message = format!("the user may not read column `{name}` of system `{}`", self.system);
+            return Err(Error::new(Remedy::GiveAccess, Place::of(&self.origin), message)
+                .seen("nothing was read")
+                .hint("grant the user the right to SELECT this column, or leave it out of the job"));
+        }
         if let Some(error) = missing_columns(&self.origin, &self.system, needed, &self.names()) {
-            return Err(error);
+            return Err(match self.dialect {
+                Dialect::PostgreSql => error,
+                Dialect::MySql => error.seen("the server does not show a column that the user may not read"),
+            });
         }
         let unreadable = needed.iter().filter_map(|name| self.column(name)).find(|column| column.class == Class::Unreadable);
         match unreadable {
@@ -619,12 +632,21 @@ impl ServerTable {
         finished.map(Ok)
     }
 
+    /// The columns that the user may not read.
+    fn forbidden(&self) -> &[String] {
+        self.table.as_ref().map_or(&[], |table| &table.unreadable)
+    }
+
     fn evidence(&self, rows_read: u64, rows_announced: Option<u64>) -> Evidence {
         let spelled: Vec<String> = self.columns.iter().map(|column| format!("{} {}", column.name, column.declared)).collect();
         let columns = spelled.join(", ");
         let mut notes = Vec::new();
         if let Some(before) = self.known.get(FOUND_COLUMNS).filter(|before| **before != columns) {
             notes.push(format!("the columns of `{}` changed: they were {before}, they are {columns}", self.system));
+        }
+        if let [_, ..] = self.forbidden() {
+            let names: Vec<String> = self.forbidden().iter().map(|name| format!("`{name}`")).collect();
+            notes.push(format!("what the user of `{}` may not read was not looked at: {}", self.system, names.join(", ")));
         }
         if self.is_open {
             notes.push(format!("the connection to `{}` is not encrypted: whoever is in between can read and change what is sent", self.system));

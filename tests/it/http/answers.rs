@@ -7,7 +7,7 @@ use serde_json::json;
 use tieout::change::Outcome;
 use tieout::error::Remedy;
 use tieout::frame::Pulled;
-use tieout::job::{HttpAuth, HttpGet, HttpMeaning, HttpOperation, HttpPage, HttpParameter, HttpResponse, HttpSession, HttpSettings};
+use tieout::job::{HttpAuth, HttpFormat, HttpGet, HttpMeaning, HttpOperation, HttpPage, HttpParameter, HttpResponse, HttpSession, HttpSettings};
 use tieout::systems::{Wanted, WriteSet};
 use tieout::value::Raw;
 
@@ -117,6 +117,51 @@ fn a_record_may_be_found_by_a_search_for_its_id() {
     settings.get = Some(HttpGet { path: "/people/{id}".to_owned(), record: path("$.found[0]") });
     let wanted = Wanted { addresses: vec![vec![part("id", Raw::text("p2"))]] };
     tells(&opened(settings).read_back(&wanted).unwrap_err(), &["there is no record in an answer"]);
+}
+
+#[test]
+fn a_list_may_be_lines_or_rows_and_packed() {
+    let packed = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let of = |format: HttpFormat, body: Vec<u8>| {
+        let server = plays(vec![said(200, body)]);
+        let mut settings = listed(&server.address, HttpPage::Single);
+        (settings.list.format, settings.list.records) = (format, Vec::new());
+        let result = opened(settings).pull();
+        assert_eq!(server.asked()[0].headers["accept"], "*/*");
+        result
+    };
+    let names = |pulled: &Pulled| (0..pulled.height() as u32).map(|row| pulled.raw("name", row).text.unwrap_or("null".to_owned())).collect::<Vec<_>>();
+    let lines = "{\"id\": \"1\", \"name\": \"Ann\"}\n\n{\"id\": \"2\", \"name\": null}\r\n";
+    for body in [lines.as_bytes().to_vec(), packed(lines)] {
+        let pulled = of(HttpFormat::Lines, body).unwrap();
+        assert_eq!((ids(&pulled), names(&pulled)), (vec!["1".to_owned(), "2".to_owned()], vec!["Ann".to_owned(), "null".to_owned()]));
+    }
+    // A line that is no record is set aside with its text, and an answer that was cut is none.
+    let pulled = of(HttpFormat::Lines, b"{\"id\": \"1\", \"name\": \"Ann\"}\n{\"id\": }\n{\"id\": \"3\", \"name\": \"Cid\"}\n".to_vec()).unwrap();
+    assert_eq!((ids(&pulled), pulled.refused.len()), (vec!["1".to_owned(), "3".to_owned()], 1));
+    assert_eq!((pulled.refused[0].line, pulled.refused[0].raw.as_deref()), (2, Some("{\"id\": }")));
+    tells(&of(HttpFormat::Lines, lines.as_bytes()[..40].to_vec()).unwrap_err(), &["is no JSON", "ends within a value"]);
+    assert_eq!(of(HttpFormat::Lines, Vec::new()).unwrap().height(), 0);
+
+    let rows = "id;name\n1;\"Ann; the first\"\n2;\n3;\"two\nlines\"\n";
+    for body in [rows.as_bytes().to_vec(), packed(rows)] {
+        let pulled = of(HttpFormat::Csv(b';'), body).unwrap();
+        assert_eq!(names(&pulled), ["Ann; the first", "null", "two\nlines"]);
+    }
+    assert_eq!(of(HttpFormat::Csv(b','), b"id,name\n".to_vec()).unwrap().height(), 0);
+    for (body, words) in [
+        ("id,name\n1,Ann\n2\n", "found record with 1 fields"),
+        ("id,id\n1,2\n", "two columns are named"),
+        ("", "it has no header"),
+        ("<html>log in</html>", "answers with a web page"),
+    ] {
+        tells(&of(HttpFormat::Csv(b','), body.as_bytes().to_vec()).unwrap_err(), &[words]);
+    }
+    tells(&of(HttpFormat::Csv(b','), packed(rows)[..20].to_vec()).unwrap_err(), &["the packed answer cannot be read"]);
 }
 
 #[test]

@@ -554,6 +554,7 @@ fn postgres_refuses_in_its_own_words_and_loses_nothing() {
 fn postgres_says_what_is_in_the_way() {
     let setup = "CREATE TABLE t (id int PRIMARY KEY, v text, w text); INSERT INTO t VALUES (1, 'a', 'b');
         CREATE ROLE reader LOGIN PASSWORD 'wrong-s3cret2'; GRANT SELECT (id, v) ON t TO reader;
+        CREATE ROLE stranger LOGIN PASSWORD 'wrong-s3cret2';
         CREATE ROLE looker LOGIN PASSWORD 'wrong-s3cret2'; GRANT SELECT ON t TO looker;
         CREATE ROLE careful LOGIN PASSWORD 'wrong-s3cret2'; GRANT ALL ON t TO careful; ALTER ROLE careful SET default_transaction_read_only = on;";
     let Some(server) = Postgres::start(setup) else { return };
@@ -573,8 +574,13 @@ fn postgres_says_what_is_in_the_way() {
     tells(&failed(try_open(settings(&server.url(), None, Some("SELEC 1")), None, &[])), Remedy::MendJob, &["SELEC"]);
     let missing = try_open(of(&server.url()), Some("id"), &["id", "vv"]).and_then(|mut system| system.columns());
     tells(&failed(missing), Remedy::MendJob, &["column `vv`", "id, v, w"]);
-    // A right to some of the columns is not one to all of them.
-    tells(&failed(open(here("reader:wrong-s3cret2")).and_then(|mut system| system.pull())), Remedy::GiveAccess, &["permission denied"]);
+    // A right to some of the columns is enough for a job that needs no others.
+    let pulled = open(here("reader:wrong-s3cret2")).unwrap().pull().unwrap();
+    assert_eq!((pulled.height(), pulled.raw("v", 0).text.as_deref()), (1, Some("a")));
+    assert!(pulled.evidence.notes.iter().any(|note| note.contains("may not read was not looked at: `w`")), "{:?}", pulled.evidence.notes);
+    let forbidden = try_open(of(&here("reader:wrong-s3cret2")), Some("id"), &["id", "v", "w"]).and_then(|mut system| system.columns());
+    tells(&failed(forbidden), Remedy::GiveAccess, &["may not read column `w`", "nothing was read"]);
+    tells(&failed(open(here("stranger:wrong-s3cret2")).and_then(|mut system| system.pull())), Remedy::GiveAccess, &["permission denied"]);
     let mut looker = open(here("looker:wrong-s3cret2")).unwrap();
     let pulled = looker.pull().unwrap();
     tells(&failed(looker.prepare()), Remedy::GiveAccess, &["lacks the right to INSERT, UPDATE, DELETE"]);
@@ -1040,9 +1046,23 @@ fn mariadb_refuses_in_its_own_words_and_loses_nothing() {
         "INSERT INTO t (code, v) VALUES ('a', '1'), ('b', 'Two'), ('c', '3')",
         "CREATE USER looker@'%' IDENTIFIED BY 'wrong-s3cret2'",
         "GRANT SELECT ON books.t TO looker@'%'",
+        "CREATE USER reader@'%' IDENTIFIED BY 'wrong-s3cret2'",
+        "GRANT SELECT (id, code), UPDATE (v) ON books.t TO reader@'%'",
     ];
     let Some(mut server) = MariaDb::start(&setup) else { return };
     let columns = ["id", "code", "v"];
+    // A right to some of the columns is enough for a job that needs no others.
+    let reader = |columns: &[&str]| {
+        let url = format!("mysql://reader:wrong-s3cret2@127.0.0.1:{}/books", server.port);
+        try_open(settings(&url, Some("t"), None), Some("id"), columns).and_then(|mut system| {
+            system.columns()?;
+            system.pull()
+        })
+    };
+    let pulled = reader(&["id", "code"]).unwrap();
+    assert_eq!((pulled.height(), pulled.raw("code", 2).text.as_deref()), (3, Some("c")));
+    assert!(pulled.evidence.notes.iter().any(|note| note.contains("may not read was not looked at: `v`")), "{:?}", pulled.evidence.notes);
+    tells(&reader(&columns).unwrap_err(), Remedy::GiveAccess, &["may not read column `v`", "nothing was read"]);
     let mut system = server.open("t", Some("id"), &columns);
     system.prepare().unwrap();
     let pulled = system.pull().unwrap();
