@@ -186,6 +186,8 @@ table! {
         Optional "with" with: String,
         /// Whether the whole record is sent, as it is now with what changes: for APIs that clear what is left out. It needs `get`.
         Optional "whole" whole: bool,
+        /// Whether an object of which a field is a part is sent with all that is in it now: for APIs that replace it, where others merge.
+        Optional "whole_objects" whole_objects: bool,
         /// With `whole`: what of the record is not sent, such as `created_at`.
         Optional "without" without: Names,
         /// With `create`: whether the API updates the record that has this key already, instead of making a second one (an upsert). Then a
@@ -534,6 +536,8 @@ pub struct HttpWrite {
     pub with: Option<String>,
     /// Whether the whole record is sent.
     pub whole: bool,
+    /// Whether objects are sent with all that is in them.
+    pub whole_objects: bool,
     /// What of the whole record is not sent.
     pub without: Vec<Vec<PathStep>>,
     /// Whether a create updates the record that has its key already.
@@ -999,6 +1003,9 @@ impl Checks<'_, '_> {
         if let Some(id) = table.id.as_ref().filter(|_| !is_create) {
             self.page.refuse(&id.span, format!("`{}.{key}.id` is for `create`", self.key));
         }
+        if let Some(whole) = table.whole_objects.as_ref().filter(|whole| whole.value && (is_create || key == "delete")) {
+            self.page.refuse(&whole.span, format!("`{}.{key}.whole_objects` is for operations that send fields of a record that is there", self.key));
+        }
         if let Some(upsert) = table.upsert.as_ref().filter(|upsert| upsert.value && !is_create) {
             self.page.refuse(&upsert.span, format!("`{}.{key}.upsert` is for `create`", self.key));
         }
@@ -1017,6 +1024,7 @@ impl Checks<'_, '_> {
             errors: self.path(table.errors.as_ref(), &format!("{key}.errors")),
             null: table.null.as_ref().map(|null| null.value),
             upsert: table.upsert.as_ref().is_some_and(|upsert| upsert.value),
+            whole_objects: table.whole_objects.as_ref().is_some_and(|whole| whole.value),
             ..HttpWrite::default()
         };
         let places = Places { has_id: !is_create, has_version: self.has_version.is_some() && !is_create, has_columns: true, ..Places::default() };

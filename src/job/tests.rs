@@ -1159,7 +1159,7 @@ ca = "h.pem"
 list = { method = "POST", path = "/query", query = { limit = "100" }, body = "{}", records = "$.items", unwrap = "node", page = { cursor = "$.next", param = "$.after", more = "$.more", pages_max = 9 }, total = "$.total", errors = "$.errors" }
 get = { path = "/people/{id}", record = "$.person" }
 create = { method = "POST", path = "/people", body = "form", wrap = "person", record = "$.person", id = "$.person.id", errors = "$.errors" }
-update = { method = "PUT", path = "/people/{id}", with = '{"sparse": true}', wrap = "person", whole = true, without = ["created_at"] }
+update = { method = "PUT", path = "/people/{id}", with = '{"sparse": true}', wrap = "person", whole = true, without = ["created_at"], whole_objects = true }
 delete = { path = "/people/{id}" }
 archive = { method = "POST", path = "/people/{id}/archive", body = "none" }
 version = { path = "etag", header = "If-Match" }

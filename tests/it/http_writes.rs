@@ -11,7 +11,7 @@ use tieout::frame::Pulled;
 use tieout::job::{Gates, HttpBatch, HttpBody, HttpBy, HttpSettings, HttpVersion, HttpWrite, Kind, May, Role, SystemSpec};
 use tieout::systems::{Opening, System, WriteSet, open};
 
-use crate::http::{Asked, Records, Said, Server, path, said, settings};
+use crate::http::{Asked, Records, Said, Server, path, said, settings, well_behaved};
 use crate::systems::{add, is_done, is_stale, remove, set};
 
 /// An API whose `/api/people/batch` is played by a test; everything else behaves.
@@ -551,4 +551,61 @@ fn what_somebody_edits_while_a_busy_api_makes_us_wait_is_never_overwritten() {
         assert!(is_stale(&outcomes[0]), "{in_batch}: {outcomes:?}");
         assert_eq!(names(&records), ["Somebody was here"]);
     }
+}
+
+#[test]
+fn what_stands_beside_a_field_is_never_lost_with_an_api_that_replaces_objects() {
+    let person = |id: &str, zip: &str| json!({"id": id, "name": format!("P{id}"), "address": {"city": "Bern", "zip": zip, "geo": {"lat": 1.5}}, "phone": null});
+    let at = |records: &Records, id: usize| records.lock().unwrap()[id]["address"].clone();
+    let moved = |pulled: &Pulled, row: u32, city: &str| set(pulled, row, &[("address.city", Some(city))]);
+    let start = || {
+        let records: Records = Arc::new(Mutex::new(vec![person("1", "3000"), person("2", "4000"), person("3", "5000")]));
+        (well_behaved(Arc::clone(&records), "\u{2603}"), records)
+    };
+    let columns = ["id", "name", "address.city"];
+
+    // The first such record is set back as a whole, and no further one is written.
+    let (server, records) = start();
+    let mut system = opened_with(settings(&server.address), &columns);
+    let pulled = pull(&mut *system);
+    let outcomes = write(&mut *system, &[moved(&pulled, 0, "Chur"), moved(&pulled, 1, "Basel"), set(&pulled, 2, &[("name", Some("Cid"))])]);
+    assert!(is_done(&outcomes[0]), "{outcomes:?}");
+    assert_eq!(at(&records, 0), json!({"city": "Chur", "zip": "3000", "geo": {"lat": 1.5}}));
+    for outcome in &outcomes[1..] {
+        assert!(matches!(outcome, Outcome::Skipped { reason } if reason.contains("replaces `address` when a part of it is written")), "{outcomes:?}");
+    }
+    assert_eq!((at(&records, 1), names(&records)), (person("2", "4000")["address"].clone(), vec!["P1".to_owned(), "P2".to_owned(), "P3".to_owned()]));
+
+    // With the whole object nothing is lost, whatever stands in it at that moment.
+    let (server, records) = start();
+    let mut whole = settings(&server.address);
+    whole.update.as_mut().unwrap().whole_objects = true;
+    let mut system = opened_with(whole, &columns);
+    let pulled = pull(&mut *system);
+    records.lock().unwrap()[1]["address"]["zip"] = json!("4001");
+    let outcomes = write(&mut *system, &[moved(&pulled, 0, "Chur"), moved(&pulled, 1, "Basel")]);
+    assert!(outcomes.iter().all(is_done), "{outcomes:?}");
+    assert_eq!(at(&records, 0), json!({"city": "Chur", "zip": "3000", "geo": {"lat": 1.5}}));
+    assert_eq!(at(&records, 1), json!({"city": "Basel", "zip": "4001", "geo": {"lat": 1.5}}));
+
+    // An API that merges is asked once, even where it answers with nothing.
+    let records: Records = Arc::new(Mutex::new(vec![person("1", "3000"), person("2", "4000")]));
+    let behind = Arc::clone(&records);
+    let server = Server::start(move |asked| {
+        let mut records = behind.lock().unwrap();
+        match (asked.method.as_str(), asked.path.strip_prefix("/api/people/").and_then(|id| id.parse::<usize>().ok())) {
+            ("GET", Some(id)) => said(200, records[id - 1].to_string()),
+            ("PATCH", Some(id)) => {
+                records[id - 1]["address"]["city"] = asked.json()["address"]["city"].clone();
+                said(204, "")
+            }
+            _ => said(200, json!({"items": *records, "total": 2}).to_string()),
+        }
+    });
+    let mut system = opened_with(settings(&server.address), &columns);
+    let pulled = pull(&mut *system);
+    let outcomes = write(&mut *system, &[moved(&pulled, 0, "Chur"), moved(&pulled, 1, "Basel")]);
+    assert!(outcomes.iter().all(is_done), "{outcomes:?}");
+    let calls: Vec<String> = server.asked().iter().skip(1).map(|asked| format!("{} {}", asked.method, &asked.path[12..])).collect();
+    assert_eq!(calls, ["GET 1", "PATCH 1", "GET 1", "GET 2", "PATCH 2"]);
 }

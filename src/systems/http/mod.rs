@@ -21,6 +21,7 @@ mod ahead;
 mod batch;
 mod client;
 mod login;
+mod objects;
 mod pages;
 mod wire;
 mod write;
@@ -78,6 +79,8 @@ pub struct HttpApi {
     everywhere: Vec<bool>,
     /// How many calls the last look at a record took.
     look_calls: u64,
+    /// Whether a part of an object was written, and what stood beside it was there afterwards.
+    merges_objects: bool,
 }
 
 impl HttpApi {
@@ -108,6 +111,7 @@ impl HttpApi {
             habits: vec![None; required.len()],
             everywhere: vec![false; required.len()],
             look_calls: 1,
+            merges_objects: false,
             required,
             id,
             known: opening.known.clone(),

@@ -77,6 +77,7 @@ impl HttpApi {
         let mut rejections = Rejections::none(set.failures_max);
         let mut current = Current { listing: None, places: HashMap::new() };
         let mut failure: Option<Error> = None;
+        let mut replaced: Option<Error> = None;
         while let Some(change) = set.changes.get(outcomes.len()) {
             let rest = &set.changes[outcomes.len()..];
             let new = match (&failure, rejections.stop()) {
@@ -89,7 +90,7 @@ impl HttpApi {
                             let part = &rest[..together(rest, batch.size)];
                             self.make_together(part, &operation, &batch, rejections.left(), &mut current, &mut failure)
                         }
-                        None => self.make(change, &mut current).map(|outcome| vec![outcome]),
+                        None => self.make(change, &mut current, &mut replaced).map(|outcome| vec![outcome]),
                     };
                     made.unwrap_or_else(|error| {
                         let outcome = Outcome::Skipped { reason: error.headline().to_owned() };
@@ -98,6 +99,7 @@ impl HttpApi {
                     })
                 }
             };
+            failure = failure.or_else(|| replaced.take());
             new.iter().for_each(|outcome| rejections.count(outcome));
             outcomes.extend(new);
         }
@@ -118,8 +120,8 @@ impl HttpApi {
         }
     }
 
-    /// An error means that this change was not made.
-    fn make(&mut self, change: &Change, current: &mut Current) -> Result<Outcome, Error> {
+    /// An error means that this change was not made; `replaced` is why no further one may be.
+    fn make(&mut self, change: &Change, current: &mut Current, replaced: &mut Option<Error>) -> Result<Outcome, Error> {
         let (operation, what) = self.operation(change.action);
         let Some(operation) = operation.cloned() else {
             return Ok(Outcome::Rejected { reason: format!("the job file does not say how a record is {what}") });
@@ -159,6 +161,7 @@ impl HttpApi {
                 Ended::Reply(reply) => {
                     let outcome = self.outcome(change, &operation, &reply)?;
                     if matches!(outcome, Outcome::Done { .. }) {
+                        *replaced = self.replaced(change, &operation, &id, &record, &reply.text);
                         // Its version is one of ours now.
                         self.versions.remove(&id);
                     }
@@ -317,7 +320,7 @@ impl HttpApi {
     }
 
     /// The call of an update or a delete.
-    fn call_of(&self, change: &Change, operation: &HttpWrite, record: &str, id: &str) -> Result<Result<Call, Outcome>, Error> {
+    pub(super) fn call_of(&self, change: &Change, operation: &HttpWrite, record: &str, id: &str) -> Result<Result<Call, Outcome>, Error> {
         let url = self.client.url(&with_id(&operation.path, id))?;
         let mut headers = Vec::new();
         if let Some(version) = &self.settings.version {
@@ -440,7 +443,9 @@ impl HttpApi {
                     (JsonNull::Omit, _) => return Err(refuse("cannot be cleared: the job file says that what is empty is left out")),
                 },
             };
-            match path.iter().position(|step| matches!(step, PathStep::Index(_))) {
+            let is_whole_object = operation.whole_objects && record.is_some() && path.len() > 1;
+            let of_array = path.iter().position(|step| matches!(step, PathStep::Index(_)));
+            match if is_whole_object { Some(1) } else { of_array } {
                 None => placed.push((path.clone(), value)),
                 Some(at) => {
                     let (array, rest) = path.split_at(at);
@@ -452,9 +457,11 @@ impl HttpApi {
             }
         }
         for (path, values) in arrays {
-            // An array is sent as a whole: its other elements are those of this moment.
+            // An array is sent as a whole: its other elements are those of this moment. So is what an API would replace.
             let there = record.and_then(|record| find(record, Span { start: 0, end: record.len() }, &path).map(|there| there.of(record)));
-            let array = with_values(there.unwrap_or("null"), &values, &[]).map_err(|reason| Outcome::Rejected { reason })?;
+            let is_object = values.iter().all(|(rest, _)| matches!(rest.first(), Some(PathStep::Key(_))));
+            let there = there.filter(|there| *there != "null").unwrap_or(if is_object { "{}" } else { "null" });
+            let array = with_values(there, &values, &[]).map_err(|reason| Outcome::Rejected { reason })?;
             placed.push((path, array));
         }
         // A new record has what every other one has.
