@@ -1242,6 +1242,7 @@ impl Night<'_> {
                 continue;
             }
             self.say(&format!("verify: {}", spec.name));
+            self.notes.extend(system.said_of_write().into_iter().map(|note| format!("`{}`: {note}", spec.name)));
             let wanted =
                 Wanted { addresses: changes.iter().flat_map(|change| addresses_after(&self.job, index, change, outcomes.get(&change.number))).collect() };
             let first = system.read_back(&wanted);

@@ -114,6 +114,11 @@ pub trait System: Send {
     /// Makes the changes; one outcome for each, in their order.
     fn write(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error>;
 
+    /// What must be said of the last [`System::write`], beyond what became of each change: sentences for the report, each told once.
+    fn said_of_write(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The rows at the wanted addresses, after a write. May deliver more.
     fn read_back(&mut self, wanted: &Wanted) -> Result<Pulled, Error>;
 }

@@ -574,6 +574,11 @@ fn what_stands_beside_a_field_is_never_lost_with_an_api_that_replaces_objects() 
     for outcome in &outcomes[1..] {
         assert!(matches!(outcome, Outcome::Skipped { reason } if reason.contains("replaces `address` when a part of it is written")), "{outcomes:?}");
     }
+    let said_of_write = system.said_of_write();
+    assert_eq!(said_of_write.len(), 1);
+    for words in ["replaces `address`", "`address.zip` of record 1 was gone, and was set back", "no further record", "whole_objects = true"] {
+        assert!(said_of_write[0].contains(words), "{said_of_write:?}");
+    }
     assert_eq!((at(&records, 1), names(&records)), (person("2", "4000")["address"].clone(), vec!["P1".to_owned(), "P2".to_owned(), "P3".to_owned()]));
 
     // With the whole object nothing is lost, whatever stands in it at that moment.

@@ -81,6 +81,8 @@ pub struct HttpApi {
     look_calls: u64,
     /// Whether a part of an object was written, and what stood beside it was there afterwards.
     merges_objects: bool,
+    /// What must be said of what was written, beyond what became of each change.
+    said_of_write: Vec<String>,
 }
 
 impl HttpApi {
@@ -112,6 +114,7 @@ impl HttpApi {
             everywhere: vec![false; required.len()],
             look_calls: 1,
             merges_objects: false,
+            said_of_write: Vec::new(),
             required,
             id,
             known: opening.known.clone(),
@@ -364,6 +367,10 @@ impl System for HttpApi {
     fn write(&mut self, set: WriteSet<'_>) -> Result<Vec<Outcome>, Error> {
         self.client.begin();
         self.write_all(set)
+    }
+
+    fn said_of_write(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.said_of_write)
     }
 
     /// Each record by its id where that can be asked for; else the whole list.

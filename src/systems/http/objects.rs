@@ -38,15 +38,15 @@ impl HttpApi {
         let is_back = self.set_back(change, operation, id, before, &after).is_some_and(|now| first_gone(&beside, &now).is_none());
         let object = path.split(['.', '[']).next().unwrap_or_default();
         let message = format!("system `{}` replaces `{object}` when a part of it is written", self.system);
-        let error = self.client.error(Remedy::MendJob, &operation.path, message);
-        Some(
-            match is_back {
-                true => error.seen(format!("`{path}` of record {} was gone, and was set back", self.client.clean(id))),
-                false => error.seen(format!("`{path}` of record {} is gone; it was {value}", self.client.clean(id))),
-            }
-            .seen("no further record was written")
-            .hint("say `whole_objects = true` where the job file says how records are updated"),
-        )
+        let record = self.client.clean(id);
+        let became = match is_back {
+            true => format!("`{path}` of record {record} was gone, and was set back"),
+            false => format!("`{path}` of record {record} is gone; it was {value}"),
+        };
+        let hint = "say `whole_objects = true` where the job file says how records are updated";
+        let what = format!("replaces `{object}` when a part of it is written, so say `whole_objects = true` for updates");
+        self.said_of_write.push(format!("{what}: {became}; no further record was written"));
+        Some(self.client.error(Remedy::MendJob, &operation.path, message).seen(became).hint(hint))
     }
 
     /// What stands in a record in the objects of which this change writes a part, and is not written: each with its path.
