@@ -37,7 +37,7 @@ use crate::error::{Error, Remedy};
 use crate::job::{HttpAuth, HttpMeaning, HttpOperation, HttpResponse, HttpSettings, is_loopback, url_problem};
 use crate::systems::encryption::encryption;
 use crate::systems::json::read::find;
-use crate::systems::json::scan::unquoted;
+use crate::systems::json::scan::{Sort, unquoted};
 use crate::systems::{Opening, resolved_telling};
 
 /// So many redirects are followed.
@@ -623,11 +623,12 @@ fn is_meant(response: &HttpResponse, operation: HttpOperation, reply: &Reply) ->
     let part = match &response.path {
         None => text,
         Some(path) => match whole(text).and_then(|value| find(text, value, path)).map(|there| there.of(text)) {
-            Some(there) if !is_nothing(there) => there,
+            // `false` and 0 are nothing, unless they are what is looked for.
+            Some(there) if !response.is.is_empty() || !is_nothing(there) => there,
             _ => return false,
         },
     };
-    let plain = unquoted(part);
+    let plain = if Sort::of(part) == Sort::Text { unquoted(part) } else { None };
     let plain = plain.as_deref().unwrap_or(part);
     let is_one = response.is.is_empty() || response.is.iter().any(|wanted| wanted == plain);
     is_one && response.says.as_ref().is_none_or(|words| plain.to_lowercase().contains(&words.to_lowercase()))

@@ -86,6 +86,12 @@ fn what_an_answer_means_is_told_by_its_status_a_path_and_words() {
     assert!(matches!(&outcomes[0], Outcome::Rejected { reason } if reason.contains("Bad name")), "{outcomes:?}");
     let (outcomes, _) = outcome(304, "", means(304, HttpMeaning::Fine)).unwrap();
     assert!(is_done(&outcomes[0]), "what is said to be fine is read back by the run: {outcomes:?}");
+    let failed = HttpResponse { path: Some(path("$.success")), is: vec!["false".to_owned()], means: HttpMeaning::Refused, ..HttpResponse::default() };
+    let (outcomes, _) = outcome(200, r#"{"success": false, "message": "closed period"}"#, failed.clone()).unwrap();
+    assert_eq!(outcomes[0], Outcome::Rejected { reason: "status 200: closed period".to_owned() });
+    assert!(is_done(&outcome(200, r#"{"success": true}"#, failed).unwrap().0[0]));
+    let code = HttpResponse { path: Some(path("$.error.code")), is: vec!["100".to_owned()], means: HttpMeaning::Stale, ..HttpResponse::default() };
+    assert!(is_stale(&outcome(200, r#"{"error": {"code": 100}}"#, code).unwrap().0[0]));
     // Nothing more is sent after an answer that ends a run, and nothing was written.
     let error = outcome(429, r#"{"message": "quota"}"#, stop).unwrap_err();
     tells(&error, &["lets us do nothing more"]);
